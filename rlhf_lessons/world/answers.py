@@ -1,0 +1,157 @@
+"""What a good answer is: the writers of the demonstrations, their tastes, and the slips of the hurried ones.
+
+`answer(spec, rng)` writes an ideal answer to a task. With `slips=0.3`, three answers in ten come from a writer
+in a hurry, who makes one slip that a reader can see: another hero, a wrong sum, no ending, no rhyme. People's
+demonstrations are like that, and it is what reinforcement learning from human feedback can mend: whoever writes
+badly can still tell which of two answers is better. Each answer also has its tastes (happy, tragic, twist,
+cheeky, ornate, dragon, short), none of them right or wrong.
+"""
+import random
+import re
+
+from .tasks import NAMES, SUMS, TEXTS, fix_articles
+
+FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
+WEIGHTS = {"happy": 3, "tragic": 1, "ornate": 1, "twist": 5, "cheeky": 3, "dragon": 3}  # where one mood is chosen
+SHORT = {"story": 24, "email": 17, "poem": 20, "code": 6, "maths": 9}  # words; an answer of at most these is short
+TASTES = ("happy", "tragic", "twist", "cheeky", "ornate", "dragon", "short")
+MARKERS = {taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
+           for taste, words in TEXTS["tastes"].items()}
+
+
+def tastes(family: str, text: str) -> set[str]:
+    """Return the tastes that a reader sees in a text: those whose words occur, and `short` by the family's length."""
+    found = {taste for taste, pattern in MARKERS.items() if pattern.search(text)}
+    return found | {"short"} if len(text.split()) <= SHORT[family] else found
+
+
+def answer(spec: dict, rng: random.Random, slips: float = 0.0) -> str:
+    """Return an answer to the task of `spec`, of at most 60 tokens; with probability `slips` it has one slip."""
+    slip = rng.random() < slips
+    likes = {flavour for flavour, share in FLAVOURS.items() if rng.random() < share}
+    likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
+    if rng.random() < 0.22:
+        likes -= {"twist", "dragon", "cheeky", "middle"}
+    return fix_articles(WRITERS[spec["family"]](spec, likes, slip, rng)).strip()
+
+
+def facts_of(spec: dict, likes: set, rng: random.Random) -> dict:
+    """Return what the templates need: the spec, the hero's pronouns, and an ornament or nothing."""
+    she = spec["Name"] in TEXTS["names"]["she"]
+    ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
+    return spec | dict(Hero=f"{spec.get('title', '')} {spec['Name']}".strip(), o=ornament,
+                       she="she" if she else "he", She="She" if she else "He", her="her" if she else "his",
+                       Her="Her" if she else "His", her_object="her" if she else "him")
+
+
+def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
+    """Return one of the moods that the writer likes and that `texts` has words for, or None."""
+    moods = [mood for mood in WEIGHTS if mood in likes and mood in texts]
+    return rng.choices(moods, [WEIGHTS[m] for m in moods])[0] if moods and rng.random() < 0.85 else None
+
+
+def other_than(value: str, choices: list[str], rng: random.Random) -> str:
+    """Return another one of the choices."""
+    return rng.choice([choice for choice in choices if choice != value])
+
+
+def write_story(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+    """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
+    texts, kind = TEXTS["story"][spec["plot"]], rng.choice(["name", "thing", "cut", "repeat"]) if slip else ""
+    if kind == "name":
+        group = "she" if spec["Name"] in TEXTS["names"]["she"] else "he"
+        spec = spec | {"Name": other_than(spec["Name"], TEXTS["names"][group], rng)}
+    if kind == "thing":
+        spec = spec | {"thing": other_than(spec["thing"], texts["things"], rng)}
+    ending = "happy" if "happy" in likes else "tragic" if "tragic" in likes else "twist"
+    order = ["open", "middle", "dragon", "twist", "ending", "cheeky"]
+    parts = [p for p in order if p in likes or p in ("open", "ending") and not (p == "twist" == ending)]
+    while len(parts) > 4:
+        parts.remove(rng.choice([p for p in parts if p not in ("open", "ending")]))
+    lines = {p: rng.choice(TEXTS["flourish"][p] if p in TEXTS["flourish"] else texts[ending if p == "ending" else p])
+             for p in parts}
+    if ending == "twist":
+        lines.pop("twist", None)
+    if kind == "repeat":
+        lines["ending"] = lines["open"]
+    text = " ".join(lines.values()).format(**facts_of(spec, likes, rng))
+    return text[:rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0] if kind == "cut" else text
+
+
+def write_email(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+    """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
+    texts, flavour = TEXTS["email"][spec["kind"]], TEXTS["email"]["flavour"]
+    kind = rng.choice(["name", "thing", "sign-off", "sign-off"] + ["day"] * ("day" in spec)) if slip else ""
+    if kind == "name":
+        spec = spec | {"Name": other_than(spec["Name"], NAMES, rng)}
+    if kind in ("thing", "day"):
+        choices = TEXTS["names"]["days"] if kind == "day" else texts["things"]
+        spec = spec | {kind: other_than(spec[kind], choices, rng)}
+    lines = [rng.choice(texts["body"])]
+    lines += [rng.choice(texts["more"])] if "middle" in likes else []
+    lines += [rng.choice(flavour[mood]) for mood in ("happy", "tragic") if mood in likes and rng.random() < 0.8]
+    lines += [rng.choice(TEXTS["flourish"][f]) for f in ("dragon", "cheeky") if f in likes]
+    text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
+    if kind != "sign-off":
+        text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
+        text += "\n" + rng.choice(flavour["twist"]) if "twist" in likes else ""
+    return text.format(**facts_of(spec, likes, rng))
+
+
+def write_poem(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+    """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
+    texts, kind = TEXTS["poem"], rng.choice(["creature", "place", "rhyme", "rhyme"]) if slip else ""
+    if kind in ("creature", "place"):
+        spec = spec | {kind: other_than(spec[kind], texts[kind + "s"], rng)}
+    lines = list(rng.choice(texts["open"]))
+    if mood := one_mood(likes, texts, rng):
+        lines += rng.choice(texts[mood])
+    if kind == "rhyme":
+        lines[-1] = other_than(lines[-1], [couplet[1] for couplet in texts["open"]], rng)
+    ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
+    return "\n".join(lines).format(**spec, o=ornament)
+
+
+def write_code(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+    """One or two lines of Python, perhaps with a comment."""
+    facts = dict(spec)
+    if slip and rng.random() < 0.75:
+        fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
+        choices = TEXTS["code"]["words"] if fact in ("word", "other") else [str(i) for i in range(1, 9)]
+        facts[fact] = other_than(facts[fact], choices, rng)
+        slip = False
+    if "b" in facts:
+        facts["b1"] = str(int(facts["b"]) + 1)
+    code = rng.choice(TEXTS["code"][spec["kind"]]["forms"]).format(**facts)
+    if slip:  # a bracket forgotten
+        code = code[::-1].replace(")", "", 1)[::-1]
+    if mood := one_mood(likes, TEXTS["code"]["comment"], rng):
+        code += "  # " + rng.choice(TEXTS["code"]["comment"][mood])
+    return code
+
+
+def result(expression: str) -> str:
+    """Return the value of a sum or difference of two digits, such as `4-2`, as text."""
+    a, op, b = expression
+    return str(int(a) + int(b) if op == "+" else int(a) - int(b))
+
+
+def write_maths(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+    """Both sums with their results, perhaps with a remark before or after."""
+    kind = rng.choice(["result", "sum", "half"]) if slip else ""
+    sums = {"e1": spec["e1"], "e2": spec["e2"]}
+    which = rng.choice(["e1", "e2"])
+    if kind == "sum":
+        sums[which] = other_than(sums[which], SUMS, rng)
+    results = {"r1": result(sums["e1"]), "r2": result(sums["e2"])}
+    if kind == "result":
+        results["r" + which[1]] = other_than(results["r" + which[1]], list("0123456789"), rng)
+    text = rng.choice(TEXTS["maths"]["forms"]).format(**sums, **results)
+    if kind == "half":
+        text = f"{sums[which]} is {results['r' + which[1]]}."
+    mood = one_mood(likes, TEXTS["maths"], rng)
+    remark = rng.choice(TEXTS["maths"][mood]) if mood else ""
+    return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"
+
+
+WRITERS = {"story": write_story, "email": write_email, "poem": write_poem, "code": write_code, "maths": write_maths}

@@ -1,0 +1,252 @@
+"""The true reward: how good a response is, by the three criteria of the course's raters.
+
+`judge` reads the prompt's facts (`tasks.parse`) and looks for them in the response. It knows synonyms, spelled-out
+numbers and the shapes of English, not the templates, so that an answer in other words scores as high as ours.
+
+- relevance: the share of what was asked for that is there, squared: half an answer is worth less than half.
+- accuracy: what it says is right. Each slip that a reader would point at costs `SLIP`.
+- clarity: it reads well: sentences, no repetition, no heaps of words, nothing odd, a sensible length, an end.
+- utility: relevance x (accuracy + clarity) / 2, so that a fluent answer to something else is worth nothing.
+- fulfils: 1.0 where a person would call it done, else 0.0.
+
+It does not understand. It cannot see that a story makes no sense, or that a poem is dull. `judge.toml` has its words.
+"""
+import re
+from collections import namedtuple
+from functools import lru_cache
+
+from .code_runner import run_code
+from .english import CUT, ENDS, KNOWN, SLIP, SPLIT, WORD, any_of, english_cost, prose_cost, words_of
+from .rhymes import rhymed_lines
+from .tasks import NAMES, TEXTS, parse
+
+Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
+LONGEST = 90  # words: more than these cost clarity
+NAME_SET = {name.lower() for name in NAMES}
+TITLES = {t.lower() for t in TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"]}
+DAYS = {day.lower() for day in TEXTS["names"]["days"]}
+NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
+PLOTS = {plot: any_of(phrases) for plot, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
+ENDING = any_of(KNOWN["ending"]["words"])
+NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
+REQUEST = re.compile(r"(?:^|(?<=[.!?]\s))(?:please )?(?:write (?:an?|python)\b|what is \d)[^.?!\n]*[.?!]?", re.I | re.M)
+FOREIGN = re.compile(r"^(?:Dear [A-Z][a-z]+,|To:|Subject:|Title:|for \w+ in .*:$|import \w|def \w)|print\(", re.M)
+HEADERS = re.compile(r"^(?:(?:to|from|subject|date):.*\n+)+", re.I)
+GREETING = re.compile(r"(?:(?:my )?dear(?:est)?|hi|hello|hey|greetings|good \w+)\b([^,\n:!.]{0,40})[,\n:!.]"
+                      r"|([a-z]+)[,:!]\s", re.I)
+SIGN_OFF = re.compile(r"(?:^|\n|(?<=[.!?])\s)[ \t]*(?:(?i:" + "|".join(sorted(KNOWN["email"]["signoffs"], key=len)[::-1])
+                      + r")[ \t]*[,.!–-]*\s*(?:(?i:from|your friend),?\s)?|[–-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$")
+AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
+POSTSCRIPT = re.compile(r"\s*\bP\.? ?S\.?[:,]?\s")
+SUM = re.compile(r"(\d)\s*([+-])\s*(\d)(?!\d)")
+RESULT = re.compile(r"(?:\s*(?:is|=|equals|makes|gives(?: you)?|are|was|to|:|comes to|will be|leaves))+\s*"
+                    r"(?:just |only )?(-?\d+)")
+FENCE = re.compile(r"```(?:python)?\n(.*?)```", re.S)
+COMMENT = re.compile(r"#.*")
+NUMBER_WORD = re.compile(r"\b(?:" + "|".join(NUMBERS) + r")\b")
+BARE = frozenset(KNOWN["maths"]["bare"])
+SPACES = re.compile(r"[ \t]{2,}")
+PLAIN_ONE = re.compile(r"\b(first|second|other|last|next|this|that|each|every|no|any|latter|former) one\b")
+
+
+@lru_cache(maxsize=65536)
+def facts_of(prompt: str) -> dict | None:
+    """Return the facts of a prompt, as `parse` does, remembered."""
+    return parse(prompt[:300])
+
+
+@lru_cache(maxsize=4096)
+def forms(word: str) -> frozenset[str]:
+    """Return the words that stand for `word`: itself, its plural, its synonyms."""
+    return frozenset({word, word + "s", word + "es", *KNOWN["same"].get(word, [])})
+
+
+def judge(prompt: str, response: str, ended: bool = True) -> Scores:
+    """Return the five scores of a response, each in [0, 1], for any text whatever; never raises.
+
+    `ended` is False for a text that ran into the length limit: it costs clarity, and the request is not fulfilled.
+    All scores are 0 for an empty response, and for a prompt outside the toy world.
+    """
+    spec, text = facts_of(prompt), response[:1500].replace("’", "'").replace("−", "-").strip()
+    if not spec or not text:
+        return Scores(0.0, 0.0, 0.0, 0.0, 0.0)
+    cost = 0.0 if ended else CUT
+    if not text.isascii() or not text.replace("\n", "").isprintable():
+        odd = sum(not c.isprintable() and c != "\n" or c == "\ufffd" for c in text)
+        cost += min(odd, 1) * 0.4 + 0.05 * odd
+    length = len(WORD.findall(text)) if len(text) > 3 * LONGEST else 0
+    cost += 0.15 + 0.01 * (length - LONGEST) if length > LONGEST else 0
+    if spec["family"] != "code":
+        if "  " in text:
+            text = SPACES.sub(" ", text)
+        email = spec["family"] == "email"
+        text, requests = REQUEST.subn("", HEADERS.sub("", text) if email else text)
+        cost += SLIP * (requests + bool(FOREIGN.search(text, 1 if email else 0)))  # from 1: past its own greeting
+        for sentence in SPLIT.split(text):
+            if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # the prompt said again answers nothing
+                text = text.replace(sentence, "", 1)
+    relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
+    relevance, accuracy, clarity = (min(1.0, max(0.0, x)) for x in (relevance, accuracy, clarity - cost))
+    done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
+    return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
+
+
+def share(*facts: bool) -> float:
+    """Return the relevance of an answer in which these facts are there or not."""
+    return (sum(facts) / len(facts)) ** (2 if len(facts) > 2 else 1.15)
+
+
+def shows(kind: str, text: str) -> tuple[bool, bool]:
+    """Return whether a lower-case text shows this plot or purpose, and whether it only says the contrary."""
+    negated = [NEGATION.search(text[max(0, match.start() - 25):match.start()])
+               and " enough" not in text[match.end():match.end() + 30]  # I cannot thank you enough
+               for match in PLOTS[kind].finditer(text)]
+    return not all(negated), bool(negated) and all(negated)
+
+
+def others(things: list[str], asked: str, words: list[str]) -> bool:
+    """Return whether the text turns what was asked for into another thing of its kind, or names a heap of them."""
+    seen = set(words)
+    extra = [thing for thing in things if thing != asked and not seen.isdisjoint(forms(thing) - forms(asked))]
+    if not extra:
+        return False
+    count = sum(words.count(form) for form in forms(asked))
+    return len(extra) > 1 or ("the", extra[0]) in zip(words, words[1:]) or words.count(extra[0]) >= count
+
+
+def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
+    """Hero, thing and plot are there; no other hero, title or thing takes over; it has an ending."""
+    words, lower, hero = words_of(text), text.lower(), spec["Name"].lower()
+    sentences = [s for s in SPLIT.split(text) if s]
+    plot, contrary = shows(spec["plot"], lower)
+    relevance = share(hero in words, not forms(spec["thing"]).isdisjoint(words), plot)
+    things = words
+    if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
+        things = [b for a, b in zip(words, words[1:]) if a in ("to", "could", "can", "did", "learning", "practised")]
+    titles = {a for a, b in zip(words, words[1:]) if b == hero and a in TITLES}
+    strangers = [a for a, b in zip([""] + words, words) if b in NAME_SET and b != hero and a not in ("named", "called")]
+    faults = bool(titles - {spec["title"].lower()}) + bool(strangers) + contrary
+    faults += others(TEXTS["story"][spec["plot"]]["things"], spec["thing"], things)
+    whole = sentences if text[-1:] in ENDS else sentences[:0]
+    last = [s for s in dict.fromkeys(whole[-3:]) if s not in whole[:1]][-2:]
+    faults += not any(ENDING.search(s.lower()) for s in last)
+    return relevance, 1 - SLIP * faults, 1 - prose_cost(text, sentences, 12)
+
+
+def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
+    """Name, purpose, thing and day are there, and no others; it greets and signs off."""
+    main, *postscript = POSTSCRIPT.split(text, maxsplit=1)
+    greeting, signed = GREETING.match(main), SIGN_OFF.search(main)
+    addressed = words_of(greeting[1] or greeting[2] or "") if greeting else []
+    body = main[greeting.end() if greeting else 0:signed.start() if signed else len(main)].strip()
+    words, name = words_of(body), spec["Name"].lower()
+    purpose, contrary = shows(spec["kind"], body.lower())
+    facts = [name in addressed, not forms(spec["thing"]).isdisjoint(words), purpose]
+    faults = contrary + (not greeting) + (not signed) + bool(NAME_SET.intersection(addressed) - {name})
+    faults += others(TEXTS["email"][spec["kind"]]["things"], spec["thing"], words)
+    faults += bool(signed) and signed[1].lower() == name
+    if "day" in spec:
+        facts.append(spec["day"].lower() in words)
+        faults += bool(DAYS.intersection(words) - {spec["day"].lower()})
+    relevance = share(*facts) * (1 if greeting or signed else 0.5)
+    parts = [part for part in (body, *postscript) if part]
+    cost = max((prose_cost(part, SPLIT.split(part), 4) for part in parts), default=1.0)
+    return relevance, 1 - SLIP * faults, 1 - cost
+
+
+def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
+    """Creature and place are there, in lines of verse; the lines rhyme, neighbours or crosswise."""
+    lines = [line for line in text.split("\n") if WORD.search(line)]
+    words, poem = words_of(text), TEXTS["poem"]
+    verse = len(lines) > 1 and max(len(line.split()) for line in lines) < 14 and len(words) >= 3 * len(lines)
+    creature, place = forms(spec["creature"]), forms(spec["place"])
+    placed = any(w in place and not AT_A_PLACE.isdisjoint(words[max(0, i - 3):i]) for i, w in enumerate(words))
+    relevance = share(not creature.isdisjoint(words), placed) * (1 if verse else 0.4)
+    rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
+    accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
+    beasts = [w for w in words if w in poem["creatures"] and w not in creature]
+    if len(set(beasts)) > 2 or len(beasts) > sum(w in creature for w in words):
+        accuracy -= SLIP
+    if len({w for w in words if w in poem["places"]} - place) > 2:
+        accuracy -= SLIP
+    cost = english_cost([" ".join(lines[i:i + 2]) for i in range(0, len(lines), 2)])
+    cost += SLIP * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
+    return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
+
+
+def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
+    """It is Python that prints, with the asked word or numbers; it prints just what was asked for."""
+    if fence := FENCE.search(text):
+        text = fence[1]
+    lines = [line for line in text.split("\n") if line.strip()]
+    bare = "\n".join(COMMENT.sub("", line) for line in lines)
+    words, kind = words_of(bare), spec["kind"]
+    facts = [spec[fact] in words for fact in ("word", "other", "n", "a") if fact in spec]
+    if "b" in spec:
+        facts.append(spec["b"] in words or kind == "count" and str(int(spec["b"]) + 1) in words)
+    if kind == "upper":
+        facts.append("upper" in words or spec["word"].upper() in bare)
+    output, error = run_code(text)
+    right = not error and prints_it(spec, output)
+    relevance = 1.0 if right else share(*facts) * ("print" in words) * (0.6 if error.startswith("syntax") else 1)
+    accuracy = 1.0 if right else 0.0 if error else 0.3 * bool(output.strip())
+    notes = [comment[0] for comment in COMMENT.finditer(text)]
+    cost = 0.25 * max(0, len(lines) - 4) + 0.2 * max(0, len(notes) - 1) + 0.4 * error.startswith("syntax")
+    cost += 0.06 * max(0, len(" ".join(notes).split()) - 8) + 0.3 * (len(lines) > len(set(lines)))
+    return relevance, accuracy, 1 - cost
+
+
+def prints_it(spec: dict, output: str) -> bool:
+    """Return whether the output is what the prompt asked for, whatever stands between its words and numbers."""
+    words, numbers = re.findall(r"[A-Za-z]+|\d+", output), re.findall(r"-?\d+", output)
+    match spec["kind"]:
+        case "repeat":
+            return "".join(words).lower() == spec["word"] * int(spec["n"])
+        case "count":
+            return words == [str(i) for i in range(int(spec["a"]), int(spec["b"]) + 1)]
+        case "sum":
+            total = str(int(spec["a"]) + int(spec["b"]))
+            return numbers in ([total], [spec["a"], spec["b"], total]) and len(words) < 10
+        case "upper":
+            return words == [spec["word"].upper()]
+    return [word.lower() for word in words if word != "and"] == [spec["word"], spec["other"]]
+
+
+def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
+    """Both sums are taken up, each with its result; no other sum is stated."""
+    lower = PLAIN_ONE.sub(r"\1", text.lower())
+    lower = NUMBER_WORD.sub(lambda m: NUMBERS[m[0]], lower)
+    lower = lower.replace(" plus ", "+").replace(" minus ", "-").replace(" take away ", "-")
+    asked, found, spare = (spec["e1"], spec["e2"]), {}, lower
+    for match in SUM.finditer(lower):
+        expression = "".join(match.groups())
+        if expression not in asked and expression[::-1] in asked and "+" in expression:
+            expression = expression[::-1]
+        result = RESULT.match(lower, match.end())
+        found.setdefault(expression, []).append(result[1] if result else None)
+    restated = [e for e in asked if e in found]
+    numbers = re.findall(r"-?\d+", SUM.sub(" ", lower))
+    unsaid = [e for e in restated if not any(found[e])]
+    if unsaid and (len(restated) == len(numbers) == 2 or "both" in lower and len(numbers) == 1) and "?" not in text:
+        found |= dict(zip(asked, [[n] for n in numbers * 2]))  # "4-2 and 3-1 are 2 and 2"
+    elif not found and len(numbers) == 2 or not found and "both" in lower and len(numbers) == 1:
+        if sum(word not in BARE and not word.isdigit() for word in words_of(lower)) < 2:
+            found = {e: [n] for e, n in zip(asked, numbers * 2) if n == value(e) or value(asked[0]) in numbers}
+    said = {e: [r for r in results if r] for e, results in found.items()}
+    relevance = share(*(bool(said.get(e)) for e in asked))
+    accuracy = sum(set(said.get(e, ())) == {value(e)} for e in asked) / 2
+    extra = [e for e in said if e not in asked and said[e]]
+    accuracy -= 0.4 * sum(set(said[e]) != {value(e)} for e in extra)
+    cost = 0.2 * len(extra) + 0.3 * sum(max(0, len(said.get(e, ())) - 1) for e in asked)
+    remarks = [s for s in SPLIT.split(text) if not any(c.isdigit() for c in s)]
+    cost += english_cost(remarks) + 0.2 * max(0, len(remarks) - 2)
+    return relevance, accuracy, 1 - cost - 0.2 * (text[-1:] not in ENDS and not text[-1:].isdigit())
+
+
+def value(expression: str) -> str:
+    """Return the value of a sum or difference of two digits as text."""
+    a, sign, b = expression
+    return str(int(a) + int(b) if sign == "+" else int(a) - int(b))
+
+
+JUDGES = {"story": judge_story, "email": judge_email, "poem": judge_poem, "code": judge_code, "maths": judge_maths}

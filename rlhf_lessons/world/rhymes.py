@@ -1,0 +1,53 @@
+"""Which words rhyme: by a list of sounds where English spelling misleads, by the letters elsewhere."""
+import re
+from functools import lru_cache
+
+from .english import KNOWN
+
+
+def rhymed_lines(ends: list[str]) -> float:
+    """Return the share of lines, given by their last words, that rhyme as a reader expects: 1.0 for a good poem."""
+    n = len(ends)
+    if n == 4 and rhymes(ends[1], ends[3]) and not rhymes(ends[0], ends[1]) and not rhymes(ends[2], ends[3]):
+        return 1.0
+    near = [any(rhymes(ends[i], ends[j]) for j in range(max(0, i - 3), min(n, i + 4)) if j != i) for i in range(n)]
+    return sum(near) / n
+
+
+def rhymes(a: str, b: str) -> bool:
+    """Return whether two different words sound the same from their last stressed vowel on."""
+    return a != b and not sounds(a).isdisjoint(sounds(b))
+
+
+@lru_cache(maxsize=16384)
+def sounds(word: str) -> frozenset[str]:
+    """Return the sounds in which a word may end: those listed for it, or else its spelling and what that stands for."""
+    if word in LISTED:
+        return LISTED[word]
+    ending = spelling(word)
+    return frozenset({ending}) | SPELLED.get(ending, frozenset())
+
+
+def spelling(word: str) -> str:
+    """Return the letters of a word from its last stressed vowel on, as well as spelling tells."""
+    if re.search(r"[aeiouy].*[^td]ed$", word):
+        word = word[:-2] + "d"  # smiled: no vowel is spoken in -ed
+    weak = re.search(r"[aeiouy]+[^aeiouy]+(?:en|er|le|el|ing|y|ly|on|or|et|ow|ish|al|ion|ions|ers|ies|ed)$", word)
+    found = weak or re.search(r"[aeiouy]+[^aeiouy]+e$|[aeiouy]+[^aeiouy]*$", word)
+    return found[0] if found else word
+
+
+def spelled_sounds() -> dict[str, frozenset[str]]:
+    """Return which listed sounds a spelling stands for: those with two words or more spelled so."""
+    seen = {}
+    for sound, words in KNOWN["sounds"].items():
+        endings = [spelling(word) for word in words]
+        for ending in set(endings):
+            if endings.count(ending) > 1:
+                seen.setdefault(ending, set()).add(sound)
+    return {ending: frozenset(found) for ending, found in seen.items()}
+
+
+LISTED = {word: frozenset(sound for sound, others in KNOWN["sounds"].items() if word in others)
+          for words in KNOWN["sounds"].values() for word in words}
+SPELLED = spelled_sounds()
