@@ -1,0 +1,1 @@
+"""What every stage shares: tokenizer, models, batching and sampling."""

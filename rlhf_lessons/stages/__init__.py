@@ -1,0 +1,1 @@
+"""The four stages of RLHF, one file each: pretrain, sft, reward, ppo."""
