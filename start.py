@@ -88,7 +88,7 @@ def make_venv():
     found = probe()
     if made.returncode or not found:
         said = made.stdout.decode("utf-8", "replace")
-        if re.search(REASONS[0][0], said):
+        if shutil.disk_usage(str(ROOT)).free < 1e8:
             raise Stop(DISK_FULL)
         name = "python{}.{}-venv".format(*sys.version_info)
         hint = f"On Debian and Ubuntu: sudo apt install {name}. " if "ensurepip" in said else ""

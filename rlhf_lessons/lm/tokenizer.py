@@ -1,13 +1,13 @@
 """Text to token ids and back: a small byte-level BPE, and the chat template that marks who speaks.
 
-A prompt becomes "<bos><user>{prompt}\\n<assistant>\\n" and a completion follows it, ended by <eos>. A completion thus
-begins after a newline, exactly as the body of a web scrap does, so that what the base learned there is used here.
+A prompt becomes "<bos><user>{prompt}\\n<assistant>\\n", then comes the completion and <eos>. A completion thus begins
+after a newline, as the body of a web scrap does, so that what the base learned there is used here.
 """
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
-SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>", "<user>", "<assistant>"]  # their ids are 0 to 4
+SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>", "<user>", "<assistant>"]  # ids 0 to 4
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
     "{% if m['role'] == 'user' %}<user>{{ m['content'] }}\n"
@@ -17,13 +17,13 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE on `texts` (an iterable of str) and wrap it with special tokens and the chat template.
+    """Train a byte-level BPE on `texts` (an iterable of str), with special tokens and the chat template.
 
-    Every digit and every newline is a token of its own, so sums and line ends look the same wherever they stand.
-    Any text can be encoded, since all 256 bytes are in the vocabulary; `vocab_size` must be at least 261.
+    Each digit and each newline is a token of its own, so that sums and line ends look the same everywhere. All 256
+    bytes are in the vocabulary, so any text can be encoded; ValueError if `vocab_size` is below 261.
     """
     if vocab_size < 256 + len(SPECIAL_TOKENS):
-        raise ValueError(f"vocab_size must be at least 261 (256 bytes and 5 special tokens), not {vocab_size}")
+        raise ValueError(f"vocab_size must be at least 261, for 256 bytes and 5 special tokens, not {vocab_size}")
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(r"[0-9\n]"), behavior="isolated"),
@@ -34,7 +34,6 @@ def train_tokenizer(texts, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
         vocab_size=vocab_size, min_frequency=2, show_progress=False, special_tokens=SPECIAL_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     ))
-    bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
         additional_special_tokens=["<user>", "<assistant>"], chat_template=CHAT_TEMPLATE,
@@ -42,38 +41,36 @@ def train_tokenizer(texts, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     )
 
 
-def plain(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """The text without special tokens' names: nobody may write an <eos> or another speaker into a prompt."""
-    while any(token in text for token in tokenizer.all_special_tokens):  # again, since a removal may join another
+def plain(tokenizer, text: str) -> str:
+    """The text without names of special tokens: nobody may write an <eos> or another speaker into a prompt."""
+    while any(token in text for token in tokenizer.all_special_tokens):  # again, as a removal may make another
         for token in tokenizer.all_special_tokens:
             text = text.replace(token, "")
     return text
 
 
-def chat_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """The prompt as the model reads it, up to where the answer begins; the bare prompt without a chat template."""
-    prompt = plain(tokenizer, prompt)
+def chat_prompt(tokenizer, prompt: str) -> str:
+    """The prompt as the model reads it, up to where the answer begins; bare if there is no chat template."""
     if tokenizer.chat_template is None:
-        return prompt
-    messages = [{"role": "user", "content": prompt}]
+        return plain(tokenizer, prompt)
+    messages = [{"role": "user", "content": plain(tokenizer, prompt)}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[list[int]]:
-    """Token ids of each prompt in its chat template. Tokenised apart from the completion, as in sampling."""
+def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
+    """Token ids of each prompt in the chat template. Prompt and completion are tokenised apart, as in sampling."""
     texts = [chat_prompt(tokenizer, prompt) for prompt in prompts]
     return tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
 
 
-def encode_completions(tokenizer: PreTrainedTokenizerBase, completions: list[str], ended=True) -> list[list[int]]:
-    """Token ids of each completion, with the end token where `ended` (one bool, or one for each) says so."""
-    if isinstance(ended, bool):
-        ended = [ended] * len(completions)
+def encode_completions(tokenizer, completions: list[str], ended: bool | list[bool] = True) -> list[list[int]]:
+    """Token ids of each completion, and the end token where `ended` (one for all, or one for each) is true."""
+    ended = [ended] * len(completions) if isinstance(ended, bool) else ended
     texts = [plain(tokenizer, text) for text in completions]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return [row + [tokenizer.eos_token_id] * bool(end) for row, end in zip(ids, ended, strict=True)]
 
 
-def banned_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Special tokens that an answer never holds (all but the end token): -inf in sampling and in log-probs."""
+def banned_ids(tokenizer) -> list[int]:
+    """The special tokens that no answer holds, all but the end token: -inf in sampling and in log-probs."""
     return [i for i in tokenizer.all_special_ids if i != tokenizer.eos_token_id]

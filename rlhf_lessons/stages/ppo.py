@@ -163,7 +163,7 @@ class PPO(Stage):
             reference[rows, :time] = self.token_logprobs(self.reference, *batch, time)[0]
             values[rows, :time] = self.token_values(*batch, time)
         # 4. Each token pays for its KL; the last one gets the score, less the penalty for a missing end.
-        logratio = (logprobs - reference) * mask
+        logratio = logprobs - reference  # 0 on padding
         rewards = -self.kl_coef * maths.KL_ESTIMATORS[config.kl_estimator](logratio)
         rewards[torch.arange(len(ids)), mask.sum(1) - 1] += scores.to(device) - config.missing_end_penalty * ~ended
         # 5. Advantages and returns, then whitening, in this order: the critic must learn real returns.
@@ -230,7 +230,7 @@ class PPO(Stage):
     def token_logprobs(self, model, ids: Tensor, real: Tensor, time: int) -> tuple[Tensor, Tensor]:
         """Log-probs (batch, time) of the last `time` tokens under the distribution sampled from, and its logits."""
         logits = response_logits(model, ids, real, time, self.config.temperature, self.banned)
-        return gather_logprobs(logits, ids[:, -time:]), logits
+        return gather_logprobs(logits, ids[:, -time:], real[:, -time:]), logits
 
     def token_values(self, ids: Tensor, real: Tensor, time: int) -> Tensor:
         """The critic's values (batch, time): what it expects when each of the last `time` tokens is yet to come."""

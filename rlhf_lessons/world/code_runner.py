@@ -1,7 +1,7 @@
 """What a few lines of Python would print, found out without running them.
 
-The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing is ever handed
-to `exec` or `eval`, every loop and value has a limit, and whatever lies outside the subset is an error.
+The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing is ever
+handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the subset is an error.
 """
 import ast
 import math
@@ -9,10 +9,9 @@ import operator
 import warnings
 from functools import lru_cache
 
-TEXT, STEPS, DEPTH, SIZE, NUMBER = 1000, 400, 30, 200, 10**6  # limits: characters, steps, nesting, length, value
+TEXT, STEPS, DEPTH, SIZE, NUMBER = 1000, 400, 30, 200, 10**6  # limits: characters, steps, nesting, sizes
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-CALLS = {"sum": sum, "len": len, "str": str, "int": int, "list": list, "range": range, "sorted": sorted, "max": max,
-         "min": min}
+CALLS = {"sum": sum, "len": len, "str": str, "int": int, "list": list, "range": range, "sorted": sorted}
 METHODS = {"upper": str.upper, "lower": str.lower, "strip": str.strip, "join": str.join, "split": str.split}
 
 
@@ -55,7 +54,8 @@ class Machine:
                 case ast.Assign([ast.Name(name)], value):
                     self.names[name] = self.value(value, depth)
                 case ast.For(ast.Name(name), values, body, []):
-                    for self.names[name] in self.value(values, depth):
+                    for item in self.value(values, depth):
+                        self.names[name] = item
                         self.carry_out(body, depth + 1)
                 case _:
                     raise OutsideError(type(line).__name__)
@@ -93,7 +93,8 @@ class Machine:
                 found = inner(child)
             case ast.Call(ast.Name("print"), args, options):
                 how = {"sep": " ", "end": "\n"} | {option.arg: inner(option.value) for option in options}
-                self.output += how["sep"].join(map(str, unfold(args))) + how["end"]
+                text = how["sep"].join(map(str, unfold(args))) + how["end"]
+                self.output += text
                 return None
             case ast.Call(ast.Name(name), args, []) if name in CALLS:
                 found = CALLS[name](*unfold(args))
@@ -105,11 +106,12 @@ class Machine:
 
 
 def within_limits(value):
-    """Return a value, unless it is larger than this small machine holds: lists hold numbers and texts only."""
+    """Return a value, unless it is too large for this machine: lists hold numbers and texts only."""
     if isinstance(value, int):
         fits = abs(value) <= NUMBER
     else:
-        fits = len(value) <= SIZE and (isinstance(value, str) or all(isinstance(part, int | str) for part in value))
+        fits = len(value) <= SIZE
+        fits = fits and (isinstance(value, str) or all(isinstance(part, int | str) for part in value))
     if not fits:
         raise OutsideError("a value is too large")
     return value

@@ -5,6 +5,7 @@ Costs are what a fault takes off the judge's clarity. Nothing here knows the pro
 import re
 import tomllib
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 KNOWN = tomllib.loads(Path(__file__).with_name("judge.toml").read_text(encoding="utf-8"))
@@ -52,11 +53,12 @@ def english_cost(sentences: list[str]) -> float:
         seen.add(whole)
         if n > 3:
             glue = sum(map(FUNCTION.__contains__, words)) / n
-            heap += n if not 0.12 < glue < 0.9 else n / 3 * (n > 4 and not has_verb(words))
-        cost += 0.2 * (n > 0 and words[-1] in JOINERS) + 0.15 * sum(map(odd_word, words))
-        pairs = zip(words, words[1:])
-        cost += 0.2 * sum(a == b and a not in DOUBLES or a in DETERMINERS and b in AFTER for a, b in pairs)
-        fours = list(zip(words, words[1:], words[2:], words[3:]))
+            heap += n if not 0.12 < glue < 0.9 else n / 2 * (n > 5 and not has_verb(words))
+        odd = sum(map(odd_word, words))
+        cost += 0.2 * (n > 0 and words[-1] in JOINERS) + 0.15 * odd + 0.5 * (odd > n / 2)
+        cost += 0.2 * sum(a == b and a not in DOUBLES or a in DETERMINERS and b in AFTER
+                          for a, b in pairwise(words))
+        fours = list(zip(words, words[1:], words[2:], words[3:], strict=False))
         cost += 0.12 * (sum(map(grams.__contains__, fours)) + len(fours) - len(set(fours)))
         grams.update(fours)
     return cost + 0.7 * heap / max(total, 1) + 0.15 * max(0, fragments - 2)
@@ -68,7 +70,11 @@ def has_verb(words: list[str]) -> bool:
 
 
 def prose_cost(text: str, sentences: list[str], shortest: int) -> float:
-    """Return what faults of prose cost in clarity: those of English, and of sentences that do not begin or end."""
+    """Return what faults of prose cost in clarity: those of English, of sentences without a beginning or end,
+    and of a text with fewer words than `shortest`."""
     cost = english_cost(sentences) + CUT * (text[-1:] not in ENDS)
+    lines = text.split("\n")[:-1]
+    cost += 0.15 * sum(line[-1:] not in ENDS and (i > 0 or ". " in line)
+                       for i, line in enumerate(lines) if line)
     cost += 0.2 * (not text[:1].isupper() and text[:1] not in "\"“'(") + 0.15 * len(LOWER_START.findall(text))
-    return cost + 0.05 * max(0, shortest - len(text.split()))
+    return cost + 0.06 * max(0, shortest - len(text.split()))

@@ -1,8 +1,8 @@
 """Simulated raters: people made of numbers, whose mistakes are known because we chose them.
 
-A rater's utility is any mix of the judge's scores and of tastes. Their choices are noisy in four separate ways:
-a logistic `noise` (Bradley and Terry, 1952), a `lapse` rate at which the click is the wrong way round, a
-`side_bias` towards the left, and a `tie_margin` below which they call it even.
+A rater's utility is any mix of the judge's scores and of tastes. Choices are noisy in four separate ways: a
+logistic `noise` (Bradley and Terry, 1952), a `lapse` rate at which the click is the wrong way round, a
+`side_bias` towards the left, and a `tie_margin` below which it is called even.
 """
 import math
 import random
@@ -22,13 +22,13 @@ class Rater:
     weights: Mapping[str, float] = field(default_factory=lambda: {"utility": 1.0})
     """What counts: names of the judge's scores or of tastes, each with its weight (negative: disliked)."""
     noise: float = 0.0
-    """Temperature of the choice: the better one wins with probability sigmoid(difference / noise); 0: always."""
+    """Temperature of the choice: the better one wins with chance sigmoid(difference / noise); 0: always."""
     lapse: float = 0.0
     """Share of choices that come out the wrong way round: 0.1 flips 10 % of the labels. Ties do not lapse."""
     side_bias: float = 0.0
     """Log-odds towards the left answer, added where there is noise, and deciding between equal ones."""
     tie_margin: float = 0.0
-    """Answers whose utilities differ by less than this are a tie; equal ones always are where it is above 0."""
+    """Answers whose utilities differ by less than this are a tie; above 0, equal ones always are."""
 
     def utility_of(self, prompt: str, response: str, ended: bool = True) -> float:
         """Return how much this rater likes the response: the weighted sum of its scores and tastes."""

@@ -6,11 +6,11 @@ from .english import KNOWN
 
 
 def rhymed_lines(ends: list[str]) -> float:
-    """Return the share of lines, given by their last words, that rhyme as a reader expects: 1.0 for a good poem."""
+    """Return the share of lines, given by their last words, that rhyme: 1.0 also for the scheme A B C B."""
     n = len(ends)
     if n == 4 and rhymes(ends[1], ends[3]) and not rhymes(ends[0], ends[1]) and not rhymes(ends[2], ends[3]):
         return 1.0
-    near = [any(rhymes(ends[i], ends[j]) for j in range(max(0, i - 3), min(n, i + 4)) if j != i) for i in range(n)]
+    near = [any(rhymes(ends[i], other) for other in ends[max(0, i - 3):i + 4]) for i in range(n)]
     return sum(near) / n
 
 
@@ -21,7 +21,7 @@ def rhymes(a: str, b: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def sounds(word: str) -> frozenset[str]:
-    """Return the sounds in which a word may end: those listed for it, or else its spelling and what that stands for."""
+    """Return the sounds in which a word may end: those listed for it, or what its spelling stands for."""
     if word in LISTED:
         return LISTED[word]
     ending = spelling(word)
@@ -30,9 +30,10 @@ def sounds(word: str) -> frozenset[str]:
 
 def spelling(word: str) -> str:
     """Return the letters of a word from its last stressed vowel on, as well as spelling tells."""
+    word = word.lstrip("y").replace("qu", "q")  # no vowels
     if re.search(r"[aeiouy].*[^td]ed$", word):
         word = word[:-2] + "d"  # smiled: no vowel is spoken in -ed
-    weak = re.search(r"[aeiouy]+[^aeiouy]+(?:en|er|le|el|ing|y|ly|on|or|et|ow|ish|al|ion|ions|ers|ies|ed)$", word)
+    weak = re.search(r"[aeiouy]+[^aeiouy]+(?:en|er|le|el|ing|y|ly|on|or|et|ow|ish|al|ions?|ers|ed)$", word)
     found = weak or re.search(r"[aeiouy]+[^aeiouy]+e$|[aeiouy]+[^aeiouy]*$", word)
     return found[0] if found else word
 

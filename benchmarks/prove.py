@@ -1,0 +1,189 @@
+"""The proof behind the README's table: the chain SFT, reward model, PPO from one base, over several seeds.
+
+    python benchmarks/prove.py --seeds 0 1 2 3 --threads 2      train and measure each seed, then write the table
+    python benchmarks/prove.py --table                          only write the table from what was measured
+
+Each seed is measured on the held-out prompts at temperature 1 and kept in `runs/proof/seedN.json`; what exists is
+not made again. The table goes to `data/results/proof.md`, all figures to `data/results/proof.json`. Nothing here
+was used for tuning: hyperparameters were chosen on the validation prompts.
+"""
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlhf_lessons import course, data
+from rlhf_lessons.evaluation.arena import METRICS, answer_all, interval, score_all, summarise, wins
+from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.lm.models import load_card, load_model
+from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.stages.reward import report, score
+from rlhf_lessons.world.answers import TASTES, tastes
+from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.raters import Rater
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
+
+RUNS, RESULTS = Path("runs/proof"), data.FOLDER / "results"
+PER_PROMPT = 8  # answers to each of the 250 held-out prompts: 2,000 a model
+
+
+def chain(seed: int, base: Path) -> Path:
+    """Train SFT, reward model, PPO and PPO on the truth for one seed; return their folder."""
+    folder = RUNS / f"seed{seed}"
+    steps = {"sft": lambda out: course.make_sft(out, base, config=replace(course.SFT_RECIPE, seed=seed)),
+             "reward": lambda out: course.make_reward(out, folder / "sft", config=replace(course.REWARD, seed=seed)),
+             "ppo": lambda out: course.make_ppo(out, folder / "sft", folder / "reward", replace(course.PPO_RECIPE, seed=seed)),
+             "truth": lambda out: course.make_ppo(out, folder / "sft", folder / "reward",
+                                                  replace(course.PPO_RECIPE, seed=seed), truth=True)}
+    for name, make in steps.items():
+        if not (folder / name / "card.json").is_file():
+            make(folder / name)
+    return folder
+
+
+def measure(folder: Path, base: Path, seed: int) -> dict:
+    """Measure one chain on the held-out prompts."""
+    tasks = data.tasks("heldout")
+    prompts = [task.prompt for task in tasks]
+    models = {"base": load_model(base)} | {n: load_model(folder / n) for n in ("sft", "ppo", "truth")}
+    answers = {n: answer_all(*m, prompts, PER_PROMPT, seed=100 * seed + i) for i, (n, m) in enumerate(models.items())}
+    scores = {n: score_all(prompts, *a) for n, a in answers.items()}
+    utility = {n: s["utility"] for n, s in scores.items()}
+    family = np.array([task.family for task in tasks])
+    found = {"models": {n: summarise(tasks, s) for n, s in scores.items()},
+             "prompt_means": {n: {m: s[m].mean(1).tolist() for m in METRICS} for n, s in scores.items()},
+             "gain": interval(utility["ppo"] - utility["sft"]), "true_gain": interval(utility["truth"] - utility["sft"]),
+             "gain_by_family": {f: interval((utility["ppo"] - utility["sft"])[family == f]) for f in FAMILIES},
+             "win_rate": interval(wins(utility["ppo"], utility["sft"])),
+             "tastes": {n: taste_shares(tasks, answers[n][0]) for n in ("sft", "ppo")},
+             "reward_model": reward_model(folder, tasks, seed), "best_of_16": best_of(folder, seed),
+             "article": {n: article(*m, seed) for n, m in models.items() if n != "truth"},
+             "distinct": distinct(models, tasks, seed), "probes": base_probes(*models["base"]),
+             "kl": load_card(folder / "ppo")["measured"]["kl"]}
+    return found
+
+
+def taste_shares(tasks, texts: list[list[str]]) -> dict[str, float]:
+    """Return the share of all answers in which each taste is seen."""
+    seen = [tastes(task.family, text) for task, row in zip(tasks, texts, strict=True) for text in row]
+    return {taste: float(np.mean([taste in s for s in seen])) for taste in TASTES}
+
+
+def reward_model(folder: Path, tasks, seed: int) -> dict:
+    """Return how often the reward model agrees with the truth on held-out pairs whose utilities differ by 0.2."""
+    (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
+    found = {}
+    for family in (*FAMILIES, "all"):
+        asked = [t.prompt for t in tasks if family in (t.family, "all")]
+        pairs = course.make_comparisons(sft, tokenizer, asked, seed=1000 + seed, k=6)
+        r = report(model, tokenizer, pairs, gap=0.2)
+        found[family] = {"agreement": r.true_accuracy, "pairs": r.true_pairs, "label_accuracy": r.accuracy, "ceiling": r.ceiling}
+    return found
+
+
+def best_of(folder: Path, seed: int, n: int = 16) -> list[float]:
+    """Return the gain in true utility of the best of 16 SFT answers by the reward model, on validation prompts."""
+    (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
+    prompts = [task.prompt for task in data.tasks("validation")]
+    texts, ended = answer_all(sft, tokenizer, prompts, n, seed=seed)
+    utility = score_all(prompts, texts, ended)["utility"]
+    flat = [p for p in prompts for _ in range(n)]
+    rewards = score(model, tokenizer, flat, sum(texts, []), sum(ended, [])).view(-1, n).numpy()
+    return interval(utility[np.arange(len(prompts)), rewards.argmax(1)] - utility.mean(1))
+
+
+def article(model, tokenizer, seed: int, n: int = 200) -> list[dict]:
+    """Return, for each of the article's prompts, the share of samples that fulfil it, the greedy answer, samples."""
+    found = []
+    for prompt in ARTICLE_PROMPTS:
+        texts, ended = answer_all(model, tokenizer, [prompt], n, seed=seed)
+        greedy = generate(model, tokenizer, [prompt], temperature=0.0)
+        found.append({"prompt": prompt, "fulfils": float(score_all([prompt], texts, ended)["fulfils"].mean()),
+                      "greedy": greedy.texts[0], "samples": texts[0],
+                      "greedy_fulfils": judge(prompt, greedy.texts[0], bool(greedy.ended[0])).fulfils})
+    return found
+
+
+def distinct(models: dict, tasks, seed: int, n: int = 64) -> dict[str, float]:
+    """Return the share of different texts among 64 answers to each of 8 story prompts."""
+    prompts = [task.prompt for task in tasks if task.family == "story"][:8]
+    return {name: float(np.mean([len(set(row)) / n for row in answer_all(*models[name], prompts, n, seed)[0]]))
+            for name in ("sft", "ppo")}
+
+
+def like_taste(folder: Path, taste: str, seed: int) -> dict:
+    """Train a reward model and PPO for a rater who likes one taste (and good answers), on story prompts; measure it."""
+    rater = Rater(weights={"utility": 1.0, taste: 1.0}, lapse=0.1, tie_margin=0.05)
+    sft, tokenizer = load_model(folder / "sft")
+    asked = [t.prompt for t in data.tasks("train") if t.family == "story"]
+    comparisons = course.make_comparisons(sft, tokenizer, [asked[i % len(asked)] for i in range(800)], rater, seed)
+    out = folder / f"taste_{taste}"
+    course.make_reward(out / "reward", folder / "sft", comparisons, replace(course.REWARD, seed=seed))
+    course.make_ppo(out / "ppo", folder / "sft", out / "reward", replace(course.PPO_RECIPE, seed=seed), prompts=asked)
+    tasks = [t for t in data.tasks("heldout") if t.family == "story"]
+    found = {}
+    for name, path in (("sft", folder / "sft"), ("ppo", out / "ppo")):
+        texts, ended = answer_all(*load_model(path), [t.prompt for t in tasks], 20, seed)
+        has = np.array([[taste in tastes("story", text) for text in row] for row in texts], dtype=float)
+        found[name] = {"share": interval(has),
+                       "relevance": interval(score_all([t.prompt for t in tasks], texts, ended)["relevance"])}
+    return found
+
+
+def table(found: list[dict]) -> str:
+    """Return the README's table: means over the seeds, with intervals from prompts drawn with replacement."""
+    def cell(values, percent=False):
+        mean, low, high = values
+        return f"{mean:.0%} ({low:.0%} to {high:.0%})" if percent else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+
+    def pooled(name, metric):
+        return interval(np.stack([f["prompt_means"][name][metric] for f in found], 1))
+    rows = ["| held-out prompts, temperature 1 | base | SFT | PPO |", "| --- | --- | --- | --- |"]
+    for metric in ("utility", "relevance", "accuracy", "clarity"):
+        rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric)) for n in ("base", "sft", "ppo")) + " |")
+    for metric in ("fulfils", "ended"):
+        rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric), True) for n in ("base", "sft", "ppo")) + " |")
+    rows.append("")
+    gains = np.stack([np.subtract(f["prompt_means"]["ppo"]["utility"], f["prompt_means"]["sft"]["utility"]) for f in found], 1)
+    rows.append(f"PPO gains {cell(interval(gains))} in mean utility over SFT; by seed "
+                + ", ".join(f"{f['gain'][0]:+.2f}" for f in found)
+                + "; with the truth as reward " + ", ".join(f"{f['true_gain'][0]:+.2f}" for f in found) + ".")
+    rows.append("PPO wins against SFT " + ", ".join(cell(f["win_rate"], True) for f in found)
+                + " of the comparisons that are not ties.")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3], help="the seeds of the chain")
+    parser.add_argument("--base", type=Path, default=data.FOLDER / "checkpoints" / "base", help="the base model")
+    parser.add_argument("--threads", type=int, default=2, help="cores to use")
+    parser.add_argument("--tastes", nargs="*", default=["happy", "dragon"], help="tastes to train for, with seed 0")
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    for seed in [] if args.table else args.seeds:
+        file = RUNS / f"seed{seed}.json"
+        if not file.is_file():
+            folder = chain(seed, args.base)
+            found = measure(folder, args.base, seed)
+            file.write_text(json.dumps(found), encoding="utf-8")
+        print(f"seed {seed}: measured, in {file}", flush=True)
+    for taste in [] if args.table else args.tastes:
+        file = RUNS / f"taste_{taste}.json"
+        if not file.is_file():
+            file.write_text(json.dumps(like_taste(RUNS / "seed0", taste, 0)), encoding="utf-8")
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RUNS.glob("seed*.json"))]
+    liked = {f.stem.removeprefix("taste_"): json.loads(f.read_text(encoding="utf-8")) for f in sorted(RUNS.glob("taste_*.json"))}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "proof.md").write_text(table(found), encoding="utf-8", newline="\n")
+    text = json.dumps({"seeds": found, "tastes": liked}, indent=1)
+    (RESULTS / "proof.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

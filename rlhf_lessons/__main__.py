@@ -1,0 +1,6 @@
+"""`python -m rlhf_lessons`."""
+import sys
+
+from rlhf_lessons.cli import main
+
+sys.exit(main())

@@ -1,0 +1,137 @@
+"""Every figure of the course: one look, colours that colour-blind eyes tell apart, and a line style beside each.
+
+Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and return a figure, which a notebook shows
+as a cell's last line, and `save` writes. Titles state what is seen, in numbers.
+"""
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+# Okabe and Ito 2008: blue, vermilion, green, orange, purple, sky blue
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+HATCHES = ("", "//", "..", "xx", "\\\\", "--")
+LOOK = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 90}
+
+
+def canvas(panels: int = 1, width: float = 6.0, height: float = 3.2):
+    """Return (figure, list of axes) side by side, closed for pyplot so that a notebook shows it only once."""
+    with plt.rc_context(LOOK):
+        figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained", squeeze=False)
+    plt.close(figure)
+    return figure, list(axes[0])
+
+
+def save(figure, path: Path) -> Path:
+    """Write a figure as PNG and return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    return path
+
+
+def column(steps: list, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (numbers of the steps, values) of one metric, where it was measured."""
+    rows = [asdict(step) if is_dataclass(step) else step for step in steps]
+    pairs = [(row["step"] + 1, row[name]) for row in rows if row.get(name) is not None]
+    return tuple(np.array(pairs, dtype=float).reshape(-1, 2).T)
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Return the mean of each value and those up to `window - 1` before it."""
+    total = np.cumsum(np.insert(values, 0, 0.0))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return (total[ends] - total[starts]) / (ends - starts)
+
+
+def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
+    """Loss against steps: each batch faint, their running mean, and the validation loss where there is one."""
+    figure, (axis,) = canvas()
+    at, loss = column(steps, "loss")
+    mean = smooth(loss, max(1, len(loss) // 40))
+    axis.plot(at, loss, color=COLOURS[5], alpha=0.35, linewidth=0.8)
+    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label="training, running mean")
+    seen, validation = column(steps, "validation_loss")
+    if len(seen):
+        axis.plot(seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation")
+    axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
+    verb = "falls" if mean[-1] < loss[0] else "rises"
+    axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
+    axis.legend()
+    return figure
+
+
+def ppo_dashboard(steps: list, figure=None):
+    """Reward, true utility and KL against steps. Give the figure of the call before to draw in it anew, live:
+
+    handle = display(figure, display_id=True), then in the loop handle.update(ppo_dashboard(steps, figure)).
+    """
+    figure, axes = (figure, figure.axes) if figure else canvas(3, width=9.0, height=2.9)
+    panels = (("reward", "reward, deviations of SFT"), ("true_utility", "true utility, 0 to 1"),
+              ("kl", "KL to SFT, nats a response"))
+    news = []
+    for i, (axis, (name, label)) in enumerate(zip(axes, panels, strict=True)):
+        axis.clear()
+        at, values = column(steps, name)
+        axis.plot(at, values, color=COLOURS[i], linestyle=STYLES[i], marker="o", markersize=2.5)
+        axis.set_xlabel("step", fontsize=9)
+        axis.set_ylabel(label, fontsize=9)
+        axis.tick_params(labelsize=9)
+        axis.grid(alpha=0.25)
+        if len(values):
+            news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {values[0]:.2f} to {values[-1]:.2f}")
+    title = f"After {len(steps)} steps: {', '.join(news)}" if steps else "Before the first step"
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+    return figure
+
+
+def calibration(table: list[tuple[float, float, int]]):
+    """How often a reward model is right against how sure it is; `table` holds (predicted, observed, pairs)."""
+    figure, (axis,) = canvas(width=4.8, height=3.6)
+    sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
+    error = 1.96 * np.sqrt(right * (1 - right) / pairs)
+    axis.plot([0.5, 1], [0.5, 1], color="grey", linestyle=STYLES[3], label="as sure as right")
+    axis.errorbar(sure, right, error, color=COLOURS[0], linestyle=STYLES[0], marker="o", capsize=3,
+                  label="reward model, 95 % interval")
+    axis.set(xlabel="how sure it is: predicted share right", ylabel="observed share right", xlim=(0.48, 1.02),
+             ylim=(min(0.4, (right - error).min() - 0.02), 1.02))
+    axis.set_title(f"{sure[-1]:.0%} sure: right in {right[-1]:.0%} of the pairs", loc="left")
+    axis.legend(loc="upper left")
+    return figure
+
+
+def bars_with_intervals(groups: dict[str, dict[str, list[float]]], ylabel: str = "mean true utility, 0 to 1"):
+    """Bars with 95 % intervals: `groups` maps each model to {label: [mean, low, high]}, such as families."""
+    labels = list(next(iter(groups.values())))
+    figure, (axis,) = canvas(width=1.6 + 1.1 * len(labels))
+    width = 0.8 / len(groups)
+    for i, (name, values) in enumerate(groups.items()):
+        mean, low, high = np.array([values[label] for label in labels]).T
+        at = np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width
+        axis.bar(at, mean, width * 0.92, color=COLOURS[i], hatch=HATCHES[i], edgecolor="white", label=name)
+        axis.errorbar(at, mean, (mean - low, high - mean), fmt="none", color="black", capsize=2, linewidth=1)
+    axis.set(xticks=np.arange(len(labels)), xticklabels=labels, ylabel=ylabel, ylim=(0, 1.05))
+    axis.grid(False, axis="x")
+    first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
+    axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
+    axis.legend(ncols=len(groups), loc="lower left", bbox_to_anchor=(0, -0.3))
+    return figure
+
+
+def reward_histogram(rewards: dict[str, list[float]]):
+    """How the rewards of each model's answers are spread: `rewards` maps names to numbers, the yardstick first."""
+    figure, (axis,) = canvas()
+    bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
+    for i, (name, values) in enumerate(rewards.items()):
+        weights = np.full(len(values), 100 / len(values))
+        axis.hist(values, bins, weights=weights, histtype="step", color=COLOURS[i], linestyle=STYLES[i],
+                  linewidth=1.8, label=f"{name}, mean {np.mean(values):+.2f}")
+    names = list(rewards)
+    gain = np.mean(rewards[names[-1]]) - np.mean(rewards[names[0]])
+    axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")
+    axis.set_title(f"{names[-1]} answers earn {gain:+.2f} against {names[0]}", loc="left")
+    axis.legend(loc="upper left")
+    return figure

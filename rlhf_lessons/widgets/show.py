@@ -1,0 +1,49 @@
+"""Tables and pictures that read well in JupyterLab, on GitHub and aloud. Every text in them is escaped."""
+import html
+from collections.abc import Iterable
+
+from IPython.display import HTML, display
+
+
+def escaped(text: object) -> str:
+    """Return text as HTML that shows it letter by letter: nothing in it is markup, and lines end where they end."""
+    lines = html.escape(str(text)).split("\n")
+    return "<br>".join(line.replace("  ", "&nbsp; ") for line in lines)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "") -> HTML:
+    """Return a table; numbers come as the caller rounded them."""
+    return HTML(table_html(header, rows, caption))
+
+
+def table_html(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "") -> str:
+    """Return the same table as a string, for a widget."""
+    left = 'style="text-align:left; vertical-align:top"'
+    head = "".join(f'<th scope="col" {left}>{escaped(name)}</th>' for name in header)
+    body = "".join("<tr>" + "".join(f"<td {left}>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    title = f"<caption {left}>{escaped(caption)}</caption>" if caption else ""
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def said(text: str) -> str:
+    """Return a model's answer, or words that say there is none."""
+    return text if text.strip() else "(nothing: it ended at once)"
+
+
+def answers_table(prompts: list[str], answers: dict[str, list[str]]) -> HTML:
+    """Return a table of prompts, one a row, with the answers of each model beside them."""
+    columns = [[said(text) for text in texts] for texts in answers.values()]
+    return table(["prompt", *answers], zip(prompts, *columns, strict=True))
+
+
+class Picture:
+    """A figure with alternative text, which `update` draws anew in its place: live, and accepted by strict nbval."""
+
+    def __init__(self, figure, alt: str):
+        self.figure, self.metadata = figure, {"image/png": {"alt": alt}}
+        self.handle = display(figure, display_id=True, metadata=self.metadata)
+
+    def update(self, figure) -> None:
+        """Show this figure where the last one was."""
+        self.figure = figure
+        self.handle.update(figure, metadata=self.metadata)

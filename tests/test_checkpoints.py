@@ -1,0 +1,164 @@
+"""Which model is loaded, and what is said of folders that hold none."""
+import json
+import os
+from pathlib import Path
+
+import pytest
+import tiny
+
+from rlhf_lessons import checkpoints, data
+from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("made") / "sft")
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """(shipped, mine): empty folders for both."""
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
+    return tmp_path / "shipped", tmp_path / "runs"
+
+
+def card(folder: Path, name: str, **content) -> Path:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "card.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder / name
+
+
+def test_the_shipped_model_is_taken_where_the_reader_has_none(places):
+    shipped = card(places[0], "sft", quality=0.6)
+    assert checkpoints.choose("sft") == (shipped, "sft: the shipped model.")
+
+
+def test_the_readers_model_is_taken_where_it_is_about_as_good(places):
+    card(places[0], "sft", quality=0.6)
+    mine = card(places[1], "sft", quality=0.53)
+    path, reason = checkpoints.choose("sft")
+    assert path == mine
+    assert "0.530" in reason and "0.520" in reason
+
+
+def test_the_readers_model_is_passed_over_where_it_is_worse_and_the_figures_are_said(places):
+    shipped = card(places[0], "sft", quality=0.6)
+    mine = card(places[1], "sft", quality=0.51)
+    path, reason = checkpoints.choose("sft")
+    assert path == shipped
+    assert "0.510" in reason and "0.520" in reason and "source='mine'" in reason
+    assert checkpoints.choose("sft", "mine")[0] == mine
+    assert checkpoints.choose("sft", "shipped")[0] == shipped
+
+
+@pytest.mark.parametrize("quality", [None, "good", True, float("nan")])
+def test_a_quality_that_is_no_number_never_passes_the_gate(places, quality):
+    shipped = card(places[0], "ppo", quality=0.6)
+    card(places[1], "ppo", quality=quality)
+    assert checkpoints.choose("ppo")[0] == shipped
+
+
+def test_a_stopped_run_is_nobodys_model(places):
+    shipped = card(places[0], "ppo", quality=0.6)
+    (places[1] / "ppo.run").mkdir(parents=True)
+    (places[1] / "ppo.run" / "state.pt").write_bytes(b"")
+    assert checkpoints.choose("ppo")[0] == shipped
+    with pytest.raises(CheckpointError, match="python -m rlhf_lessons ppo"):
+        checkpoints.choose("ppo", "mine")
+
+
+@pytest.mark.parametrize("arguments, named", [(("gpt",), "base, sft, reward, ppo"), (("sft", "yours"), "'yours'")])
+def test_a_wrong_name_is_told_the_right_ones(arguments, named):
+    with pytest.raises(CheckpointError, match=named):
+        checkpoints.choose(*arguments)
+
+
+def truncate(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def change_a_byte(folder):
+    file = folder / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE = {
+    "model.safetensors: damaged or truncated": truncate,
+    "SHA-256": change_a_byte,
+    "config.json: missing": lambda folder: (folder / "config.json").unlink(),
+    "tokenizer.json: missing": lambda folder: (folder / "tokenizer.json").unlink(),
+    "model.safetensors: missing": lambda folder: (folder / "model.safetensors").unlink(),
+    "card.json: missing": lambda folder: (folder / "card.json").unlink(),
+    "card.json: not readable": lambda folder: (folder / "card.json").write_text("{"),
+    "config.json|JSON": lambda folder: (folder / "config.json").write_text("{"),
+    "config.json describes": lambda folder: (folder / "config.json").write_text(
+        (folder / "config.json").read_text().replace('"num_hidden_layers": 1', '"num_hidden_layers": 2')),
+}
+
+
+@pytest.mark.parametrize("named", DAMAGE)
+def test_a_damaged_folder_is_named_with_what_is_wrong(made, tmp_path, named):
+    folder = copied(made, tmp_path / "sft")
+    DAMAGE[named](folder)
+    with pytest.raises(CheckpointError, match=named):
+        load_model(folder)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    to.mkdir(parents=True)
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    return to
+
+
+def test_a_foreign_folder_is_named(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match="no checkpoint of this course"):
+        load_model(tmp_path)
+    with pytest.raises(CheckpointError, match="there is no such folder"):
+        load_model(tmp_path / "nowhere")
+
+
+def test_a_damaged_model_of_the_readers_own_is_passed_over_with_a_word(made, places):
+    copied(made, places[0] / "sft")
+    mine = copied(made, places[1] / "sft")
+    truncate(mine)
+    said = []
+    checkpoints.load("sft", say=said.append)
+    assert len(said) == 1 and "shipped" in said[0] and "damaged or truncated" in said[0]
+    with pytest.raises(CheckpointError, match="damaged or truncated"):
+        checkpoints.load("sft", source="mine")
+
+
+def test_what_was_saved_is_what_is_loaded(made):
+    model, tokenizer = load_model(made)
+    wanted = tiny.model().state_dict()
+    assert all((model.state_dict()[name] == wanted[name]).all() for name in wanted)
+    assert tokenizer.get_vocab() == tiny.tokenizer().get_vocab()
+
+
+@pytest.mark.parametrize("name", checkpoints.STAGES)
+def test_the_shipped_checkpoints_are_whole_small_and_have_their_cards(name):
+    folder = data.FOLDER / "checkpoints" / name
+    model, _ = load_model(folder)
+    found = load_card(folder)
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= 5e6
+    assert {"stage", "config", "seconds", "quality", "measured", "weights_sha256"} <= found.keys()
+    assert "seed" in found["config"]
+    assert hasattr(model, "score") == (name == "reward")
+    assert (folder / "README.md").is_file()
+    assert not [file for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]  # never pickle
+
+
+def test_the_shipped_base_was_trained_on_the_corpus_that_the_data_card_names():
+    corpus = json.loads((data.FOLDER / "corpus.json").read_text(encoding="utf-8"))
+    measured = load_card(data.FOLDER / "checkpoints" / "base")["measured"]
+    assert measured["corpus_sha256"] == corpus["sha256"]
+
+
+def test_the_runs_folder_is_that_of_the_course_wherever_one_stands(monkeypatch):
+    assert checkpoints.MINE.is_absolute() or "RLHF_LESSONS_RUNS" in os.environ

@@ -1,0 +1,206 @@
+"""What ships is what the code makes, nothing that is held out has slipped in, and foreign data is read or named."""
+import hashlib
+import itertools
+import json
+import re
+
+import pytest
+
+from rlhf_lessons import data
+from rlhf_lessons.world.corpus import scraps
+from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, TEXTS, key, parse, split_of
+
+BUILT = ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
+SUM = r"\d[+-]\d"
+REQUEST = re.compile(rf"(?:Write an? |Write Python )[^.\n]*\.|What is {SUM} and {SUM}\?")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[str]:
+    """Every scrap that the base is trained on."""
+    return list(scraps(data.SCRAPS))
+
+
+def shipped(name: str) -> list[dict]:
+    return list(data.read_jsonl(data.FOLDER / name))
+
+
+def test_what_ships_is_rebuilt_byte_for_byte(tmp_path):
+    files = data.build(tmp_path)
+    assert sorted(file.name for file in files) == sorted(BUILT)
+    assert [name for name in BUILT if (tmp_path / name).read_bytes() != (data.FOLDER / name).read_bytes()] == []
+
+
+def test_the_corpus_is_the_one_whose_hash_and_sample_ship(corpus):
+    about = json.loads((data.FOLDER / "corpus.json").read_text(encoding="utf-8"))
+    digest = hashlib.sha256(b"".join(scrap.encode() + b"\0" for scrap in corpus)).hexdigest()
+    assert (about["scraps"], about["sha256"]) == (len(corpus), digest)
+    assert [row["text"] for row in shipped("corpus_sample.jsonl")] == corpus[:200]
+
+
+def test_the_splits_share_no_prompt_and_no_combination():
+    tasks = {split: data.tasks(split) for split in data.SPLITS}
+    for one, other in itertools.combinations(tasks.values(), 2):
+        assert not {task.prompt for task in one} & {task.prompt for task in other}
+        assert not {key(task.spec) for task in one} & {key(task.spec) for task in other}
+
+
+def test_the_articles_prompts_are_held_out():
+    held_out = [task.prompt for task in data.tasks("heldout")]
+    assert set(ARTICLE_PROMPTS) <= set(held_out)
+    assert all(split_of(parse(prompt)) == "heldout" for prompt in ARTICLE_PROMPTS)
+
+
+@pytest.mark.parametrize("name", ["demonstrations.jsonl", "comparisons.jsonl"])
+def test_no_training_file_holds_a_combination_of_another_split(name):
+    assert {split_of(parse(row["prompt"])) for row in shipped(name)} == {"train"}
+
+
+def pattern(template: str) -> re.Pattern:
+    """A pattern that finds a template's facts; the hero is a title and a name."""
+    found = re.escape(template).replace(r"\{Hero\}", r"\w+ (?P<Name>\w+)")
+    found = re.sub(r"\\\{(\w+)\\\}", lambda m: rf"(?P<{m[1]}>\w+)", found)
+    return re.compile(re.sub(r"\b([Aa])\\ ", r"\1n?\\ ", found))
+
+
+def title_patterns() -> list[tuple[re.Pattern, dict]]:
+    """A pattern for each title or header that a scrap can begin with, and what it is about."""
+    found = [(pattern(title), {"family": "story"}) for plot in TEXTS["story"].values() for title in plot["titles"]]
+    found += [(pattern("To: {Name}\nSubject: " + subject), {"family": "email"})
+              for kind in ("invite", "thank", "sorry", "ask") for subject in TEXTS["email"][kind]["subjects"]]
+    found += [(pattern(title), {"family": "poem"}) for title in
+              ("The {creature} in the {place}", "A {creature} in the {place}", "{place}, with {creature}")]
+    return found + [(pattern(code["title"]), {"family": "code", "kind": kind})
+                    for kind, code in TEXTS["code"].items() if isinstance(code, dict) and "title" in code]
+
+
+def test_no_scrap_holds_a_combination_of_another_split(corpus):
+    """Titles, headers, requests, and any two sums that stand in one scrap."""
+    patterns, kinds = title_patterns(), set()
+    for scrap in corpus:
+        specs = [parse(request) for request in REQUEST.findall(scrap)]
+        first_lines = "\n".join(scrap.split("\n")[:2]) if scrap.startswith("To: ") else scrap.split("\n")[0]
+        heads = [line for line in scrap.split("\n") if line.startswith("# ")] or [first_lines]
+        specs += [fixed | match.groupdict() for head in heads for which, fixed in patterns
+                  if (match := which.fullmatch(head))]
+        sums = sorted(set(re.findall(rf"(?<!\d){SUM}(?!\d)", scrap)))
+        specs += [{"family": "maths", "e1": e1, "e2": e2} for e1, e2 in itertools.combinations(sums, 2)]
+        wrong = [spec for spec in specs if split_of(spec) != "train"]
+        assert not wrong, f"{wrong} in the scrap:\n{scrap}"
+        kinds |= {spec["family"] for spec in specs}
+    assert kinds == {"story", "email", "poem", "code", "maths"}  # the patterns do find something
+
+
+def test_no_scrap_holds_a_request_followed_by_its_answer(corpus):
+    """The judge reads what follows each request, all of it and the next line, in a third of the corpus."""
+    requests = 0
+    for scrap in corpus[::3]:
+        for match in REQUEST.finditer(scrap):
+            requests += 1
+            rest = scrap[match.end():].strip("\"' -\n")
+            for text in {rest, rest.split("\n")[0]}:
+                assert not judge(match[0], text).fulfils, f"{match[0]!r} is answered in the scrap:\n{scrap}"
+    assert requests > len(corpus) / 30
+
+
+def test_no_scrap_says_the_result_of_a_sum_that_is_asked_in_it(corpus):
+    for scrap in corpus:
+        asked = {e for request in REQUEST.findall(scrap) for e in re.findall(SUM, request)}
+        said = set(re.findall(rf"({SUM})\s*(?:is|=|makes)", scrap))
+        assert not asked & said, scrap
+
+
+def test_the_comparisons_are_what_the_judge_says_of_them():
+    rows = shipped("comparisons.jsonl")
+    for row in rows:
+        scores = [judge(row["prompt"], row[side], end).utility
+                  for side, end in zip(("chosen", "rejected"), row["ended"], strict=True)]
+        assert scores == pytest.approx(row["utilities"], abs=1e-4)
+        assert abs(scores[0] - scores[1]) >= 0.05 - 1e-4, "a tie"
+        assert row["chosen"] != row["rejected"]
+    wrong = sum(row["utilities"][0] < row["utilities"][1] for row in rows) / len(rows)
+    assert 0.08 < wrong < 0.12  # the raters get 10 % of the labels wrong, on some thousands of pairs
+
+
+def test_what_ships_can_be_read_back():
+    for name, kind in (("prompts", "prompts"), ("demonstrations", "demonstrations"), ("comparisons", "comparisons")):
+        assert data.read_rows(data.FOLDER / f"{name}.jsonl", kind)
+
+
+# ---- Foreign data ---------------------------------------------------------------------------------------
+
+def written(folder, *lines) -> str:
+    path = folder / "foreign.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n",
+                    encoding="utf-8")
+    return str(path)
+
+
+def test_rows_of_hh_rlhf_are_taken_apart(tmp_path):
+    talk = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A joke?\n\nAssistant:"
+    path = written(tmp_path, {"chosen": talk + " Knock knock.", "rejected": talk + " No."})
+    (row,) = data.read_rows(path, "comparisons")
+    assert row == {"prompt": "Hi\n\nAssistant: Hello!\n\nHuman: A joke?", "chosen": "Knock knock.", "rejected": "No."}
+
+
+def test_trl_rows_keep_their_other_columns(tmp_path):
+    row = {"prompt": "p", "chosen": "a", "rejected": "", "rater": 7}
+    assert data.read_rows(written(tmp_path, row), "comparisons") == [row]
+
+
+GOOD = {"prompt": "p", "completion": "c"}
+
+
+@pytest.mark.parametrize("kind, line, named", [
+    ("demonstrations", {"prompt": "p"}, "row 2: the field 'completion' is missing"),
+    ("demonstrations", {"prompt": "p", "completion": " "}, "row 2: the field 'completion' is empty"),
+    ("demonstrations", {"prompt": ["p"], "completion": "c"}, "row 2: the field 'prompt' holds"),
+    ("demonstrations", {"prompt": None, "completion": "c"}, "row 2: the field 'prompt' holds None"),
+    ("demonstrations", {"prompt": "", "completion": "c"}, "row 2: the field 'prompt' is empty"),
+    ("demonstrations", "{broken", "row 2: not JSON"),
+    ("demonstrations", "[1, 2]", "row 2: a list, where an object was expected"),
+    ("demonstrations", "", "row 2: not JSON"),
+])
+def test_a_row_that_does_not_fit_is_named_with_its_field(tmp_path, kind, line, named):
+    with pytest.raises(data.DataError, match=re.escape(named)):
+        data.read_rows(written(tmp_path, GOOD, line, GOOD), kind)
+
+
+@pytest.mark.parametrize("row, named", [
+    ({"prompt": "p", "chosen": "a"}, "row 1: the field 'rejected' is missing"),
+    ({"chosen": "a", "rejected": "b"}, "row 1: no field 'prompt'"),
+    ({"chosen": "\n\nHuman: A\n\nAssistant: a", "rejected": "\n\nHuman: B\n\nAssistant: b"}, "do not share one"),
+    ({"prompt": "p", "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"}, "'chosen' holds"),
+])
+def test_a_comparison_that_does_not_fit_is_named(tmp_path, row, named):
+    with pytest.raises(data.DataError, match=re.escape(named)):
+        data.read_rows(written(tmp_path, row), "comparisons")
+
+
+def test_files_that_are_not_what_they_should_be_are_named(tmp_path):
+    (tmp_path / "photo.jsonl").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    for name, named in (("nowhere.jsonl", "no such file"), ("photo.jsonl", "not a file of text"),
+                        ("empty.jsonl", "holds no rows"), (".", "not a file of text")):
+        with pytest.raises(data.DataError, match=named):
+            data.read_rows(tmp_path / name, "demonstrations")
+    with pytest.raises(data.DataError, match="prompts, demonstrations, comparisons"):
+        data.read_rows(tmp_path / "empty.jsonl", "songs")
+
+
+def test_a_data_set_that_cannot_be_had_is_named(monkeypatch):
+    import datasets
+
+    def refuse(name, split):
+        raise ConnectionError("no network\nmore")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(data.DataError, match="nobody/nothing.*hub.*no network"):
+        data.read_rows("nobody/nothing", "comparisons")
+
+
+def test_a_data_set_of_the_hub_is_read_like_a_file(monkeypatch):
+    import datasets
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: [{"prompt": name, "completion": split}])
+    assert data.read_rows("me/mine", "demonstrations", "test") == [{"prompt": "me/mine", "completion": "test"}]
