@@ -29,7 +29,7 @@ from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
 PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=3)
+SFT_RECIPE = SFTConfig(epochs=3, lr=1e-3)
 REWARD = RewardConfig(epochs=2)
 PPO_RECIPE = PPOConfig()
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie

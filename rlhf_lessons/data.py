@@ -18,7 +18,7 @@ from rlhf_lessons.world.tasks import Task, parse, prompts
 
 FOLDER = Path(os.environ.get("RLHF_LESSONS_DATA", Path(__file__).parent.parent / "data"))
 SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts in each split
-DEMONSTRATIONS, SLIPS = 600, 0.4  # how many, and the share whose writer was in a hurry
+DEMONSTRATIONS, SLIPS = 800, 0.45  # how many, and the share whose writer was in a hurry
 SCRAPS = 100_000  # web scraps in the corpus, about 38 tokens each
 FIELDS = {"prompts": ("id", "family", "prompt", "spec", "split"), "demonstrations": ("prompt", "completion"),
           "comparisons": ("prompt", "chosen", "rejected")}

@@ -24,6 +24,11 @@ def llama(tokenizer):
     return tiny_llama(tokenizer)
 
 
+@pytest.fixture
+def gpt2(tokenizer):
+    return tiny_gpt2(tokenizer)
+
+
 @pytest.fixture(params=["llama", "gpt2"])
 def any_model(request, tokenizer):
     """A causal LM of each kind that differs in how it sees positions: rotary in Llama, learned in GPT-2."""

@@ -9,9 +9,10 @@ import pytest
 from rlhf_lessons import data
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
-from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, TEXTS, key, parse, split_of
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, key, parse, split_of
 
 BUILT = ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
+NAME = r"\b(?:" + "|".join(NAMES) + r")\b"
 SUM = r"\d[+-]\d"
 REQUEST = re.compile(rf"(?:Write an? |Write Python )[^.\n]*\.|What is {SUM} and {SUM}\?")
 
@@ -53,8 +54,22 @@ def test_the_articles_prompts_are_held_out():
 
 
 @pytest.mark.parametrize("name", ["demonstrations.jsonl", "comparisons.jsonl"])
-def test_no_training_file_holds_a_combination_of_another_split(name):
+def test_no_training_file_asks_for_a_combination_of_another_split(name):
     assert {split_of(parse(row["prompt"])) for row in shipped(name)} == {"train"}
+
+
+def combinations(text: str, specs: list[dict]) -> list[dict]:
+    """The combinations in a text: what was asked for, with any other name in it, and any two sums that it holds."""
+    names, sums = set(re.findall(NAME, text)), sorted(set(re.findall(rf"(?<!\d){SUM}(?!\d)", text)))
+    return (specs + [spec | {"Name": name} for spec in specs if "Name" in spec for name in names]
+            + [{"family": "maths", "e1": e1, "e2": e2} for e1, e2 in itertools.combinations(sums, 2)])
+
+
+def test_no_demonstration_holds_a_combination_of_another_split():
+    """Not even by a slip of its writer."""
+    for row in shipped("demonstrations.jsonl"):
+        found = combinations(f"{row['prompt']} {row['completion']}", [parse(row["prompt"])])
+        assert {split_of(spec) for spec in found} == {"train"}, row
 
 
 def pattern(template: str) -> re.Pattern:
@@ -76,20 +91,19 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
 
 
 def test_no_scrap_holds_a_combination_of_another_split(corpus):
-    """Titles, headers, requests, and any two sums that stand in one scrap."""
-    patterns, kinds = title_patterns(), set()
+    """Titles, headers, requests, other names under a title, and any two sums that stand in one scrap."""
+    patterns, families = title_patterns(), set()
     for scrap in corpus:
         specs = [parse(request) for request in REQUEST.findall(scrap)]
         first_lines = "\n".join(scrap.split("\n")[:2]) if scrap.startswith("To: ") else scrap.split("\n")[0]
         heads = [line for line in scrap.split("\n") if line.startswith("# ")] or [first_lines]
-        specs += [fixed | match.groupdict() for head in heads for which, fixed in patterns
+        titles = [fixed | match.groupdict() for head in heads for which, fixed in patterns
                   if (match := which.fullmatch(head))]
-        sums = sorted(set(re.findall(rf"(?<!\d){SUM}(?!\d)", scrap)))
-        specs += [{"family": "maths", "e1": e1, "e2": e2} for e1, e2 in itertools.combinations(sums, 2)]
-        wrong = [spec for spec in specs if split_of(spec) != "train"]
+        found = specs + combinations(scrap, titles)
+        wrong = [spec for spec in found if split_of(spec) != "train"]
         assert not wrong, f"{wrong} in the scrap:\n{scrap}"
-        kinds |= {spec["family"] for spec in specs}
-    assert kinds == {"story", "email", "poem", "code", "maths"}  # the patterns do find something
+        families |= {spec["family"] for spec in titles + found}
+    assert families == {"story", "email", "poem", "code", "maths"}  # the patterns do find something
 
 
 def test_no_scrap_holds_a_request_followed_by_its_answer(corpus):

@@ -10,8 +10,8 @@ import tiny
 import torch
 
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages.pretrain import next_token_loss
 from rlhf_lessons.stages.ppo_math import clipped_policy_loss, gae
+from rlhf_lessons.stages.pretrain import next_token_loss
 from rlhf_lessons.stages.reward import bradley_terry_loss, score
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 
@@ -64,7 +64,7 @@ def test_no_cell_failed_or_warned(book):
 def test_cells_are_short(book):
     for cell in code(book):
         assert len(cell.source.splitlines()) <= 30, cell.id
-        assert max(map(len, cell.source.splitlines())) <= 130, cell.id
+        assert max(map(len, cell.source.splitlines())) <= 120, cell.id
     for cell in texts(book):
         words = [word for word in cell.source.split() if re.search(r"\w", word)]
         assert len(words) <= 125, f"{cell.id}: {len(words)} words"
@@ -147,7 +147,8 @@ def test_the_next_token_loss_of_lesson_1_is_the_packages():
 def test_sampling_in_lesson_1_ends_at_the_end_token_and_repeats_itself_under_one_seed():
     tokenizer = tiny.tokenizer()
     lesson = functions(LESSONS[1], tokenizer=tokenizer, base=tiny.model())
-    assert lesson.complete("King", 1.0, seed=3) == lesson.complete("King", 1.0, seed=3) != lesson.complete("King", 1.0, seed=4)
+    first, again, other = (lesson.complete("King", 1.0, seed=seed) for seed in (3, 3, 4))
+    assert first == again != other
 
 
 def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
@@ -162,7 +163,8 @@ def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
 
 def test_the_preference_loss_of_lesson_3_is_the_packages():
     lesson, chosen = functions(LESSONS[3]), torch.linspace(-8, 8, 33)
-    assert torch.allclose(lesson.preference_loss(chosen, chosen * 0.3), bradley_terry_loss(chosen, chosen * 0.3), atol=1e-5)
+    mine, package = lesson.preference_loss(chosen, 0.3 * chosen), bradley_terry_loss(chosen, 0.3 * chosen)
+    assert torch.allclose(mine, package, atol=1e-5)
 
 
 def test_the_reward_by_hand_of_lesson_3_is_the_packages():
@@ -189,4 +191,5 @@ def test_the_advantages_of_lesson_4_are_the_packages():
 def test_the_clipped_objective_of_lesson_4_is_the_packages(advantage):
     ratio = torch.linspace(0.3, 2.0, 50)
     mine = functions(LESSONS[4]).clipped_objective(ratio, torch.tensor(advantage))
-    assert torch.allclose(mine, -clipped_policy_loss(ratio.log(), torch.zeros(50), torch.tensor(advantage), 0.2), atol=1e-5)
+    package = -clipped_policy_loss(ratio.log(), torch.zeros(50), torch.tensor(advantage), 0.2)
+    assert torch.allclose(mine, package, atol=1e-5)

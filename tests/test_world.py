@@ -67,7 +67,7 @@ def test_the_articles_prompts_are_known():
 
 def test_more_prompts_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="ask for less"):
-        prompts("validation", 1_000_000)
+        prompts("validation", 300)  # there are some 35 combinations for poems, a fifth of the prompts
 
 
 def test_the_same_seed_gives_the_same_world_and_another_seed_another():
@@ -138,8 +138,8 @@ def test_a_rater_with_a_taste_likes_that_taste(answered):
     "import rlhf_lessons as rl; dir(rl)",
     "import rlhf_lessons as rl; rl.judge('What is 4-2 and 3-1?', '4-2 is 2 and 3-1 is 2.'); rl.tasks('train')",
     "import rlhf_lessons.world.raters, rlhf_lessons.world.corpus, rlhf_lessons.data",
-    "import rlhf_lessons.cli as c, rlhf_lessons.plots, contextlib\nwith contextlib.suppress(SystemExit): c.main(['--help'])",
-    "import rlhf_lessons.cli as c, contextlib\nwith contextlib.suppress(SystemExit): c.main(['ask', '--help'])",
+    "import rlhf_lessons.plots; from rlhf_lessons.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+    "from rlhf_lessons.cli import main\ntry: main(['ask', '--help'])\nexcept SystemExit: pass",
 ])
 def test_torch_is_not_loaded_before_it_is_needed(code):
     code += "\nimport sys; heavy = {'torch', 'transformers', 'datasets'} & set(sys.modules); assert not heavy, heavy"

@@ -55,14 +55,14 @@ def stage(name: str, seed: int = 0):
     return PPO(lm, words, to_reward_model(lm), prompts, config)
 
 
-def checkpoint(folder: Path, quality: float = 0.5, reward: bool = False, seed: int = 0, **measured) -> Path:
-    """A saved model with a card."""
-    lm = model(seed)
+def checkpoint(folder: Path, quality: float = 0.5, **measured) -> Path:
+    """A saved model with a card; in a folder called reward, a reward model."""
+    lm = to_reward_model(model()) if folder.name == "reward" else model()
     card = {"stage": folder.name, "quality": quality, "seconds": 1, "measured": measured}
     words = tokenizer()
     if folder.name == "base":
         words.chat_template = None
-    save_model(to_reward_model(lm) if reward else lm, words, folder, card)
+    save_model(lm, words, folder, card)
     return folder
 
 
@@ -71,7 +71,7 @@ def checkpoints(folder: Path, quality: float = 0.5) -> Path:
     report = {"accuracy": 0.8, "true_accuracy": 0.85, "ceiling": 0.9, "pairs": 400, "calibration": [[0.6, 0.6, 40]]}
     checkpoint(folder / "base", quality)
     checkpoint(folder / "sft", quality)
-    checkpoint(folder / "reward", quality, reward=True, **report)
+    checkpoint(folder / "reward", quality, **report)
     checkpoint(folder / "ppo", quality, kl=3.0, reward=0.5, explained_variance=0.5)
     return folder
 

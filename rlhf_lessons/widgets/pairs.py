@@ -62,7 +62,7 @@ class PairRater(w.VBox):
         """Show the next pair, or thanks after the last."""
         done = len(self.votes) == len(self.pairs)
         if done:
-            self.card.value = f"<p>Thank you: {len(self.votes)} of {len(self.pairs)} pairs rated. Run the next cell.</p>"
+            self.card.value = f"<p>Thank you: all {len(self.pairs)} pairs rated. Run the next cell.</p>"
         else:
             pair = self.pairs[len(self.votes)]
             self.card.value = (f"<p>Pair {len(self.votes) + 1} of {len(self.pairs)}. {escaped(self.question)}</p>"

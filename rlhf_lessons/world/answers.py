@@ -9,11 +9,15 @@ cheeky, ornate, dragon, short), none of them right or wrong.
 import random
 import re
 
-from .tasks import NAMES, SUMS, TEXTS, fix_articles
+from .tasks import NAMES, SUMS, TEXTS, fix_articles, split_of
 
 FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
 WEIGHTS = {"happy": 3, "tragic": 1, "ornate": 1, "twist": 5, "cheeky": 3, "dragon": 3}  # where one mood is chosen
 SHORT = {"story": 24, "email": 17, "poem": 20, "code": 6, "maths": 9}  # words; an answer of at most these is short
+SLIPS = {"story": ["name", "thing", "cut", "cut", "twice", "twice"],
+         "email": ["name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
+         "poem": ["creature", "place", "rhyme", "rhyme", "rhyme"], "code": ["fact", "bracket", "bracket"],
+         "maths": ["result", "sum", "half", "half"]}  # the commoner ones stand there more often
 TASTES = ("happy", "tragic", "twist", "cheeky", "ornate", "dragon", "short")
 MARKERS = {taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
            for taste, words in TEXTS["tastes"].items()}
@@ -27,7 +31,16 @@ def tastes(family: str, text: str) -> set[str]:
 
 def answer(spec: dict, rng: random.Random, slips: float = 0.0) -> str:
     """Return an answer to the task of `spec`, of at most 60 tokens; with probability `slips` it has one slip."""
-    slip = rng.random() < slips
+    return write(spec, rng, draw_slip(spec, rng) if rng.random() < slips else "")
+
+
+def draw_slip(spec: dict, rng: random.Random) -> str:
+    """Return a slip that the writer of an answer to `spec` may make: one of SLIPS of its family."""
+    return rng.choice([slip for slip in SLIPS[spec["family"]] if slip != "day" or "day" in spec])
+
+
+def write(spec: dict, rng: random.Random, slip: str = "") -> str:
+    """Return an answer that makes the slip named, or none."""
     likes = {flavour for flavour, share in FLAVOURS.items() if rng.random() < share}
     likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
     if rng.random() < 0.22:
@@ -55,14 +68,20 @@ def other_than(value: str, choices: list[str], rng: random.Random) -> str:
     return rng.choice([choice for choice in choices if choice != value])
 
 
-def write_story(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> dict:
+    """Return `spec` with another value of one fact, but never a combination that is kept from training."""
+    free = [choice for choice in choices if choice != spec[fact] and split_of(spec | {fact: choice}) == "train"]
+    return spec | {fact: rng.choice(free)} if free else spec
+
+
+def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
-    texts, kind = TEXTS["story"][spec["plot"]], rng.choice(["name", "thing", "cut", "repeat"]) if slip else ""
-    if kind == "name":
+    texts = TEXTS["story"][spec["plot"]]
+    if slip == "name":
         group = "she" if spec["Name"] in TEXTS["names"]["she"] else "he"
-        spec = spec | {"Name": other_than(spec["Name"], TEXTS["names"][group], rng)}
-    if kind == "thing":
-        spec = spec | {"thing": other_than(spec["thing"], texts["things"], rng)}
+        spec = mistaken(spec, "Name", TEXTS["names"][group], rng)
+    if slip == "thing":
+        spec = mistaken(spec, "thing", texts["things"], rng)
     ending = "happy" if "happy" in likes else "tragic" if "tragic" in likes else "twist"
     order = ["open", "middle", "dragon", "twist", "ending", "cheeky"]
     parts = [p for p in order if p in likes or p in ("open", "ending") and not (p == "twist" == ending)]
@@ -72,58 +91,56 @@ def write_story(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
              for p in parts}
     if ending == "twist":
         lines.pop("twist", None)
-    if kind == "repeat":
+    if slip == "twice":
         lines["ending"] = lines["open"]
     text = " ".join(lines.values()).format(**facts_of(spec, likes, rng))
-    return text[:rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0] if kind == "cut" else text
+    return text[:rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0] if slip == "cut" else text
 
 
-def write_email(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
     texts, flavour = TEXTS["email"][spec["kind"]], TEXTS["email"]["flavour"]
-    kind = rng.choice(["name", "thing", "sign-off", "sign-off"] + ["day"] * ("day" in spec)) if slip else ""
-    if kind == "name":
-        spec = spec | {"Name": other_than(spec["Name"], NAMES, rng)}
-    if kind in ("thing", "day"):
-        choices = TEXTS["names"]["days"] if kind == "day" else texts["things"]
-        spec = spec | {kind: other_than(spec[kind], choices, rng)}
+    if slip == "name":
+        spec = mistaken(spec, "Name", NAMES, rng)
+    if slip in ("thing", "day"):
+        choices = TEXTS["names"]["days"] if slip == "day" else texts["things"]
+        spec = mistaken(spec, slip, choices, rng)
     lines = [rng.choice(texts["body"])]
     lines += [rng.choice(texts["more"])] if "middle" in likes else []
     lines += [rng.choice(flavour[mood]) for mood in ("happy", "tragic") if mood in likes and rng.random() < 0.8]
     lines += [rng.choice(TEXTS["flourish"][f]) for f in ("dragon", "cheeky") if f in likes]
     text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
-    if kind != "sign-off":
+    if slip != "signoff":
         text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
-        text += "\n" + rng.choice(flavour["twist"]) if "twist" in likes else ""
+    text += "\n" + rng.choice(flavour["twist"]) if "twist" in likes else ""
     return text.format(**facts_of(spec, likes, rng))
 
 
-def write_poem(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+def write_poem(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
-    texts, kind = TEXTS["poem"], rng.choice(["creature", "place", "rhyme", "rhyme"]) if slip else ""
-    if kind in ("creature", "place"):
-        spec = spec | {kind: other_than(spec[kind], texts[kind + "s"], rng)}
+    texts = TEXTS["poem"]
+    if slip in ("creature", "place"):
+        spec = mistaken(spec, slip, texts[slip + "s"], rng)
     lines = list(rng.choice(texts["open"]))
     if mood := one_mood(likes, texts, rng):
         lines += rng.choice(texts[mood])
-    if kind == "rhyme":
+    if slip == "rhyme":
         lines[-1] = other_than(lines[-1], [couplet[1] for couplet in texts["open"]], rng)
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
     return "\n".join(lines).format(**spec, o=ornament)
 
 
-def write_code(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """One or two lines of Python, perhaps with a comment."""
     facts = dict(spec)
-    if slip and rng.random() < 0.75:
+    if slip == "fact":
         fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
         choices = TEXTS["code"]["words"] if fact in ("word", "other") else [str(i) for i in range(1, 9)]
-        facts[fact] = other_than(facts[fact], choices, rng)
-        slip = False
+        facts = mistaken(spec, fact, choices, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
     code = rng.choice(TEXTS["code"][spec["kind"]]["forms"]).format(**facts)
-    if slip:  # a bracket forgotten
+    if slip == "bracket":
         code = code[::-1].replace(")", "", 1)[::-1]
     if mood := one_mood(likes, TEXTS["code"]["comment"], rng):
         code += "  # " + rng.choice(TEXTS["code"]["comment"][mood])
@@ -136,18 +153,15 @@ def result(expression: str) -> str:
     return str(int(a) + int(b) if op == "+" else int(a) - int(b))
 
 
-def write_maths(spec: dict, likes: set, slip: bool, rng: random.Random) -> str:
+def write_maths(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Both sums with their results, perhaps with a remark before or after."""
-    kind = rng.choice(["result", "sum", "half"]) if slip else ""
-    sums = {"e1": spec["e1"], "e2": spec["e2"]}
     which = rng.choice(["e1", "e2"])
-    if kind == "sum":
-        sums[which] = other_than(sums[which], SUMS, rng)
+    sums = mistaken(spec, which, SUMS, rng) if slip == "sum" else spec
     results = {"r1": result(sums["e1"]), "r2": result(sums["e2"])}
-    if kind == "result":
+    if slip == "result":
         results["r" + which[1]] = other_than(results["r" + which[1]], list("0123456789"), rng)
-    text = rng.choice(TEXTS["maths"]["forms"]).format(**sums, **results)
-    if kind == "half":
+    text = rng.choice(TEXTS["maths"]["forms"]).format(**sums | results)
+    if slip == "half":
         text = f"{sums[which]} is {results['r' + which[1]]}."
     mood = one_mood(likes, TEXTS["maths"], rng)
     remark = rng.choice(TEXTS["maths"][mood]) if mood else ""

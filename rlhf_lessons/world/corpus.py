@@ -6,7 +6,7 @@ then repeat, which is how the base learns to copy. No scrap holds a request foll
 holds a combination of facts that is kept for validation or held out: both are tested over the whole corpus.
 """
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from .answers import answer, facts_of, result
 from .tasks import FAMILIES, SUMS, TEXTS, draw_spec, fix_articles, split_of, write_prompt
@@ -20,41 +20,41 @@ def training_spec(family: str, rng: random.Random) -> dict:
             return spec
 
 
-def story(rng: random.Random) -> str:
-    """A title, then its story."""
-    spec = training_spec("story", rng)
-    title = rng.choice(TEXTS["story"][spec["plot"]]["titles"]).format(**facts_of(spec, set(), rng))
-    return fix_articles(title) + "\n" + answer(spec, rng)
+def story_title(spec: dict, rng: random.Random) -> str:
+    """Who the story is about, and what."""
+    return rng.choice(TEXTS["story"][spec["plot"]]["titles"]).format(**facts_of(spec, set(), rng))
 
 
-def email(rng: random.Random) -> str:
-    """Headers, then the e-mail."""
-    spec = training_spec("email", rng)
-    subject = rng.choice(TEXTS["email"][spec["kind"]]["subjects"]).format(**spec)
-    return f"To: {spec['Name']}\nSubject: {subject}\n" + answer(spec, rng)
+def email_title(spec: dict, rng: random.Random) -> str:
+    """The headers of an e-mail."""
+    return f"To: {spec['Name']}\nSubject: " + rng.choice(TEXTS["email"][spec["kind"]]["subjects"]).format(**spec)
 
 
-def poem(rng: random.Random) -> str:
-    """A title, then the poem."""
-    spec = training_spec("poem", rng)
-    title = rng.choice(["The {creature} in the {place}", "A {creature} in the {place}", "{place}, with {creature}"])
-    return fix_articles(title.format(**spec)) + "\n" + answer(spec, rng)
+def poem_title(spec: dict, rng: random.Random) -> str:
+    """The creature and its place."""
+    titles = ["The {creature} in the {place}", "A {creature} in the {place}.", "{place}, with {creature}"]
+    return rng.choice(titles).format(**spec)
 
 
-def code(rng: random.Random) -> str:
-    """A comment that says what the code prints, then the code; now and then two of them."""
-    scraps = []
-    for _ in range(rng.choice([1, 1, 2])):
-        spec = training_spec("code", rng)
-        scraps.append(TEXTS["code"][spec["kind"]]["title"].format(**spec) + "\n" + answer(spec, rng))
-    return "\n\n".join(scraps)
+def code_title(spec: dict, rng: random.Random) -> str:
+    """A comment that says what the code prints."""
+    return TEXTS["code"][spec["kind"]]["title"].format(**spec)
 
 
-def pairs_of_sums(rng: random.Random) -> str:
-    """Two sums on the blackboard, then both with their results."""
-    spec = training_spec("maths", rng)
-    head = rng.choice(["On the blackboard: {e1} and {e2}", "{e1} and {e2}", "Sums: {e1} and {e2}"])
-    return head.format(**spec) + "\n" + answer(spec, rng)
+def maths_title(spec: dict, rng: random.Random) -> str:
+    """Two sums without their results."""
+    titles = ["On the blackboard: {e1} and {e2}", "{e1} and {e2}", "Sums: {e1} and {e2}.", "Today, {e1} and {e2}!"]
+    return rng.choice(titles).format(**spec)
+
+
+TITLES = dict(story=story_title, email=email_title, poem=poem_title, code=code_title, maths=maths_title)
+
+
+def titled(family: str, rng: random.Random) -> str:
+    """A title, then what it promises. What stands between them varies, so that copying does not hang on it."""
+    spec = training_spec(family, rng)
+    between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
+    return fix_articles(TITLES[family](spec, rng)) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:
@@ -81,13 +81,13 @@ def dialogue(rng: random.Random) -> str:
     return f"{before}{write_prompt(sums)} {after}"
 
 
-KINDS: list[tuple[Callable, float]] = [(story, 0.30), (email, 0.15), (poem, 0.13), (code, 0.11), (pairs_of_sums, 0.11),
-                                       (plain_sums, 0.03), (prompt_list, 0.09), (dialogue, 0.08)]
+KINDS = {"story": 0.29, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}  # the titled ones
+MORE = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07}
 
 
 def scraps(n: int, seed: int = 0) -> Iterator[str]:
     """Yield `n` web scraps; the same seed gives the same scraps on every machine."""
     rng = random.Random(f"corpus/{seed}")
-    kinds, weights = zip(*KINDS)
-    for kind in rng.choices(kinds, weights, k=n):
-        yield kind(rng)
+    kinds = KINDS | MORE
+    for kind in rng.choices(list(kinds), list(kinds.values()), k=n):
+        yield titled(kind, rng) if kind in KINDS else kind(rng)

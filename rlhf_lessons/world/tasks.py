@@ -95,7 +95,8 @@ def draw_spec(family: str, rng: random.Random) -> dict:
         spec = dict(family=family, kind=kind, Name=name, thing=rng.choice(TEXTS["email"][kind]["things"]))
         return spec | ({"day": rng.choice(TEXTS["names"]["days"])} if kind == "invite" else {})
     if family == "poem":
-        return dict(family=family, creature=rng.choice(TEXTS["poem"]["creatures"]), place=rng.choice(TEXTS["poem"]["places"]))
+        creatures, places = TEXTS["poem"]["creatures"], TEXTS["poem"]["places"]
+        return dict(family=family, creature=rng.choice(creatures), place=rng.choice(places))
     if family == "maths":
         e1, e2 = rng.sample(SUMS, 2)
         return dict(family=family, e1=e1, e2=e2)
@@ -154,7 +155,7 @@ def prompts(split: str, n: int, seed: int = 0) -> list[Task]:
     """
     rng, seen, tasks = random.Random(f"{split}/{seed}"), set(), []
     first = [parse(p) for p in ARTICLE_PROMPTS] if split == "heldout" else []
-    for attempt in range(1000 * (n + 1)):
+    for _ in range(1000 * (n + 1)):
         if len(tasks) == n:
             return tasks
         spec = first.pop(0) if first else draw_spec(FAMILIES[len(tasks) % len(FAMILIES)], rng)

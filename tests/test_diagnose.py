@@ -1,0 +1,109 @@
+"""Each stage's failure is named, with the evidence, and a sound chain is left in peace."""
+import json
+
+import pytest
+import tiny
+
+from rlhf_lessons import checkpoints, data, diagnose
+
+SOUND = {
+    "base": {"copies_name": 1.0, "adds": 0.99},
+    "sft": {"ended": 0.99},
+    "reward": {"accuracy": 0.83, "true_accuracy": 0.88, "ceiling": 0.9, "pairs": 1000},
+    "best_of": {"n": 16, "gain": [0.2, 0.15, 0.25]},
+    "ppo": {"explained_variance": [-0.5, 0.2, 0.5, 0.6], "kl": [0.1, 2.0, 4.0, 6.0]},
+}
+FAILURES = {  # what is changed in a sound chain: the stage, the check and the evidence that must be named
+    "base cannot copy": ("base", {"copies_name": 0.1}, "base", "copies and adds", "copies_name 0.10"),
+    "base cannot add": ("base", {"adds": float("nan")}, "base", "copies and adds", "adds nan"),
+    "SFT never ends": ("sft", {"ended": 0.2}, "sft", "ends its answers", "0.20"),
+    "reward model at chance": ("reward", {"true_accuracy": 0.51}, "reward", "better than chance", "0.51"),
+    "reward model below chance": ("reward", {"true_accuracy": 0.12}, "reward", "better than chance", "0.12"),
+    "reward model above its ceiling": ("reward", {"accuracy": 0.98}, "reward", "not above its ceiling", "0.98"),
+    "best-of-16 gains nothing": ("best_of", {"gain": [0.01, -0.02, 0.04]}, "reward", "best-of-16 gains", "+0.010"),
+    "best-of-16 loses": ("best_of", {"gain": [-0.1, -0.2, -0.05]}, "reward", "best-of-16 gains", "-0.100"),
+    "critic explains nothing": ("ppo", {"explained_variance": [0.9, 0.9, 0.0, 0.05]}, "ppo", "the critic explains",
+                                "0.03"),
+    "KL runs away": ("ppo", {"kl": [0.0, 5.0, 80.0, 9.0]}, "ppo", "the KL stays in bounds", "80.0"),
+    "KL is no number": ("ppo", {"kl": [0.0, None]}, "ppo", "the KL stays in bounds", "inf"),
+}
+
+
+def test_a_sound_chain_has_no_failure():
+    verdicts = diagnose.diagnose(SOUND)
+    assert [found for found in verdicts if found.ok is not True] == []
+    assert diagnose.first_failure(verdicts) is None
+    assert "No stage" in diagnose.as_text(verdicts)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_named_with_its_evidence_and_what_to_do(name):
+    part, change, stage, check, evidence = FAILURES[name]
+    verdicts = diagnose.diagnose(SOUND | {part: SOUND[part] | change})
+    (failed,) = [found for found in verdicts if found.ok is False]
+    assert (failed.stage, failed.check) == (stage, check)
+    assert evidence in failed.evidence and failed.advice
+    assert f"Mend this stage first: {stage}" in diagnose.as_text(verdicts)
+
+
+def test_the_first_stage_that_failed_is_the_one_to_mend():
+    broken = SOUND | {"sft": {"ended": 0.1}, "best_of": {"n": 16, "gain": [0, -1, 1]}}
+    assert diagnose.first_failure(diagnose.diagnose(broken)) == "sft"
+
+
+def test_a_few_pairs_above_the_ceiling_are_no_leak():
+    few = SOUND["reward"] | {"accuracy": 0.93, "pairs": 50}  # 2 standard errors of 50 pairs are 0.14
+    assert all(found.ok for found in diagnose.check_reward(few))
+
+
+def test_a_stage_that_is_not_there_is_neither_sound_nor_failed():
+    verdicts = diagnose.diagnose({"base": SOUND["base"], "ppo": {"explained_variance": [], "kl": []}})
+    assert {found.stage for found in verdicts if found.ok is None} == {"sft", "reward", "best_of", "ppo"}
+    assert diagnose.first_failure(verdicts) is None
+
+
+def test_a_summary_is_plain_data():
+    json.dumps(diagnose.summary(diagnose.diagnose(SOUND)), allow_nan=False)
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    """The four stages, untrained, as the shipped ones, and no runs; few prompts."""
+    monkeypatch.setattr(checkpoints, "SHIPPED", tiny.checkpoints(tmp_path / "shipped"))
+    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
+    monkeypatch.setattr(data, "SPLITS", {"train": 20, "validation": 10, "heldout": 10})
+    return tmp_path
+
+
+def test_untrained_models_are_measured_and_fail_at_the_base(chain):
+    said = []
+    measured = diagnose.measure(said.append)
+    assert measured["base"].keys() >= {"copies_name", "adds"}
+    assert len(measured["best_of"]["gain"]) == 3
+    verdicts = diagnose.diagnose(measured)
+    assert diagnose.first_failure(verdicts) == "base"
+    assert any(found.check == "ends its answers" and found.ok is False for found in verdicts)
+    assert all(str(chain / "shipped") in line for line in said)
+
+
+def test_the_readers_own_run_is_looked_at_first_finished_or_not(chain):
+    run = chain / "runs" / "ppo.run"
+    run.mkdir(parents=True)
+    (run / "metrics.jsonl").write_text('{"step": 0, "kl": 99.0, "explained_variance": 0.0}\n', encoding="utf-8")
+    (run / "state.pt").write_bytes(b"")
+    said = []
+    measured = diagnose.measure(said.append)
+    assert measured["ppo"] == {"explained_variance": [0.0], "kl": [99.0]}
+    assert "stopped" in said[-1]
+
+
+def test_nothing_at_all_is_measured_as_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
+    assert {found.ok for found in diagnose.diagnose(diagnose.measure(lambda line: None))} == {None}
+
+
+def test_the_shipped_models_are_sound():
+    verdicts = diagnose.diagnose(diagnose.measure(lambda line: None))
+    assert [found for found in verdicts if found.ok is False] == []
+    assert {found.stage for found in verdicts if found.ok} == set(checkpoints.STAGES)
