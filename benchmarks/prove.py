@@ -35,7 +35,8 @@ def chain(seed: int, base: Path) -> Path:
     folder = RUNS / f"seed{seed}"
     steps = {"sft": lambda out: course.make_sft(out, base, config=replace(course.SFT_RECIPE, seed=seed)),
              "reward": lambda out: course.make_reward(out, folder / "sft", config=replace(course.REWARD, seed=seed)),
-             "ppo": lambda out: course.make_ppo(out, folder / "sft", folder / "reward", replace(course.PPO_RECIPE, seed=seed)),
+             "ppo": lambda out: course.make_ppo(out, folder / "sft", folder / "reward",
+                                                replace(course.PPO_RECIPE, seed=seed)),
              "truth": lambda out: course.make_ppo(out, folder / "sft", folder / "reward",
                                                   replace(course.PPO_RECIPE, seed=seed), truth=True)}
     for name, make in steps.items():
@@ -55,7 +56,8 @@ def measure(folder: Path, base: Path, seed: int) -> dict:
     family = np.array([task.family for task in tasks])
     found = {"models": {n: summarise(tasks, s) for n, s in scores.items()},
              "prompt_means": {n: {m: s[m].mean(1).tolist() for m in METRICS} for n, s in scores.items()},
-             "gain": interval(utility["ppo"] - utility["sft"]), "true_gain": interval(utility["truth"] - utility["sft"]),
+             "gain": interval(utility["ppo"] - utility["sft"]),
+             "true_gain": interval(utility["truth"] - utility["sft"]),
              "gain_by_family": {f: interval((utility["ppo"] - utility["sft"])[family == f]) for f in FAMILIES},
              "win_rate": interval(wins(utility["ppo"], utility["sft"])),
              "tastes": {n: taste_shares(tasks, answers[n][0]) for n in ("sft", "ppo")},
@@ -80,7 +82,8 @@ def reward_model(folder: Path, tasks, seed: int) -> dict:
         asked = [t.prompt for t in tasks if family in (t.family, "all")]
         pairs = course.make_comparisons(sft, tokenizer, asked, seed=1000 + seed, k=6)
         r = report(model, tokenizer, pairs, gap=0.2)
-        found[family] = {"agreement": r.true_accuracy, "pairs": r.true_pairs, "label_accuracy": r.accuracy, "ceiling": r.ceiling}
+        found[family] = {"agreement": r.true_accuracy, "pairs": r.true_pairs, "label_accuracy": r.accuracy,
+                         "ceiling": r.ceiling}
     return found
 
 
@@ -147,7 +150,8 @@ def table(found: list[dict]) -> str:
     for metric in ("fulfils", "ended"):
         rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric), True) for n in ("base", "sft", "ppo")) + " |")
     rows.append("")
-    gains = np.stack([np.subtract(f["prompt_means"]["ppo"]["utility"], f["prompt_means"]["sft"]["utility"]) for f in found], 1)
+    means = [f["prompt_means"] for f in found]
+    gains = np.stack([np.subtract(m["ppo"]["utility"], m["sft"]["utility"]) for m in means], 1)
     rows.append(f"PPO gains {cell(interval(gains))} in mean utility over SFT; by seed "
                 + ", ".join(f"{f['gain'][0]:+.2f}" for f in found)
                 + "; with the truth as reward " + ", ".join(f"{f['true_gain'][0]:+.2f}" for f in found) + ".")
@@ -177,7 +181,8 @@ def main() -> None:
         if not file.is_file():
             file.write_text(json.dumps(like_taste(RUNS / "seed0", taste, 0)), encoding="utf-8")
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RUNS.glob("seed*.json"))]
-    liked = {f.stem.removeprefix("taste_"): json.loads(f.read_text(encoding="utf-8")) for f in sorted(RUNS.glob("taste_*.json"))}
+    liked = {f.stem.removeprefix("taste_"): json.loads(f.read_text(encoding="utf-8"))
+             for f in sorted(RUNS.glob("taste_*.json"))}
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "proof.md").write_text(table(found), encoding="utf-8", newline="\n")
     text = json.dumps({"seeds": found, "tastes": liked}, indent=1)

@@ -90,8 +90,8 @@ def ppo(config: PPOConfig = recipes.PPO_RECIPE, out: Path | None = None, sft: Pa
     told(recipes.make_ppo(out, sft, reward, config, truth))
 
 
-POSITIVE = ("steps", "epochs", "batch_size", "minibatches", "context", "validate_every", "lr", "critic_lr", "temperature",
-            "max_new_tokens", "max_grad_norm")
+POSITIVE = ("steps", "epochs", "batch_size", "minibatches", "context", "validate_every", "lr", "critic_lr",
+            "temperature", "max_new_tokens", "max_grad_norm")
 
 
 def checked(config) -> None:

@@ -4,7 +4,6 @@ Each `make_...` trains one stage by its recipe, measures it on validation prompt
 its card. The command line, the shipped checkpoints and the proof in the README all come from here.
 """
 import itertools
-import json
 import random
 import time
 from dataclasses import asdict
@@ -16,7 +15,7 @@ import torch
 from rlhf_lessons import data
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
-from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
+from rlhf_lessons.lm.models import load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
 from rlhf_lessons.runs import finished, train
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
@@ -29,11 +28,11 @@ from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
 PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=3, lr=1e-3)
-REWARD = RewardConfig(epochs=2)
+SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
+REWARD = RewardConfig(epochs=4)
 PPO_RECIPE = PPOConfig()
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
-RANKINGS, K = 1600, 4  # prompts whose answers are compared, and answers to each
+RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
 torch.set_float32_matmul_precision("highest")
 
 
@@ -44,7 +43,8 @@ def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
     return np.array([i for row in rows for i in (start, *row, end)], dtype=np.uint16)
 
 
-def save(out: Path, model, tokenizer, stage: str, about: str, config, started: float, quality: float, **measured) -> Path:
+def save(out: Path, model, tokenizer, stage: str, about: str, config, started: float, quality: float,
+         **measured) -> Path:
     """Save a finished stage with its card, forget its resume state, and return the folder."""
     card = {"stage": stage, "title": f"RLHF Lessons: {stage}", "about": about, "config": asdict(config),
             "seconds": round(time.monotonic() - started), "quality": round(quality, 4), "measured": measured}
@@ -80,7 +80,7 @@ def make_sft(out: Path, base: Path, demonstrations: list[dict] | None = None, co
     tokenizer.chat_template = CHAT_TEMPLATE
     train(SFT(model, tokenizer, rows, config), state_folder(out), "sft")
     return save(out, model, tokenizer, "sft", f"The base, fine-tuned on {len(rows)} demonstrations.", config, started,
-                validation_utility(model, tokenizer), demonstrations=len(rows))
+                validation_utility(model, tokenizer), demonstrations=len(rows), data_sha256=data.rows_hash(rows))
 
 
 def validation_utility(model, tokenizer, n: int = 4) -> float:
@@ -89,7 +89,8 @@ def validation_utility(model, tokenizer, n: int = 4) -> float:
     return float(score_all(prompts, *answer_all(model, tokenizer, prompts, n))["utility"].mean())
 
 
-def make_comparisons(model, tokenizer, prompts: list[str], rater: Rater = RATER, seed: int = 0, k: int = K) -> list[dict]:
+def make_comparisons(model, tokenizer, prompts: list[str], rater: Rater = RATER, seed: int = 0,
+                     k: int = K) -> list[dict]:
     """Sample `k` answers to each prompt and let a simulated rater compare all pairs; ties give no row.
 
     Rows are TRL's preference format, with the group (ranking) that a pair belongs to, the true utilities of
@@ -126,10 +127,12 @@ def make_reward(out: Path, sft: Path, comparisons: list[dict] | None = None, con
     train(stage, state_folder(out), "reward")
     texts, ended = answer_all(model, tokenizer, train_prompts[:500], 1, seed=config.seed + 1)
     normalise(stage.model, tokenizer, train_prompts[:500], [row[0] for row in texts], [row[0] for row in ended])
-    held_out = [task.prompt for task in data.tasks("validation")]
-    found = report(stage.model, tokenizer, make_comparisons(model, tokenizer, held_out, seed=config.seed + 2, k=8), gap=0.2)
-    return save(out, stage.model, tokenizer, "reward", f"Trained on {len(comparisons)} comparisons by simulated raters.",
-                config, started, found.true_accuracy, comparisons=len(comparisons), **asdict(found))
+    kept_aside = [task.prompt for task in data.tasks("validation")]
+    new_pairs = make_comparisons(model, tokenizer, kept_aside, seed=config.seed + 2, k=8)
+    found = report(stage.model, tokenizer, new_pairs, gap=0.2)
+    about = f"Trained on {len(comparisons)} comparisons by simulated raters."
+    return save(out, stage.model, tokenizer, "reward", about, config, started, found.true_accuracy,
+                comparisons=len(comparisons), data_sha256=data.rows_hash(comparisons), **asdict(found))
 
 
 def true_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
@@ -139,7 +142,7 @@ def true_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torc
 
 def make_ppo(out: Path, sft: Path, reward: Path, config: PPOConfig = PPO_RECIPE, truth: bool = False,
              prompts: list[str] | None = None) -> Path:
-    """Step 4: let the SFT model learn what the reward model likes; with `truth`, what the judge likes, for comparison."""
+    """Step 4: let the SFT model learn what the reward model likes; with `truth`, what the judge likes."""
     started = time.monotonic()
     policy, tokenizer = load_model(sft)
     reward_model, _ = load_model(reward)

@@ -59,9 +59,12 @@ def corpus_hash(n: int = SCRAPS, seed: int = 0) -> str:
     return digest.hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def rows_hash(rows: Iterable[dict]) -> str:
+    """Return the SHA-256 of rows, each as one line of JSON with sorted keys."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def build(folder: Path = FOLDER) -> list[Path]:

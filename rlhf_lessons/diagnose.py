@@ -98,7 +98,7 @@ def measure(note=print) -> dict[str, dict]:
     """Return the values that the checks need, of the reader's own models where there are any, else the shipped."""
     from rlhf_lessons.checkpoints import MINE, SHIPPED, STAGES
     from rlhf_lessons.data import tasks
-    from rlhf_lessons.evaluation.arena import answer_all, score_all
+    from rlhf_lessons.evaluation.arena import answer_all
     from rlhf_lessons.evaluation.probes import base_probes
     from rlhf_lessons.lm.models import load_card, load_model
     folders = {name: next((p for p in (MINE / name, SHIPPED / name) if p.is_dir()), None) for name in STAGES}
@@ -110,8 +110,7 @@ def measure(note=print) -> dict[str, dict]:
         measured["base"] = base_probes(*load_model(folders["base"]))
     if folders["sft"]:
         sft = load_model(folders["sft"])
-        scores = score_all(prompts, *answer_all(*sft, prompts, 2))
-        measured["sft"] = {"ended": float(scores["ended"].mean()), "utility": float(scores["utility"].mean())}
+        measured["sft"] = {"ended": float(np.mean(answer_all(*sft, prompts, 2)[1]))}
     if folders["reward"]:
         measured["reward"] = load_card(folders["reward"])["measured"]
     if folders["sft"] and folders["reward"]:
@@ -139,23 +138,18 @@ def ppo_metrics(run: Path, folder: Path | None) -> dict:
     return {name: [row[name] for row in rows if name in row] for name in ("explained_variance", "kl")} if rows else {}
 
 
-def first_failure(verdicts: list[Verdict]) -> str | None:
-    """Return the first stage that failed a check, or None."""
-    return next((found.stage for found in verdicts if found.ok is False), None)
-
-
 def summary(verdicts: list[Verdict]) -> dict:
-    """Return the verdicts as plain data."""
-    return {"failed": first_failure(verdicts), "verdicts": [asdict(found) for found in verdicts]}
+    """Return the first stage that failed, or None, and the verdicts, as plain data."""
+    failed = next((found.stage for found in verdicts if found.ok is False), None)
+    return {"failed": failed, "verdicts": [asdict(found) for found in verdicts]}
 
 
 def as_text(verdicts: list[Verdict]) -> str:
     """Return the verdicts as text, a line each, and which stage to mend."""
-    lines = []
+    lines, failed = [], summary(verdicts)["failed"]
     for found in verdicts:
         mark = {True: "ok", False: "FAILED", None: "-"}[found.ok]
         lines.append(f"{mark:6}  {found.stage:6}  {found.check}: {found.evidence}")
         lines += [f"{'':16}{found.advice}"] if found.advice else []
-    failed = first_failure(verdicts)
-    return "\n".join([*lines, "", f"Mend this stage first: {failed}. Later ones stand on it." if failed else
-                      "No stage shows a known failure."])
+    return "\n".join(lines) + ("\n\n" + (f"Mend this stage first: {failed}. Later ones stand on it." if failed
+                                       else "No stage shows a known failure."))

@@ -81,7 +81,7 @@ def test_a_stages_flags_are_its_config(capsys):
     (["ask", STORY, "--source", "mine"], "no finished model"), (["evaluate", "--n", "0"], "n must lie between"),
     (["sft", "--epochs", "0"], "epochs must be above 0"), (["ppo", "--lr", "-1"], "lr must be above 0"),
     (["sft", "--demonstrations", "nowhere.jsonl"], "no such file"), (["reward", "--rankings", "0"], "rankings"),
-    (["sft", "--base", "nowhere"], "nowhere: there is no such folder"),
+    (["sft", "--base", "nowhere"], "there is no such folder"),
     (["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"], "keep_layers must lie between 1 and 1"),
     (["ppo", "--minibatches", "7"], "batch_size must be a multiple of minibatches"),
 ])

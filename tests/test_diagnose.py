@@ -32,7 +32,7 @@ FAILURES = {  # what is changed in a sound chain: the stage, the check and the e
 def test_a_sound_chain_has_no_failure():
     verdicts = diagnose.diagnose(SOUND)
     assert [found for found in verdicts if found.ok is not True] == []
-    assert diagnose.first_failure(verdicts) is None
+    assert diagnose.summary(verdicts)["failed"] is None
     assert "No stage" in diagnose.as_text(verdicts)
 
 
@@ -48,7 +48,7 @@ def test_a_failure_is_named_with_its_evidence_and_what_to_do(name):
 
 def test_the_first_stage_that_failed_is_the_one_to_mend():
     broken = SOUND | {"sft": {"ended": 0.1}, "best_of": {"n": 16, "gain": [0, -1, 1]}}
-    assert diagnose.first_failure(diagnose.diagnose(broken)) == "sft"
+    assert diagnose.summary(diagnose.diagnose(broken))["failed"] == "sft"
 
 
 def test_a_few_pairs_above_the_ceiling_are_no_leak():
@@ -59,7 +59,7 @@ def test_a_few_pairs_above_the_ceiling_are_no_leak():
 def test_a_stage_that_is_not_there_is_neither_sound_nor_failed():
     verdicts = diagnose.diagnose({"base": SOUND["base"], "ppo": {"explained_variance": [], "kl": []}})
     assert {found.stage for found in verdicts if found.ok is None} == {"sft", "reward", "best_of", "ppo"}
-    assert diagnose.first_failure(verdicts) is None
+    assert diagnose.summary(verdicts)["failed"] is None
 
 
 def test_a_summary_is_plain_data():
@@ -81,7 +81,7 @@ def test_untrained_models_are_measured_and_fail_at_the_base(chain):
     assert measured["base"].keys() >= {"copies_name", "adds"}
     assert len(measured["best_of"]["gain"]) == 3
     verdicts = diagnose.diagnose(measured)
-    assert diagnose.first_failure(verdicts) == "base"
+    assert diagnose.summary(verdicts)["failed"] == "base"
     assert any(found.check == "ends its answers" and found.ok is False for found in verdicts)
     assert all(str(chain / "shipped") in line for line in said)
 

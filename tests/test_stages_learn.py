@@ -64,17 +64,19 @@ def test_pretraining_sees_all_text_once_before_any_again(tokenizer, corpus):
     assert run.batch(0).shape == (4, 17) and torch.equal(run.batch(0), run.batch(0))
 
 
-def test_sft_learns_to_answer_and_to_end(tokenizer, demonstrations, sft_model):
-    untrained, held_out = small_llama(tokenizer), demonstrations[-8:]
-    assert demonstration_loss(sft_model, tokenizer, held_out) < demonstration_loss(untrained, tokenizer, held_out) / 2
-    prompts = [f"Write about {word}." for word in WORDS[:6]]
-    samples = generate(sft_model, tokenizer, prompts, 40, temperature=0)
-    assert samples.ended.all()
-    assert sum(t.startswith(w) for t, w in zip(samples.texts, WORDS, strict=False)) >= 5  # it heeds the prompt
+def test_sft_learns_to_answer_and_to_end(tokenizer):
+    rows = [{"prompt": f"Write about {word}.", "completion": f"{word} walked with the {other}"}
+            for word, other in zip(WORDS[:6], WORDS[3:9], strict=True)]
+    model = small_llama(tokenizer)
+    before = demonstration_loss(model, tokenizer, rows)
+    list(SFT(model, tokenizer, rows, SFTConfig(epochs=240, batch_size=6, lr=1e-2)))
+    samples = generate(model, tokenizer, [row["prompt"] for row in rows], 40, temperature=0)
+    assert demonstration_loss(model, tokenizer, rows) < 0.1 < before
+    assert samples.texts == [row["completion"] for row in rows] and samples.ended.all()
 
 
 def test_reward_model_learns_the_order_and_shuffled_labels_teach_nothing(tokenizer, rankings):
-    accuracy, config = {}, RewardConfig(epochs=4, batch_size=8, lr=3e-3)
+    accuracy, config = {}, RewardConfig(epochs=4, batch_size=8, lr=3e-3, warmup=5)
     shuffled = [{**row, "scores": random.Random(i).sample(row["scores"], 4)} for i, row in enumerate(rankings)]
     for name, rows in {"true": rankings, "shuffled": shuffled}.items():
         run = RewardModelling(small_llama(tokenizer), tokenizer, rows[:120], config)
@@ -87,7 +89,8 @@ def test_reward_model_learns_the_order_and_shuffled_labels_teach_nothing(tokeniz
 
 def test_margin_widens_the_lead_and_centring_brings_scores_to_zero(tokenizer, rankings):
     def scores(**options):
-        run = RewardModelling(small_llama(tokenizer), tokenizer, rankings[:40], RewardConfig(epochs=4, lr=3e-3, **options))
+        config = RewardConfig(epochs=4, lr=3e-3, warmup=2, **options)
+        run = RewardModelling(small_llama(tokenizer), tokenizer, rankings[:40], config)
         list(run)
         texts = [text for row in rankings[40:60] for text in row["completions"]]
         return score(run.model, tokenizer, ["Write about a."] * len(texts), texts)

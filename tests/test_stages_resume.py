@@ -1,4 +1,4 @@
-"""A run that is interrupted, however it is interrupted, goes on bit for bit; a bad number leaves the last good state."""
+"""An interrupted run goes on bit for bit, however it was interrupted; a bad number leaves the last good state."""
 
 import random
 import subprocess
@@ -6,11 +6,13 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import tiny_llama
 
+import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
 from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
@@ -106,14 +108,16 @@ def test_state_cannot_run_code(tmp_path):
 def test_killed_process_leaves_a_whole_state(tmp_path):
     """A process that does nothing but save is killed (SIGKILL) at a moment of chance; its last state is whole."""
     code = """
+        import sys
         import torch
         from rlhf_lessons.stages.training import save_state
         step = 0
         while True:
             step += 1
-            save_state({"step": step, "w": torch.full((300_000,), float(step))}, "state.pt")
+            save_state({"step": step, "w": torch.full((300_000,), float(step))}, sys.argv[1])
     """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path)
+    arguments = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "state.pt")]
+    process = subprocess.Popen(arguments, cwd=Path(rlhf_lessons.__file__).parents[1])
     try:
         deadline = time.time() + 60
         while not (tmp_path / "state.pt").exists():

@@ -34,7 +34,8 @@ def interval(values: np.ndarray, seed: int = 0) -> list[float]:
 
     NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
     """
-    sums, counts = np.nansum(values, axis=tuple(range(1, values.ndim))), (~np.isnan(values)).reshape(len(values), -1).sum(1)
+    values = values.reshape(len(values), -1)
+    sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(1)
     if not counts.sum():
         return [float("nan")] * 3
     draws = np.random.default_rng(seed).integers(len(values), size=(2000, len(values)))

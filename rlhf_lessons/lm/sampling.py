@@ -58,10 +58,7 @@ def generate(model, tokenizer, prompts: list, max_new_tokens: int = 60, temperat
     Temperature 0 takes the likeliest token. The same seed gives the same answers; the random numbers of an answer
     depend on its place in `prompts`, not on when others end. ValueError for an empty or too long prompt.
     """
-    rows = [prompts[i] for i in range(len(prompts))]
-    texts = [i for i, row in enumerate(rows) if isinstance(row, str)]
-    for i, row in zip(texts, encode_prompts(tokenizer, [rows[i] for i in texts]), strict=True):
-        rows[i] = row
+    rows = [encode_prompts(tokenizer, [p])[0] if isinstance(p, str) else p for p in prompts]
     longest = max(map(len, rows), default=0) + max_new_tokens
     room = getattr(model.config, "max_position_embeddings", longest)
     if not rows or not all(rows) or longest > room:
@@ -78,13 +75,10 @@ def generate(model, tokenizer, prompts: list, max_new_tokens: int = 60, temperat
     mask = torch.arange(max_new_tokens) < lengths[:, None]
     ended = tokens.gather(1, lengths[:, None] - 1)[:, 0] == tokenizer.eos_token_id
     answers = [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
-    time = int(lengths.max())
-    return Samples(
-        tokens.masked_fill(~mask, tokenizer.pad_token_id)[:, :time], mask[:, :time],
-        logprobs.masked_fill(~mask, 0.0)[:, :time], ended,
-        tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False),
-        *pad(rows, tokenizer.pad_token_id, side="left"),
-    )
+    texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    tokens, logprobs = tokens.masked_fill(~mask, tokenizer.pad_token_id), logprobs.masked_fill(~mask, 0.0)
+    tokens, mask, logprobs = (x[:, : int(lengths.max())] for x in (tokens, mask, logprobs))
+    return Samples(tokens, mask, logprobs, ended, texts, *pad(rows, tokenizer.pad_token_id, side="left"))
 
 
 @torch.inference_mode()

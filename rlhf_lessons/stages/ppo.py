@@ -131,12 +131,11 @@ class PPO(Stage):
                            for name, lr in rates.items()}
 
     def train_step(self, step: int) -> PPOStep:
-        config = self.config
         rollout, result = self.rollout(step)
         self.update(rollout, result, step)
-        if config.kl_target is not None:
-            self.kl_coef = maths.adapted_kl_coef(
-                self.kl_coef, result.kl, config.kl_target, config.batch_size, config.kl_horizon)
+        target, size, horizon = self.config.kl_target, self.config.batch_size, self.config.kl_horizon
+        if target is not None:
+            self.kl_coef = maths.adapted_kl_coef(self.kl_coef, result.kl, target, size, horizon)
         return result
 
     @torch.no_grad()
@@ -174,8 +173,7 @@ class PPO(Stage):
             length=mask.sum(1).float().mean().item(), ended=ended.float().mean().item(),
             explained_variance=maths.explained_variance(values, returns, mask),
             samples=[{"prompt": p, "response": t, "reward": r}
-                     for p, t, r in zip(prompts[:8], samples.texts, scores.tolist())],
-        )
+                     for p, t, r in zip(prompts[:8], samples.texts, scores.tolist(), strict=False)])
         if self.true_utility is not None:
             utilities = self.true_utility(prompts, samples.texts, samples.ended)
             result.true_utility = torch.as_tensor(utilities, dtype=torch.float32).mean().item()
@@ -219,10 +217,9 @@ class PPO(Stage):
             with torch.no_grad():
                 logratio = (logprobs - old)[mask]
                 off = logratio.exp().sub(1).abs()
-                for name, x in {
-                    "policy_loss": losses, "value_loss": value_losses, "clip_fraction": (off > config.clip).float(),
-                    "approx_kl": maths.kl_k3(-logratio), "entropy": torch.special.entr(logits.softmax(-1)).sum(-1)[mask],
-                }.items():
+                entropies = torch.special.entr(logits.softmax(-1)).sum(-1)[mask]
+                for name, x in {"policy_loss": losses, "value_loss": value_losses, "entropy": entropies,
+                                "clip_fraction": off > config.clip, "approx_kl": maths.kl_k3(-logratio)}.items():
                     sums[name] = sums.get(name, 0.0) + x.sum().item() / tokens.item()
                 sums["ratio_error"] = max(sums.get("ratio_error", 0.0), off.max().item())
         return sums

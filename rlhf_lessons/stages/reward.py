@@ -29,9 +29,9 @@ class RewardConfig:
     """How often each comparison is seen; a reward model soon knows its labels by heart."""
     batch_size: int = 16
     """Prompts in a batch; all pairs of a prompt are in the same batch."""
-    lr: float = 7e-4
+    lr: float = 1e-3
     """Highest learning rate; it falls linearly to zero."""
-    warmup: int = 10
+    warmup: int = 60
     """Steps over which the learning rate rises."""
     keep_layers: int | None = None
     """How many layers of the language model to keep, from the lowest; None keeps all."""
@@ -68,14 +68,14 @@ class RewardModelling(Stage):
     """Train a reward model, made from the language model `lm`, which stays as it is; `.model` holds it."""
 
     def __init__(self, lm, tokenizer, comparisons: list[dict], config: RewardConfig):
-        """ValueError if no comparison prefers one text to a different one."""
         self.config, self.pad_id = config, tokenizer.pad_token_id
         self.model = to_reward_model(lm, config.keep_layers, config.seed)
         self.rankings = to_rankings(tokenizer, comparisons)
         self.lengths = [max(map(len, ranking.rows)) for ranking in self.rankings]
         self.per_epoch = -(-len(self.rankings) // config.batch_size)
         self.steps = self.per_epoch * config.epochs
-        self.models, self.optimisers = {"model": self.model}, {"model": Optimiser(self.model, config.lr)}
+        self.models = {"model": self.model}
+        self.optimisers = {"model": Optimiser(self.model, config.lr, beta2=0.999)}  # labels are noisy: average for long
 
     def train_step(self, step: int) -> RewardStep:
         config = self.config
@@ -91,10 +91,7 @@ class RewardModelling(Stage):
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
-    """Encode comparisons. Ties and texts that are the same tokens give no pair, and prompts without pairs go.
-
-    ValueError if no pair is left.
-    """
+    """Encode comparisons. Ties and texts of the same tokens give no pair; ValueError if no pair is left."""
     groups = {}  # (prompt, group) -> answers with utilities, and which beats which
     for n, row in enumerate(comparisons):
         pair = "chosen" in row
@@ -130,8 +127,7 @@ def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor, Tensor]
         k = len(ranking.rows)
         flat += [(start + i, start + j, margin, 2 / (k * (k - 1))) for i, j, margin in ranking.pairs]
         start += k
-    better, worse, margin, weight = zip(*flat, strict=True)
-    return torch.tensor(better), torch.tensor(worse), torch.tensor(margin), torch.tensor(weight)
+    return tuple(torch.tensor(column) for column in zip(*flat, strict=True))
 
 
 def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float = 0.0) -> Tensor:

@@ -61,10 +61,7 @@ class SFT(Stage):
 
 
 def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> list[tuple[list[int], list[int]]]:
-    """Each demonstration as (ids, labels): labels hold the answer's ids, end token included, and ignore the prompt.
-
-    ValueError if there are none, or one has an empty completion (it says which).
-    """
+    """Each demonstration as (ids, labels): labels hold the answer's ids, end token included, and ignore the prompt."""
     empty = [i for i, row in enumerate(demonstrations) if not row["completion"].strip()]
     if empty or not demonstrations:
         raise ValueError(f"demonstration {empty[0]} has an empty completion" if empty else "no demonstrations")

@@ -18,10 +18,10 @@ class NonFiniteLoss(RuntimeError):
 class Optimiser:
     """AdamW with clipped gradients and checked numbers."""
 
-    def __init__(self, model: nn.Module, lr: float, eps=1e-8, weight_decay=0.0, max_grad_norm=1.0):
+    def __init__(self, model: nn.Module, lr: float, eps=1e-8, weight_decay=0.0, max_grad_norm=1.0, beta2=0.95):
         self.model, self.lr, self.max_grad_norm = model, lr, max_grad_norm
         self.adam = torch.optim.AdamW(
-            model.parameters(), lr=lr, betas=(0.9, 0.95), eps=eps, weight_decay=weight_decay, fused=True)
+            model.parameters(), lr=lr, betas=(0.9, beta2), eps=eps, weight_decay=weight_decay, fused=True)
 
     def backward(self, loss: Tensor, step: int) -> None:
         """Add the gradient of `loss`; NonFiniteLoss, naming the step, if it is no finite number."""
@@ -47,11 +47,7 @@ def linear_schedule(step: int, steps: int, warmup: int) -> float:
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A random generator that depends on these numbers only, such as (seed, step).
-
-    A stage makes one when it needs it. The step is then all that resuming has to restore, and no other code that
-    draws random numbers can disturb a run.
-    """
+    """A random generator that depends on these numbers only, such as (seed, step): a resumed run needs no more."""
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (2**63 - 25)
@@ -67,13 +63,9 @@ def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
 
 
 class Stage:
-    """An iterator that trains one step at a time.
+    """Trains a step at each iteration. A stage has `config`, `steps` and, by name, `models` and `optimisers`."""
 
-    A stage sets `config`, `steps` (the length of the run) and, by name, `models` and `optimisers`, and writes
-    `train_step(step)`. `step` is the number of steps done.
-    """
-
-    step = 0
+    step = 0  # steps done
 
     def __iter__(self):
         return self

@@ -5,6 +5,7 @@ prompts, or a story in which someone asks a sum and nobody answers. Titles and h
 then repeat, which is how the base learns to copy. No scrap holds a request followed by its answer, and no scrap
 holds a combination of facts that is kept for validation or held out: both are tested over the whole corpus.
 """
+import itertools
 import random
 from collections.abc import Iterator
 
@@ -58,9 +59,11 @@ def titled(family: str, rng: random.Random) -> str:
 
 
 def plain_sums(rng: random.Random) -> str:
-    """A column or a row of sums with their results."""
-    sums = [f"{e} is {result(e)}." for e in rng.sample(SUMS, rng.randint(2, 6))]
-    return rng.choice(["\n", " "]).join(sums)
+    """A column or a row of sums with their results, no two of which are a combination kept from training."""
+    while True:
+        sums = rng.sample(SUMS, rng.randint(2, 4))
+        if all(split_of(dict(family="maths", e1=a, e2=b)) == "train" for a, b in itertools.combinations(sums, 2)):
+            return rng.choice(["\n", " "]).join(f"{e} is {result(e)}." for e in sums)
 
 
 def prompt_list(rng: random.Random) -> str:

@@ -137,7 +137,7 @@ def readers() -> list[tuple[re.Pattern, dict]]:
 
 def parse(prompt: str) -> dict | None:
     """Return the facts in a prompt, or None where it is not a prompt of the toy world."""
-    text = prompt.strip().removeprefix("Please ").strip()
+    text = re.sub(r"^please\s+", "", prompt.strip(), flags=re.IGNORECASE)
     for pattern, fixed in readers():
         if match := pattern.fullmatch(text):
             facts = match.groupdict()
