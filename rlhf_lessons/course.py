@@ -30,7 +30,7 @@ VOCABULARY = 1536
 PRETRAIN = PretrainConfig(steps=2600)
 SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
 REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig()
+PPO_RECIPE = PPOConfig(steps=24, batch_size=384, kl_coef=0.1)
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
 RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
 torch.set_float32_matmul_precision("highest")
@@ -89,19 +89,24 @@ def validation_utility(model, tokenizer, n: int = 4) -> float:
     return float(score_all(prompts, *answer_all(model, tokenizer, prompts, n))["utility"].mean())
 
 
-def make_comparisons(model, tokenizer, prompts: list[str], rater: Rater = RATER, seed: int = 0,
-                     k: int = K) -> list[dict]:
+def make_comparisons(model, tokenizer, prompts: list[str], rater: Rater = RATER, seed: int = 0, k: int = K,
+                     strays: bool = False) -> list[dict]:
     """Sample `k` answers to each prompt and let a simulated rater compare all pairs; ties give no row.
 
+    With `strays`, an answer to another prompt joins each ranking. Without, a reward model never sees that an e-mail
+    is no answer to a request for code, and PPO finds one answer that it likes everywhere: we saw it happen.
     Rows are TRL's preference format, with the group (ranking) that a pair belongs to, the true utilities of
     [chosen, rejected] and whether each ended.
     """
     texts, ended = answer_all(model, tokenizer, prompts, k, seed)
     rng, rows = random.Random(f"rater/{seed}"), []
+    if strays:
+        others = strays_for(prompts, rng)
+        texts, ended = ([row + [what[j][0]] for row, j in zip(what, others, strict=True)] for what in (texts, ended))
     for group, (prompt, answers, ends) in enumerate(zip(prompts, texts, ended, strict=True)):
         likes = [rater.utility_of(prompt, text, end) for text, end in zip(answers, ends, strict=True)]
         truth = [judge(prompt, text, end).utility for text, end in zip(answers, ends, strict=True)]
-        for i, j in itertools.combinations(range(k), 2):
+        for i, j in itertools.combinations(range(len(answers)), 2):
             choice = rater.pick(likes[i] - likes[j], rng)
             if choice == "tie" or answers[i] == answers[j]:
                 continue
@@ -109,6 +114,14 @@ def make_comparisons(model, tokenizer, prompts: list[str], rater: Rater = RATER,
             rows.append({"prompt": prompt, "chosen": answers[a], "rejected": answers[b], "group": group,
                          "utilities": [round(truth[a], 4), round(truth[b], 4)], "ended": [ends[a], ends[b]]})
     return rows
+
+
+def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
+    """Return the place of some prompt for each prompt, half the time of one that begins in the same way."""
+    kin = {}
+    for place, prompt in enumerate(prompts):
+        kin.setdefault(prompt[:10], []).append(place)
+    return [rng.choice(kin[prompt[:10]] if rng.random() < 0.5 else range(len(prompts))) for prompt in prompts]
 
 
 def make_reward(out: Path, sft: Path, comparisons: list[dict] | None = None, config: RewardConfig = REWARD,
@@ -121,7 +134,7 @@ def make_reward(out: Path, sft: Path, comparisons: list[dict] | None = None, con
         file = state_folder(out) / "comparisons.jsonl"
         if not file.is_file():
             asked = [train_prompts[i % len(train_prompts)] for i in range(rankings)]
-            data.write_rows(file, make_comparisons(model, tokenizer, asked, seed=config.seed))
+            data.write_rows(file, make_comparisons(model, tokenizer, asked, seed=config.seed, strays=True))
         comparisons = data.read_rows(file, "comparisons")
     stage = RewardModelling(model, tokenizer, comparisons, config)
     train(stage, state_folder(out), "reward")

@@ -35,7 +35,7 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
 
     Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress is finished
     first; a second one does not wait). Stopped when a loss was not finite. ValueError when the state in `folder`
-    is of another run: another config, or other weights to start from.
+    is of another run: another config, or other weights or data to start from.
     """
     state, file = folder / "state.pt", folder / "metrics.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,18 +76,21 @@ def resume(stage, state: Path, start: str) -> None:
     try:
         saved = load_state(state)
         if saved.get("start") != start:
-            raise ValueError("it began from other weights or with another number of steps")
+            raise ValueError("it began from other weights or data, or with another number of steps")
         stage.load_state_dict(saved)
     except ValueError as error:
         raise ValueError(f"{afresh} ({error})") from error
 
 
 def fingerprint(stage) -> str:
-    """Return a hash of what a stage starts from: its weights and its number of steps."""
+    """Return a hash of what a stage starts from: its weights, its data and its number of steps."""
     digest = hashlib.sha256(str(len(stage)).encode())
     for model in stage.models.values():
         for name, weights in model.state_dict().items():
             digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
+    for name in ("tokens", "rows", "rankings", "prompts"):  # whichever the stage learns from
+        rows = getattr(stage, name, ())
+        digest.update(rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode())
     return digest.hexdigest()
 
 

@@ -93,7 +93,7 @@ DAMAGE = {
     "tokenizer.json: missing": lambda folder: (folder / "tokenizer.json").unlink(),
     "model.safetensors: missing": lambda folder: (folder / "model.safetensors").unlink(),
     "card.json: missing": lambda folder: (folder / "card.json").unlink(),
-    "card.json: not readable": lambda folder: (folder / "card.json").write_text("{"),
+    "card.json: damaged, not readable": lambda folder: (folder / "card.json").write_text("{"),
     "config.json|JSON": lambda folder: (folder / "config.json").write_text("{"),
     "config.json describes": lambda folder: (folder / "config.json").write_text(
         (folder / "config.json").read_text().replace('"num_hidden_layers": 1', '"num_hidden_layers": 2')),

@@ -125,6 +125,14 @@ def test_a_stopped_run_does_not_go_on_from_another_model(tmp_path):
     assert "--fresh" in str(caught.value)
 
 
+def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path):
+    stop_early(tiny.stage("sft"), tmp_path)
+    other = tiny.stage("sft")
+    other.rows[0] = other.rows[1]
+    with pytest.raises(ValueError, match="other weights or data"):
+        runs.train(other, tmp_path, "sft", quiet=True)
+
+
 def test_a_damaged_state_is_named(tmp_path):
     stop_early(tiny.stage("sft"), tmp_path)
     (tmp_path / "state.pt").write_bytes(b"not a state")

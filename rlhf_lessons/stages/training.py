@@ -121,7 +121,7 @@ def save_state(state: dict, path) -> None:
 def load_state(path) -> dict:
     """Load a saved run: tensors and plain data only, so no file can run code. ValueError if it is damaged."""
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:
