@@ -82,7 +82,8 @@ def ppo_dashboard(steps: list, figure=None):
         axis.tick_params(labelsize=9)
         axis.grid(alpha=0.25)
         if len(values):
-            news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {values[0]:.2f} to {values[-1]:.2f}")
+            first, last = (round(values[i], 2) + 0 for i in (0, -1))  # + 0 turns -0.0 into 0.0
+            news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
     title = f"After {len(steps)} steps: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
