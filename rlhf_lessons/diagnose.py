@@ -13,7 +13,7 @@ ENDS = 0.9  # share of answers that must end by themselves
 CHANCE = 0.6  # a reward model that agrees with the truth less often than this knows next to nothing
 EXPLAINS = 0.1  # share of the returns' variance that a critic must foresee in the second half of a run
 RUNAWAY = 20.0  # nats a response from the SFT model; sound runs here stay below 10
-PROMPTS, N = 60, 16  # validation prompts for best-of-n, and n
+PROMPTS, N = 40, 16  # validation prompts for best-of-n, and n
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,13 @@ def chat_prompt(tokenizer, prompt: str) -> str:
 
 
 def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
-    """Token ids of each prompt in the chat template. Prompt and completion are tokenised apart, as in sampling."""
+    """Token ids of each prompt in the chat template. Prompt and completion are tokenised apart, as in sampling.
+
+    Without a chat template the prompt follows the start token, where there is one, as every text did in pretraining.
+    """
     texts = [chat_prompt(tokenizer, prompt) for prompt in prompts]
-    return tokenizer(texts, add_special_tokens=tokenizer.chat_template is None)["input_ids"] if texts else []
+    start = [tokenizer.bos_token_id] if tokenizer.chat_template is None and tokenizer.bos_token_id is not None else []
+    return [start + row for row in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 
 def encode_completions(tokenizer, completions: list[str], ended: bool | list[bool] = True) -> list[list[int]]:
