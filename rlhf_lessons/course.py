@@ -33,7 +33,6 @@ REWARD = RewardConfig(epochs=4)
 PPO_RECIPE = PPOConfig(steps=24, batch_size=384, kl_coef=0.1)
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
 RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
-torch.set_float32_matmul_precision("highest")
 
 
 def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
