@@ -240,10 +240,11 @@ def lab(options):
         news = hand_out(ROOT / "notebooks", ROOT / "my_lessons")
     except ValueError as error:
         raise Stop(str(error)) from error
+    page = CACHE / "jupyter" / "config" / "labconfig" / "page_config.json"  # a first start asks about no news
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}', encoding="utf-8")
     arguments = [
         f"--ServerApp.root_dir={ROOT}", "--LabApp.default_url=/lab/tree/my_lessons/00_before_and_after.ipynb",
-        "--LabApp.news_url=None",  # a first start asks nothing
-        "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate",
         *(["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []),  # as in most containers
         *(["--no-browser"] if options.no_browser else []),
         *([f"--port={options.port}"] if options.port else [])]

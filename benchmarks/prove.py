@@ -64,7 +64,7 @@ def measure(folder: Path, base: Path, seed: int) -> dict:
              "reward_model": reward_model(folder, tasks, seed), "best_of_16": best_of(folder, seed),
              "article": {n: article(*m, seed) for n, m in models.items() if n != "truth"},
              "distinct": distinct(models, tasks, seed), "probes": base_probes(*models["base"]),
-             "kl": load_card(folder / "ppo")["measured"]["kl"]}
+             "kl": load_card(folder / "ppo")["measured"]["kl"], "seed": seed}
     return found
 
 
@@ -136,27 +136,48 @@ def like_taste(folder: Path, taste: str, seed: int) -> dict:
     return found
 
 
-def table(found: list[dict]) -> str:
-    """Return the README's table: means over the seeds, with intervals from prompts drawn with replacement."""
-    def cell(values, percent=False):
-        mean, low, high = values
-        return f"{mean:.0%} ({low:.0%} to {high:.0%})" if percent else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+def cell(values, percent: bool = False, sign: str = "") -> str:
+    """Return `mean (low to high)` of an interval, with a sign or as percentages where asked for."""
+    mean, low, high = (100 * v for v in values) if percent else values
+    form = f"{sign}.0f" if percent else f"{sign}.2f"
+    return f"{mean:{form}}{' %' * percent} ({low:{form}} to {high:{form}})"
 
+
+def table(found: list[dict], liked: dict[str, dict]) -> str:
+    """Return the README's tables: means over the seeds, with intervals from prompts drawn with replacement."""
     def pooled(name, metric):
         return interval(np.stack([f["prompt_means"][name][metric] for f in found], 1))
+
+    def over_seeds(values, form="{:.0%}"):
+        values = list(values)
+        spread = f" ({form.format(min(values))} to {form.format(max(values))})" if max(values) > min(values) else ""
+        return form.format(float(np.mean(values))) + spread
+    names = ("base", "sft", "ppo")
     rows = ["| held-out prompts, temperature 1 | base | SFT | PPO |", "| --- | --- | --- | --- |"]
-    for metric in ("utility", "relevance", "accuracy", "clarity"):
-        rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric)) for n in ("base", "sft", "ppo")) + " |")
-    for metric in ("fulfils", "ended"):
-        rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric), True) for n in ("base", "sft", "ppo")) + " |")
-    rows.append("")
-    means = [f["prompt_means"] for f in found]
-    gains = np.stack([np.subtract(m["ppo"]["utility"], m["sft"]["utility"]) for m in means], 1)
-    rows.append(f"PPO gains {cell(interval(gains))} in mean utility over SFT; by seed "
-                + ", ".join(f"{f['gain'][0]:+.2f}" for f in found)
-                + "; with the truth as reward " + ", ".join(f"{f['true_gain'][0]:+.2f}" for f in found) + ".")
-    rows.append("PPO wins against SFT " + ", ".join(cell(f["win_rate"], True) for f in found)
-                + " of the comparisons that are not ties.")
+    for metric in METRICS:
+        percent = metric in ("fulfils", "ended")
+        rows.append(f"| {metric} | " + " | ".join(cell(pooled(n, metric), percent) for n in names) + " |")
+    for i, prompt in enumerate(ARTICLE_PROMPTS):
+        shares = [over_seeds(f["article"][n][i]["fulfils"] for f in found) for n in names]
+        rows.append(f"| *{prompt}* fulfilled | " + " | ".join(shares) + " |")
+    rows += ["", "| | " + " | ".join(f"seed {f['seed']}" for f in found) + " |", "| --- |" + " --- |" * len(found)]
+
+    def by_seed(name, value):
+        rows.append(f"| {name} | " + " | ".join(value(f) for f in found) + " |")
+    by_seed("PPO over SFT, utility", lambda f: cell(f["gain"], sign="+"))
+    for family in FAMILIES:
+        by_seed(f"... {family}", lambda f, family=family: cell(f["gain_by_family"][family], sign="+"))
+    by_seed("the same with the truth as reward", lambda f: cell(f["true_gain"], sign="+"))
+    by_seed("PPO wins against SFT", lambda f: cell(f["win_rate"], True))
+    by_seed("reward model agrees with the truth", lambda f: f"{f['reward_model']['all']['agreement']:.0%}")
+    by_seed("... least of the families", lambda f: f"{min(f['reward_model'][n]['agreement'] for n in FAMILIES):.0%}")
+    by_seed("best of 16 over SFT, validation", lambda f: cell(f["best_of_16"], sign="+"))
+    by_seed("KL from SFT, nats a response", lambda f: f"{f['kl']:.1f}")
+    by_seed("distinct of 64 stories, SFT, PPO", lambda f: " ".join(f"{f['distinct'][n]:.0%}" for n in ("sft", "ppo")))
+    if liked:
+        rows += ["", "| the rater likes, seed 0 | SFT | PPO | relevance, SFT | relevance, PPO |", "|" + " --- |" * 5]
+        rows += [f"| {taste} | {cell(f['sft']['share'], True)} | {cell(f['ppo']['share'], True)} | "
+                 f"{cell(f['sft']['relevance'])} | {cell(f['ppo']['relevance'])} |" for taste, f in liked.items()]
     return "\n".join(rows) + "\n"
 
 
@@ -184,10 +205,10 @@ def main() -> None:
     liked = {f.stem.removeprefix("taste_"): json.loads(f.read_text(encoding="utf-8"))
              for f in sorted(RUNS.glob("taste_*.json"))}
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "proof.md").write_text(table(found), encoding="utf-8", newline="\n")
+    (RESULTS / "proof.md").write_text(table(found, liked), encoding="utf-8", newline="\n")
     text = json.dumps({"seeds": found, "tastes": liked}, indent=1)
     (RESULTS / "proof.json").write_text(text + "\n", encoding="utf-8", newline="\n")
-    print(table(found))
+    print(table(found, liked))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ VOCABULARY = 1536
 PRETRAIN = PretrainConfig(steps=2600)
 SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
 REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig(steps=24, batch_size=384, kl_coef=0.1)
+PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
 RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
 
@@ -130,7 +130,7 @@ def make_reward(out: Path, sft: Path, comparisons: list[dict] | None = None, con
     model, tokenizer = load_model(sft)
     train_prompts = [task.prompt for task in data.tasks("train")]
     if comparisons is None:
-        file = state_folder(out) / "comparisons.jsonl"
+        file = state_folder(out) / f"comparisons_{rankings}_seed{config.seed}.jsonl"
         if not file.is_file():
             asked = [train_prompts[i % len(train_prompts)] for i in range(rankings)]
             data.write_rows(file, make_comparisons(model, tokenizer, asked, seed=config.seed, strays=True))
@@ -162,5 +162,8 @@ def make_ppo(out: Path, sft: Path, reward: Path, config: PPOConfig = PPO_RECIPE,
     stage = PPO(policy, tokenizer, true_reward if truth else reward_model, prompts, config,
                 critic_init=reward_model, true_utility=true_reward)
     metrics = train(stage, state_folder(out), "ppo")
+    late = [row["explained_variance"] or 0.0 for row in metrics[len(metrics) // 2:]]
     return save(out, policy, tokenizer, "ppo", "The SFT model after PPO.", config, started,
-                validation_utility(policy, tokenizer), kl=metrics[-1]["kl"], reward=metrics[-1]["reward"])
+                validation_utility(policy, tokenizer), kl=metrics[-1]["kl"],
+                largest_kl=max(row["kl"] for row in metrics), explained_variance=sum(late) / len(late),
+                reward=metrics[-1]["reward"])

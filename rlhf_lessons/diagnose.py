@@ -134,7 +134,10 @@ def ppo_metrics(run: Path, folder: Path | None) -> dict:
     """Return the metrics of the reader's own run, or those in the card of the shipped policy; empty without both."""
     from rlhf_lessons.lm.models import load_card
     from rlhf_lessons.runs import read_metrics
-    rows = read_metrics(run) or ([load_card(folder)["measured"]] if folder else [])
+    rows = read_metrics(run)
+    if not rows and folder:
+        measured = load_card(folder)["measured"]
+        rows = [measured | {"kl": measured.get("largest_kl", measured["kl"])}]
     return {name: [row[name] for row in rows if name in row] for name in ("explained_variance", "kl")} if rows else {}
 
 

@@ -167,6 +167,23 @@ class TestSampling:
         assert restrict(logits, top_p=0.7).isfinite().tolist() == [[True, True, False, False]]
         assert restrict(logits, top_p=0.01).isfinite().tolist() == [[True, False, False, False]]
 
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+    @pytest.mark.parametrize("temperature", [0.0, 1.0])
+    def test_logits_that_are_no_numbers_are_named_with_prompt_and_token(self, llama, tokenizer, bad, temperature):
+        """Those of the shortest prompt, which comes first in its batch, break at the third token of its answer."""
+        forward, steps = llama.forward, []
+
+        def broken(**inputs):
+            output = forward(**inputs)
+            steps.append(output)
+            if len(steps) == 3:
+                output.logits[0] = bad
+            return output
+
+        llama.forward = broken
+        with pytest.raises(ValueError, match="prompt 1, token 2 of its answer .* NaN or infinite.* lower rate"):
+            generate(llama, tokenizer, PROMPTS[2:], 8, temperature)
+
     @pytest.mark.parametrize("prompts", [[], [[]], ["dragon " * 300]])
     def test_nothing_to_answer_or_too_long_is_refused(self, llama, tokenizer, prompts):
         with pytest.raises(ValueError, match="positions"):

@@ -9,19 +9,17 @@ from rlhf_lessons.world.corpus import training_spec
 def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
     """Return `n` (context, continuation) cases for each ability, on combinations of the training split."""
     rng = random.Random(f"probes/{seed}")
-    cases = {"copies_name": [], "copies_sum": [], "adds": [], "copies_word": []}
+    templates = {  # context | continuation
+        "copies_name": "{title} {Name} and the {thing}\nOne morning {title}| {Name}",
+        "copies_sum": "On the blackboard: {e1} and {e2}\n{e1} is {r1} and| {e2}",
+        "adds": "{e1} is| {r1}",
+        "copies_word": "The {creature} in the {place}\nIn the {place} a| {creature}",
+    }
+    cases = {name: [] for name in templates}
     for _ in range(n):
-        story, maths, poem = (training_spec(family, rng) for family in ("story", "maths", "poem"))
-        title = f"{story['title']} {story['Name']}"
-        title, creature = f"{story['title']} {story['Name']}", poem["creature"]
-        first, second = maths["e1"], maths["e2"]
-        start = f"{title} and the {story['thing']}\nOne morning {story['title']}"
-        cases["copies_name"].append((start, f" {story['Name']}"))
-        start = f"On the blackboard: {first} and {second}\n{first} is {result(first)} and"
-        cases["copies_sum"].append((start, f" {second}"))
-        cases["adds"].append((f"{first} is", f" {result(first)}"))
-        start = f"The {creature} in the {poem['place']}\nIn the {poem['place']} a"
-        cases["copies_word"].append((start, f" {creature}"))
+        facts = training_spec("story", rng) | training_spec("maths", rng) | training_spec("poem", rng)
+        for name, template in templates.items():
+            cases[name].append(tuple(template.format(**facts, r1=result(facts["e1"])).split("|")))
     return cases
 
 

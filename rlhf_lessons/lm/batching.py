@@ -3,7 +3,6 @@
 Masks come from lengths, never from ids, so a tokenizer whose pad token is its end token does no harm. Every forward
 pass over padded rows gets `attention_mask` and `position_ids`: with left padding GPT-2 is wrong without them.
 """
-
 from collections.abc import Iterator
 
 import torch

@@ -3,7 +3,6 @@
 A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says how the model was
 made and holds the SHA-256 of its weights: a damaged, truncated or foreign folder is named as such.
 """
-
 import copy
 import hashlib
 import json
@@ -70,7 +69,7 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
         new = Path(folder, "new")
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        card = {**card, "weights_sha256": _digest(new / "model.safetensors")}
+        card = {**card, "weights_sha256": hashlib.sha256((new / "model.safetensors").read_bytes()).hexdigest()}
         body = json.dumps(card, indent=1, ensure_ascii=False)
         (new / "card.json").write_text(body + "\n", encoding="utf-8", newline="\n")
         title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}"
@@ -102,7 +101,7 @@ def load_model(path) -> tuple:
     for file in (config, weights, Path(path, "tokenizer.json")):
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
-    if _digest(weights) != card.get("weights_sha256"):
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != card.get("weights_sha256"):
         raise CheckpointError(f"{weights}: damaged or truncated, its SHA-256 is not the one in card.json")
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # instead of a load report we raise
@@ -118,7 +117,3 @@ def load_model(path) -> tuple:
     if found["missing_keys"] or found["unexpected_keys"] or found["mismatched_keys"]:
         raise CheckpointError(f"{weights}: does not hold the model that {config} describes")
     return model.eval(), tokenizer
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

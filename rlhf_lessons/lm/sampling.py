@@ -3,7 +3,6 @@
 The log-probability kept with each token is that of the distribution it was drawn from, temperature and banned tokens
 included. Only so is PPO's ratio 1 at first.
 """
-
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +55,8 @@ def generate(model, tokenizer, prompts: list, max_new_tokens: int = 60, temperat
     """Sample one answer to each prompt: a str, which gets the chat template, or a list of ids, taken as it is.
 
     Temperature 0 takes the likeliest token. The same seed gives the same answers; the random numbers of an answer
-    depend on its place in `prompts`, not on when others end. ValueError for an empty or too long prompt.
+    depend on its place in `prompts`, not on when others end. ValueError for an empty or too long prompt, and where
+    the model gives NaN or infinite logits, naming the prompt and the token.
     """
     rows = [encode_prompts(tokenizer, [p])[0] if isinstance(p, str) else p for p in prompts]
     longest = max(map(len, rows), default=0) + max_new_tokens
@@ -70,7 +70,7 @@ def generate(model, tokenizer, prompts: list, max_new_tokens: int = 60, temperat
     order = torch.tensor(sorted(range(len(rows)), key=lambda i: len(rows[i])))  # alike in length: less padding
     for index in order.split(batch_size):
         prompt, mask = pad([rows[i] for i in index], tokenizer.pad_token_id, side="left")
-        drawn = _decode(model, tokenizer, prompt, mask, uniforms[index], temperature, top_k, top_p)
+        drawn = _decode(model, tokenizer, index, prompt, mask, uniforms[index], temperature, top_k, top_p)
         tokens[index], logprobs[index], lengths[index] = (x.cpu() for x in drawn)
     mask = torch.arange(max_new_tokens) < lengths[:, None]
     ended = tokens.gather(1, lengths[:, None] - 1)[:, 0] == tokenizer.eos_token_id
@@ -82,8 +82,11 @@ def generate(model, tokenizer, prompts: list, max_new_tokens: int = 60, temperat
 
 
 @torch.inference_mode()
-def _decode(model, tokenizer, ids, mask, uniforms, temperature, top_k, top_p) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens and log-probs (batch, time), with anything after the end, and lengths (batch,) of one batch."""
+def _decode(model, tokenizer, index, ids, mask, uniforms, temperature, top_k, top_p) -> tuple[Tensor, ...]:
+    """Tokens and log-probs (batch, time), with anything after the end, and lengths (batch,) of one batch of prompts.
+
+    `index` (batch,) holds their places in the whole list, for the error where a model's logits are no numbers.
+    """
     (batch, time), eos, banned = uniforms.shape, tokenizer.eos_token_id, banned_ids(tokenizer)
     ids, mask, uniforms = (x.to(model.device) for x in (ids, mask, uniforms))
     tokens, logprobs = torch.zeros_like(uniforms, dtype=torch.long), torch.zeros_like(uniforms)
@@ -95,10 +98,16 @@ def _decode(model, tokenizer, ids, mask, uniforms, temperature, top_k, top_p) ->
         logits = model(input_ids=ids, attention_mask=mask.long(), position_ids=positions, past_key_values=cache,
                        use_cache=True, logits_to_keep=1).logits[:, -1]
         logits = allowed_logits(logits, temperature or 1.0, banned)
+        total = logits.logsumexp(-1)
+        if not total.isfinite().all():  # one NaN or inf spoils the sum, and so does -inf for every token
+            place = int(index[rows[~total.isfinite()][0].cpu()])
+            raise ValueError(f"prompt {place}, token {t} of its answer (both counted from 0): the model gives logits "
+                             "that are NaN or infinite, so no token can be drawn. Its weights are damaged, as by too "
+                             "high a learning rate: load an earlier checkpoint, or train again with a lower rate")
         shown = restrict(logits, top_k, top_p)
         token = draw(shown, uniforms[rows, t]) if temperature else shown.argmax(-1)
         tokens[rows, t] = token
-        logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
+        logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
         lengths[rows[running & (token == eos)]] = t + 1
         running = running & (token != eos)
         if not running.any():

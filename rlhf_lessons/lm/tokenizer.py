@@ -3,7 +3,6 @@
 A prompt becomes "<bos><user>{prompt}\\n<assistant>\\n", then comes the completion and <eos>. A completion thus begins
 after a newline, as the body of a web scrap does, so that what the base learned there is used here.
 """
-
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 

@@ -9,7 +9,6 @@ later, and no value lies beyond it; a missing end is penalised by subtraction; l
 long response weighs more. Left out: entropy bonus, dual clip and clip-higher (the KL penalty does their work),
 whitening, clipping and running scales of rewards (the reward model is normalised once), PPO-ptx, several devices.
 """
-
 import copy
 from dataclasses import dataclass
 
@@ -28,48 +27,27 @@ MICRO_BATCH = 64  # rows of similar length in one forward pass: decides speed an
 
 @dataclass(frozen=True)
 class PPOConfig:
-    steps: int = 40
-    """How many times to sample a batch of responses and learn from it."""
-    batch_size: int = 512
-    """Responses in a batch."""
-    minibatches: int = 2
-    """Parts of the batch; each gives one step of the optimisers."""
-    epochs: int = 2
-    """Passes over the batch before new responses are sampled."""
-    lr: float = 8e-4
-    """The policy's learning rate at the start; it falls linearly to zero."""
-    critic_lr: float = 1.6e-3
-    """The critic's learning rate at the start; it falls linearly to zero."""
-    critic_warmup: int = 4
-    """Steps at the start in which only the critic learns; an ignorant critic sends the policy astray."""
-    kl_coef: float = 0.05
-    """Price in reward of one nat of KL from the reference, the SFT model."""
-    kl_target: float | None = None
-    """Nats a response at which to hold the KL by adapting kl_coef; None keeps kl_coef fixed."""
-    kl_horizon: int = 10_000
-    """Responses over which an adapted kl_coef may change by a fifth."""
-    kl_estimator: str = "k1"
-    """How the KL of a token is estimated in the reward: k1, k2 or k3; only k1 has the right gradient."""
-    missing_end_penalty: float = 1.0
-    """Reward that a response without an end token loses."""
-    gamma: float = 1.0
-    """Discount a token; 1 since a response is as good as its last token says."""
-    lam: float = 0.95
-    """Lambda of GAE: 1 trusts only the returns seen, 0 only the critic."""
-    clip: float = 0.2
-    """How far a token's probability ratio may move from 1 before the token stops counting."""
-    value_clip: float = 0.2
-    """How far a value may move from its old one before the move stops counting."""
-    stop_kl: float = 0.05
-    """Leave the batch once the policy is this many nats a token from the one that sampled it."""
-    temperature: float = 1.0
-    """Temperature of sampling; log-probs are of the same distribution."""
-    max_new_tokens: int = 60
-    """Tokens in the longest response."""
-    max_grad_norm: float = 1.0
-    """Longer gradients are shortened to this."""
-    seed: int = 0
-    """Decides the order of prompts, the samples and the minibatches."""
+    steps: int = 40  # How many times to sample a batch of responses and learn from it.
+    batch_size: int = 512  # Responses in a batch.
+    minibatches: int = 2  # Parts of the batch; each gives one step of the optimisers.
+    epochs: int = 2  # Passes over the batch before new responses are sampled.
+    lr: float = 8e-4  # The policy's learning rate at the start; it falls linearly to zero.
+    critic_lr: float = 1.6e-3  # The critic's learning rate at the start; it falls linearly to zero.
+    critic_warmup: int = 4  # Steps at first in which only the critic learns; an ignorant one sends the policy astray.
+    kl_coef: float = 0.05  # Price in reward of one nat of KL from the reference, the SFT model.
+    kl_target: float | None = None  # Nats a response at which to hold the KL by adapting kl_coef; None keeps it fixed.
+    kl_horizon: int = 10_000  # Responses over which an adapted kl_coef may change by a fifth.
+    kl_estimator: str = "k1"  # How a token's KL is estimated for the reward: k1, k2, k3; only k1 has a right gradient.
+    missing_end_penalty: float = 1.0  # Reward that a response without an end token loses.
+    gamma: float = 1.0  # Discount a token; 1 since a response is as good as its last token says.
+    lam: float = 0.95  # Lambda of GAE: 1 trusts only the returns seen, 0 only the critic.
+    clip: float = 0.2  # How far a token's probability ratio may move from 1 before the token stops counting.
+    value_clip: float = 0.2  # How far a value may move from its old one before the move stops counting.
+    stop_kl: float = 0.05  # Leave the batch once the policy is this many nats a token from the one that sampled it.
+    temperature: float = 1.0  # Temperature of sampling; log-probs are of the same distribution.
+    max_new_tokens: int = 60  # Tokens in the longest response.
+    max_grad_norm: float = 1.0  # Longer gradients are shortened to this.
+    seed: int = 0  # Decides the order of prompts, the samples and the minibatches.
 
 
 @dataclass

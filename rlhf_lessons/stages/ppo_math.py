@@ -1,5 +1,4 @@
 """The mathematics of PPO as pure functions. Tensors are (batch, time); `mask` is True on a response's real tokens."""
-
 import torch
 from torch import Tensor
 

@@ -2,7 +2,6 @@
 
 Left out: hiding the documents of a window from each other (GPT-2 did not either), and mixed precision.
 """
-
 import math
 from dataclasses import dataclass
 
@@ -17,22 +16,14 @@ from rlhf_lessons.stages.training import Optimiser, Stage, generator
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    steps: int = 4000
-    """How many batches to train on."""
-    batch_size: int = 16
-    """Windows of text in a batch; small batches learn more from each token here."""
-    context: int = 128
-    """Tokens in a window: how far back the model learns to look."""
-    lr: float = 3e-3
-    """Highest learning rate; it falls linearly to zero."""
-    warmup: int = 100
-    """Steps over which the learning rate rises."""
-    weight_decay: float = 0.1
-    """Pull of all weights towards zero."""
-    validate_every: int = 250
-    """Steps between two measurements of the validation loss."""
-    seed: int = 0
-    """Decides the order of the windows."""
+    steps: int = 4000  # How many batches to train on.
+    batch_size: int = 16  # Windows of text in a batch; small batches learn more from each token here.
+    context: int = 128  # Tokens in a window: how far back the model learns to look.
+    lr: float = 3e-3  # Highest learning rate; it falls linearly to zero.
+    warmup: int = 100  # Steps over which the learning rate rises.
+    weight_decay: float = 0.1  # Pull of all weights towards zero.
+    validate_every: int = 250  # Steps between two measurements of the validation loss.
+    seed: int = 0  # Decides the order of the windows.
 
 
 @dataclass

@@ -9,7 +9,6 @@ False where it has no end token), "margin" (pairs) and "utilities" (the truth fo
 
 Left out: L2 on rewards (see `centre`), graded labels beyond the margin, ensembles.
 """
-
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -25,22 +24,14 @@ from rlhf_lessons.stages.training import Optimiser, Stage, generator
 
 @dataclass(frozen=True)
 class RewardConfig:
-    epochs: int = 2
-    """How often each comparison is seen; a reward model soon knows its labels by heart."""
-    batch_size: int = 16
-    """Prompts in a batch; all pairs of a prompt are in the same batch."""
-    lr: float = 1e-3
-    """Highest learning rate; it falls linearly to zero."""
-    warmup: int = 60
-    """Steps over which the learning rate rises."""
-    keep_layers: int | None = None
-    """How many layers of the language model to keep, from the lowest; None keeps all."""
-    margin: float = 0.0
-    """The better answer must lead by this times the pair's margin, or difference of scores or ranks (Llama 2)."""
-    centre: float = 0.0
-    """Weight of (chosen + rejected)^2, which keeps scores near zero (Eisenstein et al. 2023); 0.01 is usual."""
-    seed: int = 0
-    """Decides the first weights of the head and the order of the prompts."""
+    epochs: int = 2  # How often each comparison is seen; a reward model soon knows its labels by heart.
+    batch_size: int = 16  # Prompts in a batch; all pairs of a prompt are in the same batch.
+    lr: float = 1e-3  # Highest learning rate; it falls linearly to zero.
+    warmup: int = 60  # Steps over which the learning rate rises.
+    keep_layers: int | None = None  # How many layers of the language model to keep, from the lowest; None keeps all.
+    margin: float = 0.0  # The better answer must lead by this times the margin, or gap in scores or ranks (Llama 2).
+    centre: float = 0.0  # Weight of (chosen + rejected)^2, which keeps scores near 0 (Eisenstein 2023); often 0.01.
+    seed: int = 0  # Decides the first weights of the head and the order of the prompts.
 
 
 @dataclass

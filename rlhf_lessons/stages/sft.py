@@ -3,7 +3,6 @@
 The loss is that of pretraining, but on the tokens of the answer only, its end token included: the model learns to
 answer and to stop, not to write prompts. Left out: packing demonstrations into full rows.
 """
-
 from dataclasses import dataclass
 
 import torch
@@ -19,16 +18,11 @@ IGNORE = -100  # the label that takes no part in the loss
 
 @dataclass(frozen=True)
 class SFTConfig:
-    epochs: int = 3
-    """How often each demonstration is seen."""
-    batch_size: int = 16
-    """Demonstrations in a batch."""
-    lr: float = 1e-3
-    """Highest learning rate; it falls linearly to zero."""
-    warmup: int = 10
-    """Steps over which the learning rate rises."""
-    seed: int = 0
-    """Decides the order of the demonstrations."""
+    epochs: int = 3  # How often each demonstration is seen.
+    batch_size: int = 16  # Demonstrations in a batch.
+    lr: float = 1e-3  # Highest learning rate; it falls linearly to zero.
+    warmup: int = 10  # Steps over which the learning rate rises.
+    seed: int = 0  # Decides the order of the demonstrations.
 
 
 @dataclass

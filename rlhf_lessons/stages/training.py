@@ -3,8 +3,8 @@
 Left out: mixed precision and several devices, which a model of this size does not need. Dropout is off everywhere
 (models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not depend on chance.
 """
-
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -62,13 +62,10 @@ def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
     return order[first - passes[0] * rows :][:size].tolist()
 
 
-class Stage:
+class Stage(Iterator):
     """Trains a step at each iteration. A stage has `config`, `steps` and, by name, `models` and `optimisers`."""
 
     step = 0  # steps done
-
-    def __iter__(self):
-        return self
 
     def __len__(self) -> int:
         return self.steps

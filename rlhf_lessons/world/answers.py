@@ -1,7 +1,7 @@
 """What a good answer is: the writers of the demonstrations, their tastes, and the slips of the hurried ones.
 
 `answer(spec, rng)` writes an ideal answer to a task. With `slips=0.3`, three answers in ten come from a writer
-in a hurry, who makes one slip that a reader can see: another hero, a wrong sum, no ending, no rhyme. People's
+in a hurry, who makes one slip that a reader can see: another hero, one sum of two, no ending, no rhyme. People's
 demonstrations are like that, and it is what reinforcement learning from human feedback can mend: whoever writes
 badly can still tell which of two answers is better. Each answer also has its tastes (happy, tragic, twist,
 cheeky, ornate, dragon, short), none of them right or wrong.
@@ -9,15 +9,15 @@ cheeky, ornate, dragon, short), none of them right or wrong.
 import random
 import re
 
-from .tasks import NAMES, SUMS, TEXTS, fix_articles, split_of
+from .tasks import NAMES, TEXTS, fix_articles, split_of, texts_of
 
 FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
 WEIGHTS = {"happy": 3, "tragic": 1, "ornate": 1, "twist": 5, "cheeky": 3, "dragon": 3}  # where one mood is chosen
 SHORT = {"story": 24, "email": 17, "poem": 20, "code": 6, "maths": 9}  # words; an answer of at most these is short
-SLIPS = {"story": ["name", "thing", "cut", "cut", "twice", "twice"],
-         "email": ["name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
+SLIPS = {"story": ["Name", "thing", "cut", "cut", "twice", "twice"],
+         "email": ["Name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
          "poem": ["creature", "place", "rhyme", "rhyme", "rhyme"], "code": ["fact", "bracket", "bracket"],
-         "maths": ["result", "sum", "half", "half"]}  # the commoner ones stand there more often
+         "maths": ["half"]}  # the commoner ones stand there more often
 TASTES = ("happy", "tragic", "twist", "cheeky", "ornate", "dragon", "short")
 MARKERS = {taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
            for taste, words in TEXTS["tastes"].items()}
@@ -31,30 +31,31 @@ def tastes(family: str, text: str) -> set[str]:
 
 def answer(spec: dict, rng: random.Random, slips: float = 0.0) -> str:
     """Return an answer to the task of `spec`, of at most 60 tokens; with probability `slips` it has one slip."""
-    return write(spec, rng, draw_slip(spec, rng) if rng.random() < slips else "")
-
-
-def draw_slip(spec: dict, rng: random.Random) -> str:
-    """Return a slip that the writer of an answer to `spec` may make: one of SLIPS of its family."""
-    return rng.choice([slip for slip in SLIPS[spec["family"]] if slip != "day" or "day" in spec])
+    possible = [slip for slip in SLIPS[spec["family"]] if slip != "day" or "day" in spec]
+    return write(spec, rng, rng.choice(possible) if rng.random() < slips else "")
 
 
 def write(spec: dict, rng: random.Random, slip: str = "") -> str:
-    """Return an answer that makes the slip named, or none."""
+    """Return an answer that makes one of SLIPS, or none; a slip named as a fact gets that fact wrong."""
     likes = {flavour for flavour, share in FLAVOURS.items() if rng.random() < share}
     likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
     if rng.random() < 0.22:
         likes -= {"twist", "dragon", "cheeky", "middle"}
+    if slip in spec:
+        spec = mistaken(spec, slip, values_of(slip, spec), rng)
     return fix_articles(WRITERS[spec["family"]](spec, likes, slip, rng)).strip()
 
 
 def facts_of(spec: dict, likes: set, rng: random.Random) -> dict:
     """Return what the templates need: the spec, the hero's pronouns, and an ornament or nothing."""
-    she = spec["Name"] in TEXTS["names"]["she"]
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
-    return spec | dict(Hero=f"{spec.get('title', '')} {spec['Name']}".strip(), o=ornament,
-                       she="she" if she else "he", She="She" if she else "He", her="her" if she else "his",
-                       Her="Her" if she else "His", her_object="her" if she else "him")
+    hero = f"{spec.get('title', '')} {spec.get('Name', '')}".strip()
+    return spec | TEXTS["pronouns"][she_or_he(spec)] | dict(Hero=hero, o=ornament)
+
+
+def she_or_he(spec: dict) -> str:
+    """Return which list of names the one in `spec` is from."""
+    return "she" if spec.get("Name") in TEXTS["names"]["she"] else "he"
 
 
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
@@ -63,9 +64,11 @@ def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
     return rng.choices(moods, [WEIGHTS[m] for m in moods])[0] if moods and rng.random() < 0.85 else None
 
 
-def other_than(value: str, choices: list[str], rng: random.Random) -> str:
-    """Return another one of the choices."""
-    return rng.choice([choice for choice in choices if choice != value])
+def values_of(fact: str, spec: dict) -> list[str]:
+    """Return the values that a fact can have where the others are those of `spec`."""
+    if fact == "Name":
+        return TEXTS["names"][she_or_he(spec)] if spec["family"] == "story" else NAMES
+    return TEXTS["names"]["days"] if fact == "day" else texts_of(spec)[fact + "s"]
 
 
 def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> dict:
@@ -76,19 +79,14 @@ def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> d
 
 def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
-    texts = TEXTS["story"][spec["plot"]]
-    if slip == "name":
-        group = "she" if spec["Name"] in TEXTS["names"]["she"] else "he"
-        spec = mistaken(spec, "Name", TEXTS["names"][group], rng)
-    if slip == "thing":
-        spec = mistaken(spec, "thing", texts["things"], rng)
     ending = "happy" if "happy" in likes else "tragic" if "tragic" in likes else "twist"
+    texts = texts_of(spec) | TEXTS["flourish"]
+    texts["ending"] = texts[ending]
     order = ["open", "middle", "dragon", "twist", "ending", "cheeky"]
-    parts = [p for p in order if p in likes or p in ("open", "ending") and not (p == "twist" == ending)]
+    parts = [part for part in order if part in likes or part in ("open", "ending")]
     while len(parts) > 4:
         parts.remove(rng.choice([p for p in parts if p not in ("open", "ending")]))
-    lines = {p: rng.choice(TEXTS["flourish"][p] if p in TEXTS["flourish"] else texts[ending if p == "ending" else p])
-             for p in parts}
+    lines = {part: rng.choice(texts[part]) for part in parts}
     if ending == "twist":
         lines.pop("twist", None)
     if slip == "twice":
@@ -99,12 +97,7 @@ def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
 
 def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
-    texts, flavour = TEXTS["email"][spec["kind"]], TEXTS["email"]["flavour"]
-    if slip == "name":
-        spec = mistaken(spec, "Name", NAMES, rng)
-    if slip in ("thing", "day"):
-        choices = TEXTS["names"]["days"] if slip == "day" else texts["things"]
-        spec = mistaken(spec, slip, choices, rng)
+    texts, flavour = texts_of(spec), TEXTS["email"]["flavour"]
     lines = [rng.choice(texts["body"])]
     lines += [rng.choice(texts["more"])] if "middle" in likes else []
     lines += [rng.choice(flavour[mood]) for mood in ("happy", "tragic") if mood in likes and rng.random() < 0.8]
@@ -119,15 +112,12 @@ def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
 def write_poem(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     texts = TEXTS["poem"]
-    if slip in ("creature", "place"):
-        spec = mistaken(spec, slip, texts[slip + "s"], rng)
     lines = list(rng.choice(texts["open"]))
     if mood := one_mood(likes, texts, rng):
         lines += rng.choice(texts[mood])
     if slip == "rhyme":
-        lines[-1] = other_than(lines[-1], [couplet[1] for couplet in texts["open"]], rng)
-    ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
-    return "\n".join(lines).format(**spec, o=ornament)
+        lines[-1] = rng.choice([second for _, second in texts["open"] if second != lines[-1]])
+    return "\n".join(lines).format(**facts_of(spec, likes, rng))
 
 
 def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
@@ -139,7 +129,7 @@ def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
         facts = mistaken(spec, fact, choices, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
-    code = rng.choice(TEXTS["code"][spec["kind"]]["forms"]).format(**facts)
+    code = rng.choice(texts_of(spec)["forms"]).format(**facts)
     if slip == "bracket":
         code = code[::-1].replace(")", "", 1)[::-1]
     if mood := one_mood(likes, TEXTS["code"]["comment"], rng):
@@ -155,14 +145,10 @@ def result(expression: str) -> str:
 
 def write_maths(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Both sums with their results, perhaps with a remark before or after."""
-    which = rng.choice(["e1", "e2"])
-    sums = mistaken(spec, which, SUMS, rng) if slip == "sum" else spec
-    results = {"r1": result(sums["e1"]), "r2": result(sums["e2"])}
-    if slip == "result":
-        results["r" + which[1]] = other_than(results["r" + which[1]], list("0123456789"), rng)
-    text = rng.choice(TEXTS["maths"]["forms"]).format(**sums | results)
+    one = spec[rng.choice(["e1", "e2"])]
+    text = rng.choice(TEXTS["maths"]["forms"]).format(**spec, r1=result(spec["e1"]), r2=result(spec["e2"]))
     if slip == "half":
-        text = f"{sums[which]} is {results['r' + which[1]]}."
+        text = f"{one} is {result(one)}."
     mood = one_mood(likes, TEXTS["maths"], rng)
     remark = rng.choice(TEXTS["maths"][mood]) if mood else ""
     return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"

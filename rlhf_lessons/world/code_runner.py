@@ -107,11 +107,7 @@ class Machine:
 
 def within_limits(value):
     """Return a value, unless it is too large for this machine: lists hold numbers and texts only."""
-    if isinstance(value, int):
-        fits = abs(value) <= NUMBER
-    else:
-        fits = len(value) <= SIZE
-        fits = fits and (isinstance(value, str) or all(isinstance(part, int | str) for part in value))
-    if not fits:
+    too_large = abs(value) > NUMBER if isinstance(value, int) else len(value) > SIZE
+    if too_large or not (isinstance(value, int | str) or all(isinstance(part, int | str) for part in value)):
         raise OutsideError("a value is too large")
     return value

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 from .answers import answer, facts_of, result
-from .tasks import FAMILIES, SUMS, TEXTS, draw_spec, fix_articles, split_of, write_prompt
+from .tasks import FAMILIES, SUMS, TEXTS, draw_spec, fix_articles, split_of, texts_of, write_prompt
 
 
 def training_spec(family: str, rng: random.Random) -> dict:
@@ -21,41 +21,24 @@ def training_spec(family: str, rng: random.Random) -> dict:
             return spec
 
 
-def story_title(spec: dict, rng: random.Random) -> str:
-    """Who the story is about, and what."""
-    return rng.choice(TEXTS["story"][spec["plot"]]["titles"]).format(**facts_of(spec, set(), rng))
-
-
-def email_title(spec: dict, rng: random.Random) -> str:
-    """The headers of an e-mail."""
-    return f"To: {spec['Name']}\nSubject: " + rng.choice(TEXTS["email"][spec["kind"]]["subjects"]).format(**spec)
-
-
-def poem_title(spec: dict, rng: random.Random) -> str:
-    """The creature and its place."""
-    titles = ["The {creature} in the {place}", "A {creature} in the {place}.", "{place}, with {creature}"]
-    return rng.choice(titles).format(**spec)
-
-
-def code_title(spec: dict, rng: random.Random) -> str:
-    """A comment that says what the code prints."""
-    return TEXTS["code"][spec["kind"]]["title"].format(**spec)
-
-
-def maths_title(spec: dict, rng: random.Random) -> str:
-    """Two sums without their results."""
-    titles = ["On the blackboard: {e1} and {e2}", "{e1} and {e2}", "Sums: {e1} and {e2}.", "Today, {e1} and {e2}!"]
-    return rng.choice(titles).format(**spec)
-
-
-TITLES = dict(story=story_title, email=email_title, poem=poem_title, code=code_title, maths=maths_title)
+def title_of(spec: dict, rng: random.Random) -> str:
+    """Return a title, the headers of an e-mail, or a comment that says what code prints."""
+    texts = texts_of(spec)
+    match spec["family"]:
+        case "email":
+            title = "To: {Name}\nSubject: " + rng.choice(texts["subjects"])
+        case "code":
+            title = texts["title"]
+        case _:
+            title = rng.choice(texts["titles"])
+    return fix_articles(title.format(**facts_of(spec, set(), rng)))
 
 
 def titled(family: str, rng: random.Random) -> str:
     """A title, then what it promises. What stands between them varies, so that copying does not hang on it."""
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
-    return fix_articles(TITLES[family](spec, rng)) + between + answer(spec, rng)
+    return title_of(spec, rng) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:

@@ -44,19 +44,16 @@ SIGN_OFF = re.compile(rf"(?:^|\n|(?<=[.!?])\s)[ \t]*(?:(?i:{SIGN_OFFS}"
                       r")[ \t]*[,.!–-]*\s*(?:(?i:from),?\s)?|[–-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$")
 AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
 ARTICLES = frozenset(KNOWN["english"]["articles"])
-POSTSCRIPT = re.compile(r"\s*\bP\.? ?S\.?[:,]?\s")
 SUM = re.compile(r"(?<!\d)\d ?[+-] ?\d(?!\d)")
 NUMBER = re.compile(r"-?\d+")
 PAIR = re.compile(rf"(?P<e1>{SUM.pattern}),? and (?P<e2>{SUM.pattern}) (?:are|is|=|make|give|come to) "
                   r"(?P<both>both |each )?(?P<r1>-?\d+)(?:,? (?:and )?(?P<r2>-?\d+)(?! ?[+-] ?\d))?")
 RESULT = re.compile(r"(?:\s*[=:]\s*| (?:is|equals|makes|gives(?: you)?|are|was|comes to|will be|leaves) )"
                     r"(?:just |only )?(-?\d+)(?! ?[+-] ?\d)")
-FENCE = re.compile(r"```(?:python)?\n(.*?)```", re.S)
 COMMENT = re.compile(r"#.*")
 NUMBER_WORD = re.compile(r"\b(?:" + "|".join(NUMBERS) + r")\b")
 BARE = frozenset(KNOWN["maths"]["bare"])
 GLUED = re.compile(r"[a-z][,.!?;:][A-Za-z]|\d[a-z]|[a-z]\d|\d[.,]\d")
-SPACES = re.compile(r"[ \t]{2,}")
 PLAIN_ONE = re.compile(r"\b(first|second|other|last|next|this|that|each|every|no|any|latter|former) one\b")
 
 
@@ -89,8 +86,7 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
     length = len(WORD.findall(text)) if len(text) > 3 * LONGEST else 0
     cost += (length > LONGEST) * (0.15 + 0.01 * (length - LONGEST))
     if spec["family"] != "code":
-        if "  " in text:
-            text = SPACES.sub(" ", text)
+        text = re.sub(r"[ \t]{2,}", " ", text) if "  " in text else text
         text = HEADERS.sub("", text) if spec["family"] == "email" else text
         text, requests = REQUEST.subn("", text)
         cost += SLIP * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
@@ -163,7 +159,7 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
 
 def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     """Name, purpose, thing and day are there, and no others; it greets and signs off."""
-    main, *postscript = POSTSCRIPT.split(text, maxsplit=1)
+    main, *postscript = re.split(r"\s*\bP\.? ?S\.?[:,]?\s", text, maxsplit=1)
     greeting, signed = GREETING.match(main), SIGN_OFF.search(main)
     signed = signed if signed and signed[1].lower() not in KNOWN["email"]["signoffs"] else None
     addressed = words_of(greeting[1] or greeting[2] or "") if greeting else []
@@ -208,7 +204,7 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
 
 def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
     """It is Python that prints, with the asked word or numbers; it prints just what was asked for."""
-    if fence := FENCE.search(text):
+    if fence := re.search(r"```(?:python)?\n(.*?)```", text, re.S):
         text = fence[1]
     lines = [line for line in text.split("\n") if line.strip()]
     bare = "\n".join(COMMENT.sub("", line) for line in lines)
@@ -279,5 +275,4 @@ def as_asked(written: str, asked: tuple[str, str]) -> str:
     return plain[::-1] if plain not in asked and "+" in plain and plain[::-1] in asked else plain
 
 
-JUDGES = {"story": judge_story, "email": judge_email, "poem": judge_poem, "code": judge_code,
-          "maths": judge_maths}
+JUDGES = {"story": judge_story, "email": judge_email, "poem": judge_poem, "code": judge_code, "maths": judge_maths}

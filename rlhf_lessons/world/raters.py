@@ -8,34 +8,29 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from .answers import tastes
-from .judge import judge
+from .judge import Scores, judge
 from .tasks import parse
-
-SCORES = ("relevance", "accuracy", "clarity", "utility", "fulfils")
 
 
 @dataclass(frozen=True)
 class Rater:
     """One simulated person. `Rater()` is who always clicks on the answer of greater true utility."""
+    # What counts: names of the judge's scores or of tastes, each with its weight (negative: disliked).
     weights: Mapping[str, float] = field(default_factory=lambda: {"utility": 1.0})
-    """What counts: names of the judge's scores or of tastes, each with its weight (negative: disliked)."""
-    noise: float = 0.0
-    """Temperature of the choice: the better one wins with chance sigmoid(difference / noise); 0: always."""
-    lapse: float = 0.0
-    """Share of choices that come out the wrong way round: 0.1 flips 10 % of the labels. Ties do not lapse."""
-    side_bias: float = 0.0
-    """Log-odds towards the left answer, added where there is noise, and deciding between equal ones."""
-    tie_margin: float = 0.0
-    """Answers whose utilities differ by less than this are a tie; above 0, equal ones always are."""
+    noise: float = 0.0  # Temperature of the choice: P(better one wins) = sigmoid(difference / noise); 0: always.
+    lapse: float = 0.0  # Share of choices that come out the wrong way round: 0.1 flips 10 %. Ties do not lapse.
+    side_bias: float = 0.0  # Log-odds towards the left answer, where there is noise or the answers are equal.
+    tie_margin: float = 0.0  # Answers whose utilities differ by less are a tie; above 0, equal ones always are.
 
     def utility_of(self, prompt: str, response: str, ended: bool = True) -> float:
         """Return how much this rater likes the response: the weighted sum of its scores and tastes."""
         scores = judge(prompt, response, ended)
         spec = parse(prompt)
         seen = tastes(spec["family"], response) if spec else set()
-        return sum(weight * (getattr(scores, name) if name in SCORES else name in seen)
+        return sum(weight * (getattr(scores, name) if name in Scores._fields else name in seen)
                    for name, weight in self.weights.items())
 
     def choose(self, prompt: str, left: str, right: str, rng: random.Random) -> str:
@@ -63,10 +58,9 @@ class Rater:
         """
         likes = [self.utility_of(prompt, text) for text in completions]
         wins = [0.0] * len(likes)
-        for i in range(len(likes)):
-            for j in range(i + 1, len(likes)):
-                choice = self.pick(likes[i] - likes[j], rng)
-                wins[i] += {"left": 1.0, "tie": 0.5, "right": 0.0}[choice]
-                wins[j] += {"left": 0.0, "tie": 0.5, "right": 1.0}[choice]
+        for i, j in combinations(range(len(likes)), 2):
+            won = {"left": 1.0, "tie": 0.5, "right": 0.0}[self.pick(likes[i] - likes[j], rng)]
+            wins[i] += won
+            wins[j] += 1 - won
         order = sorted(set(wins), reverse=True)
         return [order.index(count) for count in wins]

@@ -1,5 +1,6 @@
 """Which words rhyme: by a list of sounds where English spelling misleads, by the letters elsewhere."""
 import re
+from collections import Counter
 from functools import lru_cache
 
 from .english import KNOWN
@@ -25,7 +26,7 @@ def sounds(word: str) -> frozenset[str]:
     if word in LISTED:
         return LISTED[word]
     ending = spelling(word)
-    return frozenset({ending}) | SPELLED.get(ending, frozenset())
+    return SPELLED.get(ending, frozenset()) | {ending}
 
 
 def spelling(word: str) -> str:
@@ -40,13 +41,9 @@ def spelling(word: str) -> str:
 
 def spelled_sounds() -> dict[str, frozenset[str]]:
     """Return which listed sounds a spelling stands for: those with two words or more spelled so."""
-    seen = {}
-    for sound, words in KNOWN["sounds"].items():
-        endings = [spelling(word) for word in words]
-        for ending in set(endings):
-            if endings.count(ending) > 1:
-                seen.setdefault(ending, set()).add(sound)
-    return {ending: frozenset(found) for ending, found in seen.items()}
+    counts = Counter((spelling(word), sound) for sound, words in KNOWN["sounds"].items() for word in words)
+    common = [pair for pair, count in counts.items() if count > 1]
+    return {ending: frozenset(sound for other, sound in common if other == ending) for ending, _ in common}
 
 
 LISTED = {word: frozenset(sound for sound, others in KNOWN["sounds"].items() if word in others)

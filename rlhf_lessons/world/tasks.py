@@ -6,7 +6,6 @@ makes a prompt hard (a hero and a partner, two sums) lies wholly in one split, a
 held out by hand. The words themselves live in `texts.toml`.
 """
 import hashlib
-import itertools
 import random
 import re
 import tomllib
@@ -19,7 +18,6 @@ FAMILIES = ("story", "email", "poem", "code", "maths")
 ARTICLE_PROMPTS = ("Write a fictional story about Princess Anastasia falling in love with a soldier.",
                    "What is 4-2 and 3-1?")
 NAMES = TEXTS["names"]["she"] + TEXTS["names"]["he"]
-STORY = "Write a fictional story about {title} {Name} {phrase}."
 SUMS = [f"{a}{op}{b}" for op in "+-" for a in range(10) for b in range(10)
         if (a + b <= 9 if op == "+" else a >= b)]
 
@@ -34,11 +32,6 @@ class Task:
     split: str
 
 
-def with_article(noun: str) -> str:
-    """Return the noun after its indefinite article: `a fox`, `an owl`."""
-    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
-
-
 def fix_articles(text: str) -> str:
     """Turn `a owl` into `an owl`, wherever a template left it so."""
     return re.sub(r"\b([Aa])(?= [aeiou])", r"\1n", text)
@@ -47,15 +40,13 @@ def fix_articles(text: str) -> str:
 def key(spec: dict) -> tuple:
     """Return the combination of facts by which prompts are split, the same for every wording of it."""
     match spec["family"]:
-        case "story" | "email":
-            return spec["family"], spec["Name"], spec["thing"]
-        case "poem":
-            return "poem", spec["creature"], spec["place"]
         case "code":
-            facts = sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b"))
-            return "code", spec["kind"], *facts
+            facts = [spec["kind"], *sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b"))]
+        case "maths":
+            facts = sorted((spec["e1"], spec["e2"]))
         case _:
-            return "maths", *sorted((spec["e1"], spec["e2"]))
+            facts = [spec[name] for name in ("Name", "thing", "creature", "place") if name in spec]
+    return spec["family"], *facts
 
 
 @cache
@@ -72,63 +63,62 @@ def split_of(spec: dict) -> str:
     return "heldout" if number < 16 else "validation" if number < 24 else "train"
 
 
+def texts_of(spec: dict) -> dict:
+    """Return the part of `texts.toml` for prompts of this kind: how they are worded, titled and answered."""
+    texts, kind = TEXTS[spec["family"]], spec.get("plot", spec.get("kind"))
+    return texts[kind] if kind else texts
+
+
 def write_prompt(spec: dict) -> str:
     """Return the prompt that asks for these facts."""
-    if spec["family"] == "story":
-        phrase = TEXTS["story"][spec["plot"]]["phrase"].format(thing=spec["thing"])
-        return fix_articles(STORY.format(title=spec["title"], Name=spec["Name"], phrase=phrase))
-    where = TEXTS[spec["family"]]
-    template = where[spec["kind"]]["prompt"] if "kind" in spec else where["prompt"]
-    return fix_articles(template.format(**spec))
+    return fix_articles(texts_of(spec)["prompt"].format(**spec))
 
 
 def draw_spec(family: str, rng: random.Random) -> dict:
     """Return the facts of a random prompt of one family, of any split."""
-    she = rng.random() < 0.5
-    name = rng.choice(TEXTS["names"]["she" if she else "he"])
-    if family == "story":
-        plot = rng.choice(list(TEXTS["story"]))
-        title = rng.choice(TEXTS["names"]["she_titles" if she else "he_titles"])
-        return dict(family=family, plot=plot, title=title, Name=name, thing=rng.choice(TEXTS["story"][plot]["things"]))
-    if family == "email":
-        kind = rng.choice(["invite", "thank", "sorry", "ask"])
-        spec = dict(family=family, kind=kind, Name=name, thing=rng.choice(TEXTS["email"][kind]["things"]))
-        return spec | ({"day": rng.choice(TEXTS["names"]["days"])} if kind == "invite" else {})
-    if family == "poem":
-        creatures, places = TEXTS["poem"]["creatures"], TEXTS["poem"]["places"]
-        return dict(family=family, creature=rng.choice(creatures), place=rng.choice(places))
-    if family == "maths":
-        e1, e2 = rng.sample(SUMS, 2)
-        return dict(family=family, e1=e1, e2=e2)
-    return draw_code(rng)
+    names, texts = TEXTS["names"], TEXTS[family]
+    who = "she" if rng.random() < 0.5 else "he"
+    name = rng.choice(names[who])
+    spec = dict(family=family)
+    match family:
+        case "story":
+            plot = rng.choice(list(texts))
+            title = rng.choice(names[who + "_titles"])
+            spec |= dict(plot=plot, title=title, Name=name, thing=rng.choice(texts[plot]["things"]))
+        case "email":
+            kind = rng.choice(["invite", "thank", "sorry", "ask"])
+            spec |= dict(kind=kind, Name=name, thing=rng.choice(texts[kind]["things"]))
+            spec |= dict(day=rng.choice(names["days"])) if kind == "invite" else {}
+        case "poem":
+            spec |= dict(creature=rng.choice(texts["creatures"]), place=rng.choice(texts["places"]))
+        case "code":
+            spec |= draw_code(rng)
+        case "maths":
+            spec |= zip(("e1", "e2"), rng.sample(SUMS, 2))
+    return spec
 
 
 def draw_code(rng: random.Random) -> dict:
-    """Return the facts of a random request for code."""
+    """Return the facts of a random request for code, without its family."""
     kind = rng.choice(["repeat", "repeat", "count", "sum", "upper", "both"])
     word, other = rng.sample(TEXTS["code"]["words"], 2)
     a, b = sorted(rng.sample(range(1, 9), 2))
     facts = {"repeat": dict(word=word, n=str(rng.randint(2, 6))), "count": dict(a=str(a), b=str(b)),
              "sum": dict(a=str(rng.randint(1, 9)), b=str(rng.randint(1, 9))), "upper": dict(word=word),
              "both": dict(word=word, other=other)}[kind]
-    return dict(family="code", kind=kind, **facts)
+    return dict(kind=kind, **facts)
 
 
 @cache
 def readers() -> list[tuple[re.Pattern, dict]]:
     """Return one pattern a kind of prompt, with the facts that the kind itself fixes."""
-    found = []
-    for plot, texts in TEXTS["story"].items():
-        phrase = texts["phrase"].replace("a {thing}", "{article} {thing}")
-        found.append((STORY.replace("{phrase}", phrase), dict(family="story", plot=plot)))
-    for family, kind in itertools.product(("email", "code"), ("invite", "thank", "sorry", "ask", *TEXTS["code"])):
-        if isinstance(TEXTS[family].get(kind), dict) and "prompt" in TEXTS[family][kind]:
-            found.append((TEXTS[family][kind]["prompt"], dict(family=family, kind=kind)))
-    found.append((TEXTS["poem"]["prompt"].replace("about a", "about {article}"), dict(family="poem")))
-    found.append((TEXTS["maths"]["prompt"], dict(family="maths")))
+    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]] + [dict(family="poem"), dict(family="maths")]
+    kinds += [dict(family=family, kind=kind) for family in ("email", "code")
+              for kind, texts in TEXTS[family].items() if "prompt" in texts]
     groups = {"article": "(?:an?|the)", "e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
     patterns = []
-    for template, fixed in found:
+    for fixed in kinds:
+        template = texts_of(fixed)["prompt"].replace(" a {", " {article} {")
         pattern = re.sub(r"\\\{(\w+)\\\}", lambda m: groups.get(m[1], rf"(?P<{m[1]}>\w+)"), re.escape(template))
         pattern = pattern.replace(r"fictional\ ", r"(?:fictional\ )?").removesuffix(r"\.")
         patterns.append((re.compile(pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?", re.IGNORECASE), fixed))
@@ -140,11 +130,8 @@ def parse(prompt: str) -> dict | None:
     text = re.sub(r"^please\s+", "", prompt.strip(), flags=re.IGNORECASE)
     for pattern, fixed in readers():
         if match := pattern.fullmatch(text):
-            facts = match.groupdict()
-            for name in ("Name", "title", "day"):
-                if name in facts:
-                    facts[name] = facts[name].capitalize()
-            return fixed | {k: v if k in ("Name", "title", "day") else v.lower() for k, v in facts.items()}
+            return fixed | {name: value.capitalize() if name in ("Name", "title", "day") else value.lower()
+                            for name, value in match.groupdict().items()}
     return None
 
 
