@@ -148,10 +148,12 @@ def table(found: list[dict], liked: dict[str, dict]) -> str:
     def pooled(name, metric):
         return interval(np.stack([f["prompt_means"][name][metric] for f in found], 1))
 
-    def over_seeds(values, form="{:.0%}"):
-        values = list(values)
-        spread = f" ({form.format(min(values))} to {form.format(max(values))})" if max(values) > min(values) else ""
-        return form.format(float(np.mean(values))) + spread
+    def whole(share):
+        return f"{100 * share:.0f} %"
+
+    def over_seeds(shares):
+        shares = [100 * share for share in shares]
+        return f"{np.mean(shares):.0f} % ({min(shares):.0f} to {max(shares):.0f})"
     names = ("base", "sft", "ppo")
     rows = ["| held-out prompts, temperature 1 | base | SFT | PPO |", "| --- | --- | --- | --- |"]
     for metric in METRICS:
@@ -169,11 +171,11 @@ def table(found: list[dict], liked: dict[str, dict]) -> str:
         by_seed(f"... {family}", lambda f, family=family: cell(f["gain_by_family"][family], sign="+"))
     by_seed("the same with the truth as reward", lambda f: cell(f["true_gain"], sign="+"))
     by_seed("PPO wins against SFT", lambda f: cell(f["win_rate"], True))
-    by_seed("reward model agrees with the truth", lambda f: f"{f['reward_model']['all']['agreement']:.0%}")
-    by_seed("... least of the families", lambda f: f"{min(f['reward_model'][n]['agreement'] for n in FAMILIES):.0%}")
+    by_seed("reward model agrees with the truth", lambda f: whole(f["reward_model"]["all"]["agreement"]))
+    by_seed("... least of the families", lambda f: whole(min(f["reward_model"][n]["agreement"] for n in FAMILIES)))
     by_seed("best of 16 over SFT, validation", lambda f: cell(f["best_of_16"], sign="+"))
     by_seed("KL from SFT, nats a response", lambda f: f"{f['kl']:.1f}")
-    by_seed("distinct of 64 stories, SFT, PPO", lambda f: " ".join(f"{f['distinct'][n]:.0%}" for n in ("sft", "ppo")))
+    by_seed("distinct of 64 stories, SFT, PPO", lambda f: ", ".join(whole(f["distinct"][n]) for n in ("sft", "ppo")))
     if liked:
         rows += ["", "| the rater likes, seed 0 | SFT | PPO | relevance, SFT | relevance, PPO |", "|" + " --- |" * 5]
         rows += [f"| {taste} | {cell(f['sft']['share'], True)} | {cell(f['ppo']['share'], True)} | "

@@ -33,9 +33,9 @@ def test_the_means_are_over_seeds_and_each_seed_has_a_column():
     assert found["utility"] == ["0.00 (0.00 to 0.00)", "0.50 (0.50 to 0.50)", "0.80 (0.80 to 0.80)"]
     assert found["fulfils"][2] == "80 % (80 to 80)"
     assert found["PPO over SFT, utility"] == ["+0.20 (+0.20 to +0.20)", "+0.40 (+0.40 to +0.40)"]
-    assert found["reward model agrees with the truth"] == ["85%", "85%"]
-    assert found["... least of the families"] == ["80%", "80%"]
-    assert found[f"*{prove.ARTICLE_PROMPTS[1]}* fulfilled"] == ["0%", "30%", "80% (70% to 90%)"]
+    assert found["reward model agrees with the truth"] == ["85 %", "85 %"]
+    assert found["... least of the families"] == ["80 %", "80 %"]
+    assert found[f"*{prove.ARTICLE_PROMPTS[1]}* fulfilled"] == ["0 % (0 to 0)", "30 % (30 to 30)", "80 % (70 to 90)"]
 
 
 def test_tastes_stand_below_where_they_were_measured():
