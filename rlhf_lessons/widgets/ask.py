@@ -3,7 +3,7 @@ import ipywidgets as w
 
 from rlhf_lessons import data
 from rlhf_lessons.asking import ask, kind_word
-from rlhf_lessons.widgets.show import escaped, said, table_html
+from rlhf_lessons.widgets.show import columns_html, escaped, said
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 
@@ -52,7 +52,7 @@ class AskBox(w.VBox):
         self.button.disabled, self.button.description = True, "Writing …"
         try:
             found = ask(prompt, self.models, n=1, temperature=self.temperature.value, seed=self.clicks)
-            self.answers.value = table_html(found, [[said(texts[0]) for texts in found.values()]])
+            self.answers.value = columns_html({name: said(texts[0]) for name, texts in found.items()})
             self.note.value = escaped(kind_word(prompt) or "") if self.toy_world else ""
         except ValueError as error:  # empty or too long: the message says which
             self.note.value = escaped(f"{error}.")

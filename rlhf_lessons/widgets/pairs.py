@@ -6,7 +6,7 @@ from collections.abc import Callable
 import ipywidgets as w
 
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.widgets.show import escaped, table_html
+from rlhf_lessons.widgets.show import columns_html, escaped
 from rlhf_lessons.world.judge import judge
 
 CHOICES = {"left": "A is better", "tie": "A tie", "right": "B is better"}
@@ -67,7 +67,7 @@ class PairRater(w.VBox):
             pair = self.pairs[len(self.votes)]
             self.card.value = (f"<p>Pair {len(self.votes) + 1} of {len(self.pairs)}. {escaped(self.question)}</p>"
                                f"<p><b>{escaped(pair['prompt'])}</b></p>"
-                               + table_html(["A", "B"], [[pair["left"], pair["right"]]]))
+                               + columns_html({"A": pair["left"], "B": pair["right"]}))
         for button in self.buttons.values():
             button.disabled = done
         self.back.disabled = not self.votes
