@@ -4,6 +4,7 @@
     model, tokenizer = rl.load("sft")                   # base, sft, reward or ppo
     rl.ask("What is 4-2 and 3-1?")                      # base, SFT and PPO model side by side
     rl.judge("What is 4-2 and 3-1?", "2 and 2.")        # the true quality of an answer
+    rl.rate(pairs, "my round")                          # you are the rater: a card in the notebook
 
 Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it is needed. The
 stages (`PPO` and the others) are imported from their own modules, `rlhf_lessons.stages.ppo` and so on.
@@ -20,6 +21,7 @@ HOMES = {
     "prompts": "world.tasks",
     "judge": "world.judge",
     "tastes": "world.answers",
+    "rate": "widgets.rate",
 }
 __all__ = ["__version__", *HOMES]
 

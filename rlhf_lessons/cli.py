@@ -30,6 +30,8 @@ Train your own, into the folder runs (Ctrl-C stops; the same command goes on fro
 
 Data
   data build     write the course's data files anew
+  ratings        people's votes: export, import, statistics, merge, forget (ratings --help says more)
+  classroom      serve: the page on which a class rates from its phones; check: try it with one phone
 
 Each command has its own help, such as: {PROGRAM} ask --help
 Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not fit, 130 you stopped it.
@@ -141,8 +143,14 @@ def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
         return build, "data build", rest[1:]
     if first == "data" and rest and rest[0] in ("-h", "--help"):
         return build, "data build", rest
+    if first == "ratings":
+        from rlhf_lessons.ratings.commands import pick
+        return pick(rest)
+    if first == "classroom":
+        from rlhf_lessons.classroom.commands import pick
+        return pick(rest)
     note(HELP if not first else f"There is no command '{' '.join(arguments[:2]) if first == 'data' else first}'. "
-         f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build. "
+         f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom. "
          f"More: {PROGRAM} --help")
     sys.exit(2)
 

@@ -1,0 +1,8 @@
+"""The class page: a whole class rates from its phones, on one small server and without torch.
+
+    python -m rlhf_lessons classroom serve              # or `check`, before class, with one phone
+
+`server.py` answers the browsers, `batches.py` puts many votes into one commit, `rounds.py` finds something to rate,
+`figures.py` computes what the projector shows, `commands.py` starts it all. `pages/` is what browsers get; the card
+itself is the notebook's, `widgets/card.js`.
+"""

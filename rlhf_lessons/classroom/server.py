@@ -1,0 +1,355 @@
+"""What browsers get: pages without data, and a few JSON requests that each need a cookie that fits.
+
+A student's cookie is signed and names a rater; it lets its owner rate, and see nothing else. The teacher's console
+and the projector have a key each, printed where the server was started. A request that changes something carries the
+header `X-Class`, which no other web site can make a browser send. Every refusal is a sentence in JSON.
+"""
+import asyncio
+import hmac
+import io
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import segno
+from tornado.web import Application, RequestHandler
+
+from rlhf_lessons.classroom import rounds
+from rlhf_lessons.classroom.batches import Batches
+from rlhf_lessons.classroom.figures import Figures
+from rlhf_lessons.ratings import Refused, Store, new_id
+from rlhf_lessons.ratings.export import FORMATS, NOTICE, everything, table
+
+PAGES = Path(__file__).with_name("pages")
+CARD = Path(__file__).parents[1] / "widgets"
+FILES = {file.name: file.read_bytes() for folder, names in (
+    (PAGES, ("class.css", "student.js", "projector.js", "console.js", "common.js")), (CARD, ("card.js", "card.css")))
+    for file in (folder / name for name in names)}  # these and no others: no request names a path
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+LARGEST = 64 * 1024  # bytes of a request: a demonstration of 5,000 characters, each written as \uXXXX twice
+MOST_RATERS = 500
+BURST, PER_SECOND = 60, 20  # requests of one rater; a person makes one or two a second
+WRONG_CODES = 20  # a minute from one address
+
+
+class Limit:
+    """Counts what somebody does: `BURST` at once, then `PER_SECOND`."""
+
+    def __init__(self, burst: float, per_second: float):
+        self.burst, self.per_second, self.seen = burst, per_second, {}
+
+    def reached(self, who: str, cost: float = 1) -> bool:
+        """Return whether `who` has used up what is allowed; if not, take `cost` of it."""
+        now = time.monotonic()
+        left, since = self.seen.get(who, (self.burst, now))
+        left = min(self.burst, left + (now - since) * self.per_second)
+        if len(self.seen) > 10_000:
+            self.seen.clear()
+        self.seen[who] = (left - cost if left >= 1 else left, now)
+        return left < 1
+
+
+@dataclass
+class Classroom:
+    """What the server knows: the store, how one gets in, and what the teacher has put on the screen."""
+    store: Store
+    code: str
+    keys: dict[str, str]  # {"console": secret, "projector": secret}
+    address: str  # what students type, such as http://192.168.0.7:8800/
+    source: Path  # of new rounds
+    teams: int = 0
+    goal: int = 20  # judgements asked of each rater in a round
+    revealed: bool = False
+    pair: dict | None = None  # for a show of hands: {"task", "counts", "models"}
+    done: dict = field(default_factory=dict)  # {rater: {task: (kind, ms)}} of the current round
+    done_in: str | None = None
+
+    def __post_init__(self):
+        self.batches, self.figures = Batches(self.store), Figures(self)
+        self.requests, self.wrong = Limit(BURST, PER_SECOND), Limit(WRONG_CODES, WRONG_CODES / 60)
+        self.teams_of = {row["id"]: row["team"] for row in self.store.raters()}
+
+    @property
+    def link(self) -> str:
+        """What the QR code holds: behind the #, which browsers keep to themselves, the class code."""
+        return f"{self.address}#{self.code}"
+
+    # What students do. Each runs inside a transaction of `batches`.
+
+    def join(self, name: object) -> str:
+        """Add a rater, in the smaller team where there are teams, and return the id."""
+        if len(self.teams_of) >= MOST_RATERS:
+            raise Refused(f"this class is full: {MOST_RATERS} have joined")
+        names = list(rounds.BRIEFS)[:self.teams]
+        team = min(names, key=list(self.teams_of.values()).count) if names else ""
+        rater = self.store.add_rater(name, team)
+        self.teams_of[rater] = team
+        return rater
+
+    def task(self, rater: str) -> dict:
+        """Return the message with the rater's next task in the current round."""
+        current = self.store.room().current
+        task = self.store.next_task(rater, current) if current else {"state": "waiting"}
+        return {"type": "task", "task": task, "progress": self.progress(rater, current)}
+
+    def say(self, rater: str, message: dict) -> dict:
+        """Return the answer to a message of the card; Refused where the message does not fit."""
+        kind, id, task = message.get("type"), message.get("id"), message.get("task")
+        if kind in ("ready", "next"):
+            return self.task(rater)
+        current = self.store.room().current
+        if kind == "answer":
+            judgement, payload, ms = message.get("kind"), message.get("payload"), message.get("ms")
+            if judgement == "hands" or not isinstance(judgement, str):
+                raise Refused("hands are counted by the teacher; a judgement has a kind, such as 'pair'")
+            seq = self.store.answer(rater, task, judgement, payload, id, ms=ms, ui="page")
+            self.mine(rater, current)[task] = (judgement, ms)
+        elif kind == "undo":
+            seq = self.store.undo(rater, current or "", id, ui="page")
+            tasks = self.mine(rater, current)
+            tasks.pop(next(reversed(tasks), None), None)
+        elif kind == "reveal":
+            return {"type": "reveal", "task": task, **self.store.reveal(rater, task, id, ui="page")}
+        else:
+            raise Refused("a message is one of ready, next, answer, undo, reveal")
+        return {"type": "ack", "id": id, "seq": seq, "progress": self.progress(rater, current)}
+
+    def mine(self, rater: str, round: str | None) -> dict:
+        """Return what a rater has done in a round, {task: (kind, ms)}; read once and then kept up to date, since
+        `Store.progress` looks through all tasks and would be asked with every vote."""
+        if round != self.done_in:
+            self.done, self.done_in = {}, round
+            for row in self.store.answers(round):
+                self.done.setdefault(row["rater"], {})[row["task"]] = (row["kind"], row["ms"])
+        return self.done.setdefault(rater, {})
+
+    def progress(self, rater: str, round: str | None) -> dict:
+        """Return what `Store.progress` does, with what is left of the goal as "left"."""
+        kept = [(kind, ms) for kind, ms in self.mine(rater, round).values() if kind not in ("skip", "flag")]
+        times = sorted(ms / 1000 for _, ms in kept if ms is not None)
+        return {"done": len(kept), "passed": len(self.mine(rater, round)) - len(kept),
+                "left": max(self.goal - len(kept), 0), "seconds": times[len(times) // 2] if times else None}
+
+    # What the teacher does
+
+    def teach(self, wish: dict) -> None:
+        """Do what the console asks for; Refused where it does not fit."""
+        store, what, current = self.store, wish.get("do"), self.store.room().current
+        if what in ("pause", "open") and current:
+            store.set_round(wish.get("round") or current, "paused" if what == "pause" else "open")
+        elif what == "round":
+            self.pair, self.revealed = None, False
+            rounds.new_round(store, self.source, wish.get("kind"), wish.get("family"))
+        elif what == "hide":
+            store.hide(str(wish.get("id")), bool(wish.get("hidden")))
+        elif what == "reveal":
+            self.revealed = bool(wish.get("on"))
+            if self.revealed and self.pair and self.pair["counts"]:
+                self.pair["models"] = store.reveal(self.teacher(), self.pair["task"]["task"], new_id())["models"]
+        elif what == "pair" and current:
+            task = store.next_task(self.teacher(), current)
+            if task.get("kind") != "pair":
+                raise Refused("there is no pair to show: open a round of pairs")
+            self.pair, self.revealed = {"task": task, "counts": None, "models": None, "id": None}, False
+        elif what == "hands" and self.pair:
+            id, counts = new_id(), wish.get("counts")
+            store.answer(self.teacher(), self.pair["task"]["task"], "hands", counts, id, replaces=self.pair["id"],
+                         ui="console")
+            self.pair |= {"counts": counts, "id": id}
+        elif what == "close":
+            self.pair = None
+        else:
+            raise Refused("the console cannot do that now")
+
+    def teacher(self) -> str:
+        """Return the id of the teacher's rater."""
+        known = [row["id"] for row in self.store.raters() if row["kind"] == "teacher"]
+        return known[0] if known else self.store.add_rater("teacher", kind="teacher")
+
+
+class Base(RequestHandler):
+    """Headers, cookies and refusals, the same for all."""
+
+    def initialize(self, room: Classroom, path: str):
+        secure = room.address == f"https://{self.request.host}{path.rstrip('/')}/"  # through the tunnel or proxy
+        self.room, self.cookies_for = room, dict(httponly=True, samesite="Strict", path=path, secure=secure)
+
+    def set_default_headers(self):
+        for name, value in {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff",
+                            "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Server": "class",
+                            "Cross-Origin-Resource-Policy": "same-origin"}.items():
+            self.set_header(name, value)
+
+    def refuse(self, status: int, reason: str) -> None:
+        self.set_status(status)
+        self.finish({"error": reason})
+
+    def write_error(self, status_code, **kwargs):
+        about = {404: "there is nothing here", 405: "this cannot be done here", 400: "this request makes no sense"}
+        self.finish({"error": about.get(status_code, "the server failed; nothing was saved")})
+
+    def rater(self) -> str | None:
+        found = self.get_signed_cookie("rlhf_rater")
+        return found.decode() if found else None
+
+    def may(self, *screens: str) -> bool:
+        """Return whether this browser has shown one of the keys; refuse otherwise."""
+        found = self.get_signed_cookie("rlhf_screen")
+        if found and found.decode() in screens:
+            return True
+        self.refuse(403, "this is for the teacher: open the address that was printed when the server was started")
+        return False
+
+    def body(self) -> dict | None:
+        """Return the request's JSON object; refuse, and return None, where there is none or it may be forged."""
+        if self.request.headers.get("X-Class") != "1":
+            return self.refuse(403, "the header X-Class is missing: this did not come from the class page")
+        if len(self.request.body) > LARGEST:
+            return self.refuse(413, f"a request has at most {LARGEST} bytes")
+        try:
+            message = json.loads(self.request.body)
+        except (ValueError, RecursionError):
+            return self.refuse(400, "the request is not JSON")
+        return message if isinstance(message, dict) else self.refuse(400, "the request must be a JSON object")
+
+    async def attempt(self, action) -> object:
+        """Return what an action on the store returns; refuse, and return None, where it cannot be done."""
+        try:
+            return await self.room.batches.do(action)
+        except ValueError as error:  # Refused, and files of answers that do not fit
+            return self.refuse(400, str(error))
+        except Exception as error:
+            print(f"The store failed: {type(error).__name__}: {error}", flush=True)
+            return self.refuse(503, "the teacher's computer could not write it to the disk")
+
+
+class Page(Base):
+    def initialize(self, name: str, screens: tuple = (), **kwargs):
+        super().initialize(**kwargs)
+        self.name, self.screens = name, screens
+
+    def get(self):
+        """Give the page; to the teacher's only where the key fits, which a cookie then stands for."""
+        key = self.get_query_argument("key", "")
+        if self.name in self.room.keys and hmac.compare_digest(key.encode(), self.room.keys[self.name].encode()):
+            self.set_signed_cookie("rlhf_screen", self.name, expires_days=1, **self.cookies_for)
+        elif self.screens and not self.may(*self.screens):
+            return
+        self.finish((PAGES / f"{self.name}.html").read_bytes())
+
+
+class File(Base):
+    def get(self, name: str):
+        if name not in FILES:
+            return self.refuse(404, "there is nothing here")
+        self.set_header("Content-Type", TYPES[Path(name).suffix])
+        self.finish(FILES[name])
+
+
+class Join(Base):
+    async def post(self):
+        message = self.body()
+        if message is None:
+            return
+        room, address = self.room, self.request.remote_ip
+        if room.wrong.reached(address, 0):
+            return self.refuse(429, "too many wrong class codes: wait a minute")
+        code = str(message.get("code", "")).upper().replace("-", "").replace(" ", "")
+        if not hmac.compare_digest(code.encode("utf-8", "replace"), room.code.replace("-", "").upper().encode()):
+            room.wrong.reached(address)
+            return self.refuse(403, "this is not the class code: look at the screen")
+        if self.rater() not in room.teams_of:
+            rater = await self.attempt(lambda: room.join(message.get("name")))
+            if rater is None:
+                return
+            self.set_signed_cookie("rlhf_rater", rater, expires_days=1, **self.cookies_for)
+        self.finish({})
+
+
+class Say(Base):
+    async def post(self):
+        """Take a message of the card and answer with the card's answer, after the commit."""
+        rater, message = self.rater(), self.body()
+        if message is None:
+            return
+        if rater not in self.room.teams_of:
+            return self.refuse(401, "join first")
+        if self.room.requests.reached(rater):
+            return self.refuse(429, "too fast: wait a moment")
+        reply = await self.attempt(lambda: self.room.say(rater, message))
+        if reply is not None:
+            self.finish({"reply": reply, "brief": rounds.brief(self.room.teams_of[rater])})
+
+
+class Show(Base):
+    async def get(self, what: str):
+        """Give the projector, or the console, what it shows."""
+        if self.may("console") if what == "console" else self.may("console", "projector"):
+            self.finish(await self.room.figures.get(what))
+
+
+class Teach(Base):
+    async def post(self):
+        message = self.body()
+        if message is not None and self.may("console"):
+            await self.attempt(lambda: self.room.teach(message))
+            if not self._finished:
+                self.finish({})
+
+
+class Code(Base):
+    def get(self):
+        if self.may("console", "projector"):
+            drawn = io.BytesIO()
+            segno.make(self.room.link).save(drawn, kind="svg", border=2, omitsize=True)
+            self.set_header("Content-Type", TYPES[".svg"])
+            self.finish(drawn.getvalue())
+
+
+class Notice(Base):
+    def get(self):
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(NOTICE.format(where="a file on the teacher's computer"))
+
+
+class Export(Base):
+    async def get(self, what: str):
+        """Give the teacher a file: training rows, a table, or all events; `?anonymous` without names."""
+        if not self.may("console"):
+            return
+        if what not in (*FORMATS, "table", "events"):
+            return self.refuse(404, f"there are table, events, {', '.join(FORMATS)}")
+        text = await asyncio.to_thread(export, self.room.store, what, "anonymous" in self.request.query_arguments)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition",
+                        f'attachment; filename="{what}.{"csv" if what == "table" else "jsonl"}"')
+        self.finish(text)
+
+
+def export(store: Store, what: str, anonymous: bool) -> str:
+    """Return a file of ratings: a table for a spreadsheet, else one JSON object a line."""
+    if what == "table":
+        return table(store.answers(), anonymous)[0]
+    rows = everything(store, anonymous) if what == "events" else FORMATS[what](store.answers(), anonymous)[0]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
+    """Return the web application. `seen(handler)` is told of each finished request."""
+    known = dict(room=room, path=prefix or "/")
+    page = lambda name, *screens: known | {"name": name, "screens": screens}  # noqa: E731
+    routes = [("/", Page, page("student")), ("/projector", Page, page("projector", "console", "projector")),
+              ("/console", Page, page("console", "console")), ("/files/([a-z.]+)", File, known),
+              ("/join", Join, known), ("/say", Say, known), ("/show/(projector|console)", Show, known),
+              ("/teach", Teach, known), ("/code.svg", Code, known), ("/notice", Notice, known),
+              ("/export/([a-z]+)", Export, known)]
+    return Application([(prefix + path, *rest) for path, *rest in routes], cookie_secret=secret,
+                       default_handler_class=Missing, default_handler_args=known, log_function=seen or (lambda _: None))
+
+
+class Missing(Base):
+    def prepare(self):
+        self.refuse(404, "there is nothing here")
