@@ -19,7 +19,8 @@ from rlhf_lessons.classroom import rounds  # noqa: E402
 from rlhf_lessons.classroom.batches import Batches  # noqa: E402
 from rlhf_lessons.classroom.commands import run, secrets_of  # noqa: E402
 from rlhf_lessons.classroom.figures import agreement, leaderboard  # noqa: E402
-from rlhf_lessons.classroom.server import BURST, LARGEST, WRONG_CODES, Classroom  # noqa: E402
+from rlhf_lessons.classroom.room import BURST, WRONG_CODES, Classroom  # noqa: E402
+from rlhf_lessons.classroom.server import LARGEST  # noqa: E402
 from rlhf_lessons.data import DataError  # noqa: E402
 from rlhf_lessons.ratings import Refused, Store, new_id  # noqa: E402
 

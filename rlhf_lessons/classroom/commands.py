@@ -12,8 +12,9 @@ from pathlib import Path
 import segno
 from tornado.httpserver import HTTPServer
 
+from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.classroom.rounds import ANSWERS, BRIEFS, new_round
-from rlhf_lessons.classroom.server import Classroom, application
+from rlhf_lessons.classroom.server import application
 from rlhf_lessons.data import FOLDER
 from rlhf_lessons.ratings import Store
 from rlhf_lessons.ratings.store import DEFAULT

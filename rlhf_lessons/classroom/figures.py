@@ -152,8 +152,9 @@ class Figures:
             "model": [{"team": team, "curve": report.get("curve") or curves[team],
                        **{name: report.get(name) for name in ("accuracy", "low", "high", "votes", "ceiling")}}
                       for team, report in sorted(latest.items()) if report.get("accuracy") is not None],
-            "samples": [sample | {"team": team} for team, report in sorted(latest.items())
-                        for sample in report.get("samples", [])[:1]]}
+            "samples": sorted((sample | {"team": team} for team, report in latest.items()
+                               for sample in report.get("samples", [])[:1]),
+                              key=lambda sample: str(sample.get("best")))}  # an order that does not tell the team
         flags = [{"prompt": row["prompt"], "reason": row["payload"]["reason"], "answers": [
             {"id": answer["id"], "text": answer["text"], "hidden": answer["id"] in hidden}
             for answer in row["answers"]]} for row in everything if row["kind"] == "flag"][-20:]

@@ -108,7 +108,7 @@ def vote_as_a_class(room: Class, people: int = 14, each: int = 12, teams=("",)) 
                 store.answer(rater, task["task"], "pair", {"choice": choice, "strength": 1}, new_id(), ms=4000)
 
 
-def report(store: Store, team: str = "", best: float = 0.72) -> None:
+def report(store: Store, team: str = "", best: float = 0.72, end: str = "nobody asked for the old cook") -> None:
     for votes in range(20, 200, 20):
         accuracy = best - 0.2 * 0.6 ** (votes / 20)
         store.report({"votes": votes, "accuracy": accuracy, "low": accuracy - 0.07, "high": accuracy + 0.06} | (
@@ -117,7 +117,15 @@ def report(store: Store, team: str = "", best: float = 0.72) -> None:
         "prompt": "Write a fictional story about Captain Emma learning to cook.", "n": 16,
         "plain": "Captain Emma wanted to learn to paint before the feast. The first lesson ended with a fire.",
         "best": "Nobody in the palace could cook, so Captain Emma took lessons. After a week she baked a cake as tall "
-                "as the gate. In the end, the whole castle ate, and nobody asked for the old cook."}]})
+                f"as the gate. In the end, the whole castle ate, and {end}."}]})
+
+
+def spilt(page) -> list[str]:
+    """Return the boxes of the projector that are too small for what is in them."""
+    return page.evaluate("""() => [...document.querySelectorAll('aside, main, #panels section, .number, .fill')]
+        .filter(box => box.scrollHeight > box.clientHeight + 2 || box.scrollWidth > box.clientWidth + 2)
+        .map(box => `${box.id || box.className || box.tagName} ${box.scrollWidth}x${box.scrollHeight} in ` +
+                    `${box.clientWidth}x${box.clientHeight}`)""")
 
 
 def test_eight_students_vote_at_once_and_each_vote_is_stored_once(browser, room, shot):
@@ -263,11 +271,7 @@ def test_the_projector_fits_its_screen_and_has_no_barriers(browser, room, shot, 
     expect(page.locator("#model svg")).to_be_visible()
     shot(page, f"projector_{width}")
     assert barriers(page, "html") == []
-    spilt = page.evaluate("""() => [...document.querySelectorAll('aside, main, #panels section, .number')]
-        .filter(box => box.scrollHeight > box.clientHeight + 2 || box.scrollWidth > box.clientWidth + 2)
-        .map(box => `${box.id || box.className || box.tagName} ${box.scrollWidth}x${box.scrollHeight} in ` +
-                    `${box.clientWidth}x${box.clientHeight}`)""")
-    assert spilt == []
+    assert spilt(page) == []
     assert "simulated" not in page.content()
 
 
@@ -319,11 +323,12 @@ def test_two_teams_see_opposite_briefs(browser, tmp_path, answers, shot, barrier
         assert barriers(phones[0], "body") == []
         vote_as_a_class(room, people=20, each=6, teams=("sun", "moon"))
         report(room.store, "sun")
-        report(room.store, "moon", 0.64)
+        report(room.store, "moon", 0.64, "the cake was never seen again")
         wall = screen(browser, room, "projector")
         expect(wall.locator(".known-1")).to_be_visible()
         shot(wall, "projector_teams")
-        assert "Team Sun ·" not in wall.locator("#samples").inner_text()  # whose is whose? guess first
+        assert "Team" not in wall.locator("#samples").inner_text()  # whose is whose? guess first
+        assert spilt(wall) == [] and barriers(wall, "html") == []
     finally:
         room.kill()
         room.store.close()

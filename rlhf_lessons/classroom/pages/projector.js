@@ -47,18 +47,22 @@ function curves(models) {
 
 function drawModel(models) {
   if (!models.length) return [make("p", { class: "quiet" }, "It has not been trained on your votes yet.")];
-  const words = models.map((model, i) => make("p", { class: `known known-${i}` },
-    make("b", {}, percent(model.accuracy)), make("span", {}, `${model.team ? `${MARKS[i]} ${TEAMS[model.team] ?? model.team}: ` : ""}`
-    + `of the room's votes that it had not seen, guessed right (${between(model)})`)));
+  const about = (model, i) => (model.team ? `${MARKS[i]} of the votes of ${TEAMS[model.team] ?? model.team}`
+    : "of the room's votes that it had not seen, guessed right");
+  const words = models.map((model, i) => make("p", { class: `known known-${i}` }, make("b", {}, percent(model.accuracy)),
+    make("span", {}, `${about(model, i)} (${between(model)})`)));
   return [make("div", { class: "knowns" }, ...words), curves(models)];
 }
 
+/** Return what best-of-n finds: beside a plain answer, or, where two teams have a reward model each, beside the other's. */
 function drawSamples(samples) {
-  return samples.map((sample) => make("div", { class: "sample" },
-    make("p", { class: "prompt" }, sample.team ? `${TEAMS[sample.team] ?? sample.team} · ${sample.prompt}` : sample.prompt),
-    make("div", { class: "two" },
-      make("p", {}, make("small", {}, "one answer, as it comes"), sample.plain),
-      make("p", { class: "best" }, make("small", {}, `the best of ${sample.n}`), sample.best))));
+  if (!samples.length) return [];
+  const text = (words, what, best) => make("p", { class: best ? "best" : "" }, make("small", {}, words), what);
+  const found = (sample) => text(`${sample.team ? `${TEAMS[sample.team] ?? sample.team}: the` : "The"} best of ${sample.n}`
+    + (samples.length > 1 && !sample.team ? ", as one of the teams sees it" : ""), sample.best, true);
+  const texts = samples.length > 1 ? samples.slice(0, 2).map(found)
+    : [text("One answer, as it comes", samples[0].plain, false), found(samples[0])];
+  return [make("p", { class: "prompt" }, samples[0].prompt), make("div", { class: "two sample" }, ...texts)];
 }
 
 function drawPair({ prompt, answers, counts, models }) {
