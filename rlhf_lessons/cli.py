@@ -22,7 +22,7 @@ Try the models
   diagnose       find the stage that went wrong, and the evidence
 
 Train your own, into the folder runs (Ctrl-C stops; the same command goes on from there)
-  course         all four stages from scratch, then before and after: about a quarter of an hour
+  course         all four stages from scratch, then before and after: about 20 minutes
   pretrain       step 1: a base model learns to predict the next token of web scraps
   sft            step 2: supervised fine-tuning on prompts with ideal answers
   reward         step 3: a reward model learns from comparisons which answers people prefer

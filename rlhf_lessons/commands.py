@@ -145,7 +145,7 @@ def told(folder: Path) -> None:
 def course(fresh: bool = False) -> None:
     """Train all four stages from scratch, then compare the models: a table, the article's prompts, figures.
 
-    It takes about a quarter of an hour on two cores. Ctrl-C stops it after the step in progress; the same command
+    It takes about 20 minutes on two cores. Ctrl-C stops it after the step in progress; the same command
     goes on from there, and leaves alone what is finished.
 
     Args:
