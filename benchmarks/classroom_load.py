@@ -76,7 +76,7 @@ async def student(number: int, port: int, votes: int, think: float, acked: dict,
     await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
     second.cookies = first.cookies
     for _ in range(votes):
-        task = (await first.insist("/say", {"type": "next"}))["reply"]["task"]
+        task = (await first.insist("/say", {"type": "next"}))["task"]
         if task["state"] != "task":
             raise RuntimeError(f"student {number} got {task}")
         await asyncio.sleep(think * rng.uniform(0.5, 1.5))
@@ -86,7 +86,7 @@ async def student(number: int, port: int, votes: int, think: float, acked: dict,
 
         async def send(connection, message=message):
             began = time.perf_counter()
-            seq = (await connection.insist("/say", message))["reply"]["seq"]
+            seq = (await connection.insist("/say", message))["seq"]
             waits.append(time.perf_counter() - began)
             return seq
         one, two = await asyncio.gather(send(first), send(second))

@@ -1,14 +1,9 @@
-"""What the tests of lm and stages share: a tiny tokenizer, tiny models of two architectures, tiny data."""
+"""What tests share: a tiny tokenizer, tiny models of two architectures, tiny data, an empty ratings store."""
 
 import random
 
 import pytest
-
-WORDS = "anna dragon castle friends walked princess found a the with".split()
-
-
-def sentence(rng: random.Random, low: int = 3, high: int = 8) -> str:
-    return " ".join(rng.choices(WORDS, k=rng.randint(low, high)))
+from tiny_models import WORDS, sentence, tiny_gpt2, tiny_llama
 
 
 @pytest.fixture(scope="session")
@@ -35,33 +30,6 @@ def any_model(request, tokenizer):
     return tiny_llama(tokenizer) if request.param == "llama" else tiny_gpt2(tokenizer)
 
 
-def tiny_llama(tokenizer, seed: int = 0):
-    from rlhf_lessons.lm.models import new_model, toy_config
-
-    return louder(new_model(toy_config(len(tokenizer), layers=2, width=32, heads=2, mlp=64), seed))
-
-
-def tiny_gpt2(tokenizer, seed: int = 0):
-    from transformers import GPT2Config
-
-    from rlhf_lessons.lm.models import new_model
-
-    return louder(new_model(GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=2,
-                                       pad_token_id=0, bos_token_id=1, eos_token_id=2), seed))
-
-
-def louder(model):
-    """Larger weights: a fresh model's answers hardly depend on its input, which would hide mistakes."""
-    import torch
-
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() == 2:
-                weight.mul_(5)
-    return model
-
-
 @pytest.fixture(scope="session")
 def demonstrations():
     """Each prompt names a word, and its answer begins with that word."""
@@ -79,3 +47,19 @@ def rankings():
         rows.append({"prompt": f"Write about {rng.choice(WORDS)}.", "completions": texts, "scores": marks,
                      "utilities": marks})
     return rows
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty ratings store in a file of its own."""
+    from rlhf_lessons.ratings import Store
+
+    store = Store(tmp_path / "ratings.sqlite3")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def you(store):
+    """The one rater of a notebook."""
+    return store.reader()

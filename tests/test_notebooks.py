@@ -16,7 +16,8 @@ from rlhf_lessons.stages.reward import bradley_terry_loss, score
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-LESSONS = ["00_before_and_after", "01_next_token_baseline", "02_supervised_fine_tuning", "03_reward_model", "04_ppo"]
+LESSONS = ["00_before_and_after", "01_next_token_baseline", "02_supervised_fine_tuning", "03_reward_model", "04_ppo",
+           "06_closing_the_loop"]
 PATHS = re.compile(r"(?<![\w./:])/(?:home|Users|tmp|work|root|mnt|var|usr|content)/|\b[A-Z]:\\\\")
 NETWORK = re.compile(r"https?:|\brequests\b|\burllib\b|\bpip\b|\bwget\b|\bcurl\b|git clone|from_pretrained")
 
@@ -176,7 +177,7 @@ def test_the_reward_by_hand_of_lesson_3_is_the_packages():
 
 
 def test_a_vote_of_lesson_3_becomes_a_comparison():
-    vote = {"prompt": "p", "left": "l", "right": "r", "choice": "right", "rater": "you"}
+    vote = {"prompt": "p", "answers": [{"text": "l"}, {"text": "r"}], "payload": {"choice": "right"}}
     assert functions(LESSONS[3]).comparison(vote) == {"prompt": "p", "chosen": "r", "rejected": "l"}
 
 

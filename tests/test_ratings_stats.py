@@ -3,6 +3,7 @@ import random
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from rlhf_lessons.data import tasks
 from rlhf_lessons.ratings import Store
 from rlhf_lessons.ratings.export import preferences
 from rlhf_lessons.ratings.simulate import simulate
-from rlhf_lessons.ratings.stats import VERDICTS, agreement, comparisons, share, statistics, weighted_alpha, wilson
+from rlhf_lessons.ratings.stats import agreement, comparisons, share, statistics, weighted_alpha, wilson
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
@@ -26,7 +27,7 @@ def text(name, words=3, model=""):
 
 def row(rater, kind, shown, payload, **more):
     return {"rater": rater, "name": rater, "kind": kind, "answers": shown, "payload": payload, "hidden": False,
-            "prompt": "p", "gold": None, "repeat_of": None, "completions": [a["id"] for a in shown], "ms": None,
+            "source": "", "prompt": "p", "gold": None, "repeat_of": None, "completions": [a["id"] for a in shown], "ms": None,
             "team": ""} | more
 
 
@@ -69,8 +70,9 @@ def test_alpha_is_krippendorffs_on_any_small_table(table):
         assert alpha["value"] is None and alpha["why"]
         return
     assert alpha["value"] == pytest.approx(alpha_by_hand(table))
-    seen = np.array([[[value == verdict for verdict in VERDICTS] for value in said] for said in table], float)
-    assert weighted_alpha(seen, np.ones(len(table)))[1] == pytest.approx(alpha["value"])  # ours agrees with evalica's
+    evalica, codes = pytest.importorskip("evalica"), {1: 1.0, -1: 2.0, 0: 3.0, "bad": 4.0, None: np.nan}
+    frame = pd.DataFrame([[codes[value] for value in said] for said in table])
+    assert alpha["value"] == pytest.approx(evalica.alpha(frame, distance="nominal").alpha)
 
 
 def test_a_rater_drawn_twice_does_not_agree_with_its_copy():
@@ -129,7 +131,7 @@ def test_seconds_are_the_mean_of_the_raters_medians():
 
 def test_intervals_are_drawn_by_rater_not_by_vote():
     stubborn = [(f"rater{i}", i % 2 == 0) for i in range(10) for _ in range(20)]
-    found = share(stubborn, "", 500)
+    found = share(stubborn, 500)
     low, high = wilson(0.5, 200)
     assert high - low < 0.15 < 0.4 < found["high"] - found["low"]
 
@@ -160,14 +162,16 @@ def battle(winner, loser, n, raters=8):
 def test_a_model_that_wins_all_is_ahead_by_nobody_knows_how_much():
     board = statistics(battle("ppo", "sft", 6) + battle("sft", "base", 6))["leaderboard"]
     assert [found["model"] for found in board] == ["ppo", "sft", "base"]
-    assert all(0 < found["value"] < 1 and found["low"] < found["high"] for found in board)
+    assert [found["value"] for found in board] == [1, 0.5, 0]
+    assert all(found["low"] <= found["value"] <= found["high"] and found["low"] < found["high"] for found in board)
     assert "won all 6" in board[0]["why"] and "lost all 6" in board[2]["why"] and board[0]["high"] == 1
 
 
 def test_even_models_stand_at_one_half_and_ties_are_half_a_win():
     answers = battle("ppo", "sft", 20) + battle("sft", "ppo", 20) + [
         row("anna", "pair", [text("x", model="ppo"), text("y", model="sft")], {"choice": "tie", "strength": 0})]
-    assert all(found["value"] == pytest.approx(0.5, abs=1e-3) for found in statistics(answers)["leaderboard"])
+    assert all(found["value"] == 0.5 and found["n"] == 41 for found in statistics(answers)["leaderboard"])
+    assert statistics(battle("ppo", "ppo", 5))["leaderboard"] == []  # a model against itself says nothing
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +197,7 @@ def world():
 def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_path):
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
-    for i in range(4):
+    for i in range(8):
         simulate(store, "r", Rater(lapse=0.2, noise=0.02), f"noisy {i}", seconds=4)
     for i in range(2):
         simulate(store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}")

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from conftest import WORDS, sentence, tiny_gpt2, tiny_llama
+from tiny_models import WORDS, sentence, tiny_gpt2, tiny_llama
 
 from rlhf_lessons.lm.models import new_model, to_reward_model, toy_config
 from rlhf_lessons.lm.sampling import generate

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_llama
+from tiny_models import tiny_llama
 
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model

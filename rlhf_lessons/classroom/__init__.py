@@ -3,6 +3,7 @@
     python -m rlhf_lessons classroom serve              # or `check`, before class, with one phone
 
 `server.py` answers the browsers, `room.py` knows the class, `batches.py` puts many votes into one commit, `rounds.py`
-finds something to rate, `figures.py` computes what the projector shows, `commands.py` starts it all. `pages/` is what
-browsers get; the card itself is the notebook's, `widgets/card.js`.
+finds something to rate, `figures.py` computes shares with intervals, `screens.py` says what the projector and the
+console show, `commands.py` starts it all. `pages/` is what browsers get; the card itself is the notebook's,
+`widgets/card.js`.
 """

@@ -1,6 +1,7 @@
 """Many votes, one commit: a disk makes a few hundred commits a second, and a class votes all at once.
 
-While one transaction is being written, what arrives meanwhile waits, and goes into the next one together.
+While one transaction is being written, what arrives meanwhile waits, and goes into the next one together: votes first,
+for somebody watches a phone that says "Saving …"; the search for next tasks takes longer, and can wait.
 """
 import asyncio
 from collections.abc import Callable
@@ -8,23 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rlhf_lessons.ratings import Refused, Store
 
-MOST = 64  # actions in one transaction, so that the first does not wait long for the last
+MOST, FEW = 64, 8  # urgent and other actions in one transaction: what is urgent must not wait long for the others
 
 
 class Batches:
-    """Runs actions on a store, in the order in which they come, in one thread of its own."""
+    """Runs actions on a store, urgent ones first, else in the order in which they come, in one thread of its own."""
 
     def __init__(self, store: Store):
-        self.store, self.waiting, self.busy = store, [], False
+        self.store, self.urgent, self.waiting, self.busy = store, [], [], False
         self.thread = ThreadPoolExecutor(1, "votes")
 
-    async def do(self, action: Callable[[], object]) -> object:
+    async def do(self, action: Callable[[], object], urgent: bool = False) -> object:
         """Return what `action` returns once that is safe on the disk; raise what it raises.
 
         `Refused` by one action leaves the others of its transaction alone.
         """
         future = asyncio.get_running_loop().create_future()
-        self.waiting.append((action, future))
+        (self.urgent if urgent else self.waiting).append((action, future))
         if not self.busy:
             self.busy = True
             self.writer = asyncio.create_task(self._write())
@@ -32,8 +33,10 @@ class Batches:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while self.waiting:
-            batch, self.waiting = self.waiting[:MOST], self.waiting[MOST:]
+        while queue := self.urgent or self.waiting:
+            most = MOST if queue is self.urgent else FEW
+            batch = queue[:most]
+            del queue[:most]
             results = await loop.run_in_executor(self.thread, self._commit, [action for action, _ in batch])
             for (_, future), (result, error) in zip(batch, results, strict=True):
                 if future.done():  # whoever asked is gone; what was asked for is done all the same

@@ -15,8 +15,7 @@ from tornado.httpserver import HTTPServer
 from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.classroom.rounds import ANSWERS, BRIEFS, new_round
 from rlhf_lessons.classroom.server import application
-from rlhf_lessons.data import FOLDER
-from rlhf_lessons.ratings import Store
+from rlhf_lessons.ratings import Refused, Store
 from rlhf_lessons.ratings.store import DEFAULT
 
 LETTERS = "ACDEFHJKLMNPQRTUVWXY3479"  # no two that look alike on a projector
@@ -50,14 +49,17 @@ def serve(db: str = str(DEFAULT), host: str = "127.0.0.1", port: int = 8800, cod
         raise ValueError(f"the prefix must look like /rate, not {prefix}")
     room, secret = classroom(db, code, url or f"http://{address_of(host)}:{port}{prefix}/", answers, teams, goal)
     if not room.store.room().current:
-        print("Drawing a first round of pairs …", flush=True)
-        new_round(room.store, room.source, family="story" if teams else "all")
+        print("Drawing a first round …", flush=True)
+        try:
+            new_round(room.store, room.source, family="story")
+        except Refused:  # answers of one's own, without stories
+            new_round(room.store, room.source)
     asyncio.run(run(room, secret, host, port, prefix, announce(room, host, port, prefix)))
 
 
 def classroom(db: str, code: str, address: str, answers: Path | None, teams: int, goal: int) -> tuple[Classroom, str]:
     """Return a class and the secret that signs its cookies."""
-    source = answers or (ANSWERS if ANSWERS.is_file() else FOLDER / "comparisons.jsonl")
+    source = answers or ANSWERS
     if not source.is_file():
         raise ValueError(f"{source}: there is no such file of answers to rate")
     store, kept = Store(db), secrets_of(db)
@@ -109,7 +111,7 @@ def announce(room: Classroom, host: str, port: int, prefix: str) -> str:
           ["Only this computer can connect. For phones: --host 0.0.0.0, in a network that you trust."]), "",
         f"Console     {mine}/console?key={room.keys['console']}    (for you alone)",
         f"Projector   {mine}/projector?key={room.keys['projector']}", "",
-        f"Ratings are kept in {room.store.where}; notebooks that open it see the votes.",
+        f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
         "Ctrl-C ends the class page. Start it again at any time: students go on where they were."])
 
 

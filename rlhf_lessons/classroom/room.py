@@ -1,12 +1,13 @@
 """What the server knows of a class: who has joined, what each has done, and what the teacher has put on the screen."""
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.batches import Batches
-from rlhf_lessons.classroom.figures import Figures
+from rlhf_lessons.classroom.screens import Screens
 from rlhf_lessons.ratings import Refused, Store, new_id
+from rlhf_lessons.ratings.store import DEFAULT
 
 MOST_RATERS = 500
 BURST, PER_SECOND = 60, 20  # requests of one rater; a person makes one or two a second
@@ -40,20 +41,27 @@ class Classroom:
     source: Path  # of new rounds
     teams: int = 0
     goal: int = 20  # judgements asked of each rater in a round
-    revealed: bool = False
-    pair: dict | None = None  # for a show of hands: {"task", "counts", "models"}
-    done: dict = field(default_factory=dict)  # {rater: {task: (kind, ms)}} of the current round
-    done_in: str | None = None
 
     def __post_init__(self):
-        self.batches, self.figures = Batches(self.store), Figures(self)
+        self.batches, self.screens = Batches(self.store), Screens(self)
         self.requests, self.wrong = Limit(BURST, PER_SECOND), Limit(WRONG_CODES, WRONG_CODES / 60)
         self.teams_of = {row["id"]: row["team"] for row in self.store.raters()}
+        self.revealed, self.pair = False, None  # the pair of a show of hands: {"task", "counts", "models", "id"}
+        self.done, self.goals, self.done_in = {}, {}, None  # {rater: {task: (kind, ms)}}, {rater: tasks}, which round
+        self.round, self.looked = None, float("-inf")  # the current round, and when it was last looked up
 
     @property
     def link(self) -> str:
         """What the QR code holds: behind the #, which browsers keep to themselves, the class code."""
         return f"{self.address}#{self.code}"
+
+    @property
+    def where(self) -> str:
+        """The database, as a screen may show it: a URL without its password, the usual file by its short name."""
+        given = str(self.store.where)
+        if "://" in given:
+            return str(self.store.engine.url)
+        return "runs/ratings.sqlite3" if given == str(DEFAULT) else given
 
     # What students do. Each runs inside a transaction of `batches`.
 
@@ -67,18 +75,26 @@ class Classroom:
         self.teams_of[rater] = team
         return rater
 
+    def current(self) -> str | None:
+        """Return the current round, looked up once a second: a notebook may have opened one."""
+        if time.monotonic() - self.looked > 1:
+            self.round, self.looked = self.store.room().current, time.monotonic()
+        return self.round
+
     def task(self, rater: str) -> dict:
         """Return the message with the rater's next task in the current round."""
-        current = self.store.room().current
+        current = self.current()
         task = self.store.next_task(rater, current) if current else {"state": "waiting"}
-        return {"type": "task", "task": task, "progress": self.progress(rater, current)}
+        team = self.teams_of[rater]
+        return {"type": "task", "task": task | rounds.words(team, current), "brief": rounds.brief(team, current),
+                "progress": self.progress(rater, current)}
 
     def say(self, rater: str, message: dict) -> dict:
         """Return the answer to a message of the card; Refused where the message does not fit."""
         kind, id, task = message.get("type"), message.get("id"), message.get("task")
         if kind in ("ready", "next"):
             return self.task(rater)
-        current = self.store.room().current
+        current = self.current()
         if kind == "answer":
             judgement, payload, ms = message.get("kind"), message.get("payload"), message.get("ms")
             if judgement == "hands" or not isinstance(judgement, str):
@@ -86,9 +102,10 @@ class Classroom:
             seq = self.store.answer(rater, task, judgement, payload, id, ms=ms, ui="page")
             self.mine(rater, current)[task] = (judgement, ms)
         elif kind == "undo":
+            tasks, last = self.mine(rater, current), self.store.last()
             seq = self.store.undo(rater, current or "", id, ui="page")
-            tasks = self.mine(rater, current)
-            tasks.pop(next(reversed(tasks), None), None)
+            if seq > last:  # sent twice, it takes back one
+                tasks.pop(next(reversed(tasks), None), None)
         elif kind == "reveal":
             return {"type": "reveal", "task": task, **self.store.reveal(rater, task, id, ui="page")}
         else:
@@ -99,7 +116,7 @@ class Classroom:
         """Return what a rater has done in a round, {task: (kind, ms)}; read once and then kept up to date, since
         `Store.progress` looks through all tasks and would be asked with every vote."""
         if round != self.done_in:
-            self.done, self.done_in = {}, round
+            self.done, self.goals, self.done_in = {}, {}, round
             for row in self.store.answers(round):
                 self.done.setdefault(row["rater"], {})[row["task"]] = (row["kind"], row["ms"])
         return self.done.setdefault(rater, {})
@@ -107,15 +124,19 @@ class Classroom:
     def progress(self, rater: str, round: str | None) -> dict:
         """Return what `Store.progress` does, with what is left of the goal as "left"."""
         kept = [(kind, ms) for kind, ms in self.mine(rater, round).values() if kind not in ("skip", "flag")]
-        times = sorted(ms / 1000 for _, ms in kept if ms is not None)
-        return {"done": len(kept), "passed": len(self.mine(rater, round)) - len(kept),
-                "left": max(self.goal - len(kept), 0), "seconds": times[len(times) // 2] if times else None}
+        if round and rater not in self.goals:  # a short round has fewer tasks than the goal
+            there = self.store.progress(rater, round)
+            self.goals[rater] = min(self.goal, there["done"] + there["left"])
+        times, left = sorted(ms / 1000 for _, ms in kept if ms is not None), self.goals.get(rater, 0) - len(kept)
+        return {"done": len(kept), "passed": len(self.mine(rater, round)) - len(kept), "left": max(left, 0),
+                "seconds": times[len(times) // 2] if times else None}
 
     # What the teacher does
 
     def teach(self, wish: dict) -> None:
         """Do what the console asks for; Refused where it does not fit."""
         store, what, current = self.store, wish.get("do"), self.store.room().current
+        self.looked = self.screens.made = float("-inf")  # all that is kept may be out of date
         if what in ("pause", "open") and current:
             store.set_round(wish.get("round") or current, "paused" if what == "pause" else "open")
         elif what == "round":

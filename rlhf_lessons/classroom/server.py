@@ -13,16 +13,14 @@ from pathlib import Path
 import segno
 from tornado.web import Application, RequestHandler
 
-from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.ratings import Store
 from rlhf_lessons.ratings.export import FORMATS, NOTICE, everything, table
 
 PAGES = Path(__file__).with_name("pages")
 CARD = Path(__file__).parents[1] / "widgets"
-FILES = {file.name: file.read_bytes() for folder, names in (
-    (PAGES, ("class.css", "student.js", "projector.js", "console.js", "common.js")), (CARD, ("card.js", "card.css")))
-    for file in (folder / name for name in names)}  # these and no others: no request names a path
+FILES = {file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), CARD / "card.js",
+                                                   CARD / "card.css")}  # these and no others: no request names a path
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -56,8 +54,7 @@ class Base(RequestHandler):
 
     def may(self, *screens: str) -> bool:
         """Return whether this browser has shown one of the keys; refuse otherwise."""
-        found = self.get_signed_cookie("rlhf_screen")
-        if found and found.decode() in screens:
+        if any(self.get_signed_cookie(f"rlhf_{screen}") for screen in screens):
             return True
         self.refuse(403, "this is for the teacher: open the address that was printed when the server was started")
         return False
@@ -74,10 +71,10 @@ class Base(RequestHandler):
             return self.refuse(400, "the request is not JSON")
         return message if isinstance(message, dict) else self.refuse(400, "the request must be a JSON object")
 
-    async def attempt(self, action) -> object:
+    async def attempt(self, action, urgent: bool = False) -> object:
         """Return what an action on the store returns; refuse, and return None, where it cannot be done."""
         try:
-            return await self.room.batches.do(action)
+            return await self.room.batches.do(action, urgent)
         except ValueError as error:  # Refused, and files of answers that do not fit
             return self.refuse(400, str(error))
         except Exception as error:
@@ -94,7 +91,7 @@ class Page(Base):
         """Give the page; to the teacher's only where the key fits, which a cookie then stands for."""
         key = self.get_query_argument("key", "")
         if self.name in self.room.keys and hmac.compare_digest(key.encode(), self.room.keys[self.name].encode()):
-            self.set_signed_cookie("rlhf_screen", self.name, expires_days=1, **self.cookies_for)
+            self.set_signed_cookie(f"rlhf_{self.name}", "yes", expires_days=1, **self.cookies_for)
         elif self.screens and not self.may(*self.screens):
             return
         self.finish((PAGES / f"{self.name}.html").read_bytes())
@@ -135,19 +132,30 @@ class Say(Base):
         if message is None:
             return
         if rater not in self.room.teams_of:
-            return self.refuse(401, "join first")
+            return self.refuse(401, "join the class first, with its code")
         if self.room.requests.reached(rater):
             return self.refuse(429, "too fast: wait a moment")
-        reply = await self.attempt(lambda: self.room.say(rater, message))
+        reply = await self.attempt(lambda: self.room.say(rater, message), message.get("type") == "answer")
         if reply is not None:
-            self.finish({"reply": reply, "brief": rounds.brief(self.room.teams_of[rater])})
+            self.finish(reply)
 
 
 class Show(Base):
     async def get(self, what: str):
         """Give the projector, or the console, what it shows."""
         if self.may("console") if what == "console" else self.may("console", "projector"):
-            self.finish(await self.room.figures.get(what))
+            self.finish(await self.room.screens.get(what))
+
+
+class Texts(Base):
+    async def get(self):
+        """Give the console the judged texts: ?find=words&flagged&page=0."""
+        page = self.get_query_argument("page", "0")
+        if not page.isdecimal() or len(page) > 6:
+            return self.refuse(400, "the page must be a number")
+        if self.may("console"):
+            self.finish(await asyncio.to_thread(self.room.screens.texts, self.get_query_argument("find", ""),
+                                                "flagged" in self.request.query_arguments, int(page)))
 
 
 class Teach(Base):
@@ -181,19 +189,24 @@ class Export(Base):
             return
         if what not in (*FORMATS, "table", "events"):
             return self.refuse(404, f"there are table, events, {', '.join(FORMATS)}")
-        text = await asyncio.to_thread(export, self.room.store, what, "anonymous" in self.request.query_arguments)
+        anonymous = "anonymous" in self.request.query_arguments
+        text, left_out = await asyncio.to_thread(export, self.room.store, what, anonymous)
+        self.set_header("X-Left-Out", json.dumps(left_out))  # the console says it
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition",
                         f'attachment; filename="{what}.{"csv" if what == "table" else "jsonl"}"')
         self.finish(text)
 
 
-def export(store: Store, what: str, anonymous: bool) -> str:
-    """Return a file of ratings: a table for a spreadsheet, else one JSON object a line."""
+def export(store: Store, what: str, anonymous: bool) -> tuple[str, dict[str, int]]:
+    """Return a file of ratings, a table for a spreadsheet, else one JSON object a line, and what was left out."""
     if what == "table":
-        return table(store.answers(), anonymous)[0]
-    rows = everything(store, anonymous) if what == "events" else FORMATS[what](store.answers(), anonymous)[0]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        return table(store.answers(), anonymous)
+    if what == "events":
+        rows, left_out = everything(store, anonymous), {}
+    else:
+        rows, left_out = FORMATS[what](store.answers(), anonymous)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), left_out
 
 
 def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
@@ -203,8 +216,8 @@ def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Ap
     routes = [("/", Page, page("student")), ("/projector", Page, page("projector", "console", "projector")),
               ("/console", Page, page("console", "console")), ("/files/([a-z.]+)", File, known),
               ("/join", Join, known), ("/say", Say, known), ("/show/(projector|console)", Show, known),
-              ("/teach", Teach, known), ("/code.svg", Code, known), ("/notice", Notice, known),
-              ("/export/([a-z]+)", Export, known)]
+              ("/texts", Texts, known), ("/teach", Teach, known), ("/code.svg", Code, known),
+              ("/notice", Notice, known), ("/export/([a-z]+)", Export, known)]
     return Application([(prefix + path, *rest) for path, *rest in routes], cookie_secret=secret,
                        default_handler_class=Missing, default_handler_args=known, log_function=seen or (lambda _: None))
 

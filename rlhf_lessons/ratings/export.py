@@ -8,17 +8,16 @@ import io
 import json
 import secrets
 from collections import Counter
-from itertools import combinations
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import func, select
 
-from rlhf_lessons.ratings.judgements import CRITERIA
-from rlhf_lessons.ratings.schema import META, events, raters, tasks
+from rlhf_lessons.ratings.judgements import compared
+from rlhf_lessons.ratings.schema import FOREVER, TABLES, events, tasks
 from rlhf_lessons.ratings.store import Store
 
-TABLES = [META.tables[name] for name in ("prompt", "completion", "task", "rater", "guideline", "assignment", "event")]
-COLUMNS = ("id", "time", "round", "task", "repeat_of", "kind", "rater", "team", "seconds", "prompt", "judgement",
-           "answers")
+COLUMNS = ("id", "time", "round", "task", "task_kind", "repeat_of", "kind", "rater", "team", "seconds", "prompt",
+           "judgement", "answers")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")  # a spreadsheet might obey, or hide
 NOTICE = """What is kept about you, and where
 
@@ -42,39 +41,27 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     return {rater: name if often[name] == 1 else f"{name} {rater[:6]}" for rater, name in names.items()}
 
 
-def usable(answers: list[dict], left_out: Counter) -> list[dict]:
-    """Return the answers that say something to learn from, and count the others."""
-    kept = []
+def unusable(row: dict) -> str | None:
+    """Return why nothing can be learned from an answer, or None."""
+    return ("hidden by the teacher" if row["hidden"] else {"skip": "skipped", "flag": "flagged"}.get(row["kind"])
+            or ("a repeat, which measures the rater" if row["repeat_of"] else None)
+            or ("a guess at who wrote it" if row["source"] == "guess" else None))
+
+
+def collect(answers: list[dict], anonymous: bool, parts: Callable) -> tuple[list[dict], dict[str, int]]:
+    """Return rows of a format, and how much was left out for which reason.
+
+    `parts(row)` yields for each part of an answer its fields of the format, or in words why it has no place there.
+    """
+    rows, left_out, names = [], Counter(), label_raters(answers, anonymous)
     for row in answers:
-        reason = ("hidden by the teacher" if row["hidden"] else {"skip": "skipped", "flag": "flagged"}.get(row["kind"])
-                  or row["repeat_of"] and "a repeat, which measures the rater")
-        if reason:
-            left_out[reason] += 1
-        else:
-            kept.append(row)
-    return kept
-
-
-def beats(row: dict, left_out: Counter) -> list[tuple[int, int, int]]:
-    """Return (better place, worse place, strength) of each pair that an answer decides; count ties and the like."""
-    payload, pairs = row["payload"], []
-    if row["kind"] == "ranking":
-        for i, j in combinations(range(len(payload["ranks"])), 2):
-            lead = payload["ranks"][j] - payload["ranks"][i]
-            pairs += [(i, j, lead) if lead > 0 else (j, i, -lead)] if lead else []
-            left_out["a tie"] += not lead
-    elif row["kind"] in ("pair", "hands"):
-        counts = payload if row["kind"] == "hands" else {payload["choice"]: 1}
-        pairs += [(0, 1, payload.get("strength", 1))] * counts.get("left", 0)
-        pairs += [(1, 0, payload.get("strength", 1))] * counts.get("right", 0)
-        left_out["a tie"] += counts.get("tie", 0)
-        left_out["both bad"] += counts.get("bad", 0)
-    else:
-        left_out[f"no comparison ({row['kind']})"] += 1
-    texts = [(answer["text"], answer["ended"]) for answer in row["answers"]]
-    different = [pair for pair in pairs if texts[pair[0]] != texts[pair[1]]]
-    left_out["identical texts"] += len(pairs) - len(different)
-    return different
+        reason = unusable(row)
+        for part in [reason] if reason else parts(row):
+            if isinstance(part, str):
+                left_out[part] += 1
+            else:
+                rows.append({"prompt": row["prompt"], **part, "rater": names[row["rater"]], "team": row["team"]})
+    return rows, dict(left_out)
 
 
 def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
@@ -83,14 +70,19 @@ def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict
     A row is {"prompt", "chosen", "rejected", "ended": [bool, bool], "strength", "rater", "team", "group"}. A ranking
     of K gives its C(K,2) pairs, less ties, in one group; strength is the grade of a pair, or a difference of ranks.
     """
-    left_out, rows, names = Counter(), [], label_raters(answers, anonymous)
-    for row in usable(answers, left_out):
-        for better, worse, strength in beats(row, left_out):
-            chosen, rejected = row["answers"][better], row["answers"][worse]
-            rows.append({"prompt": row["prompt"], "chosen": chosen["text"], "rejected": rejected["text"],
-                         "ended": [chosen["ended"], rejected["ended"]], "strength": strength,
-                         "rater": names[row["rater"]], "team": row["team"], "group": row["id"]})
-    return rows, dict(+left_out)
+    def parts(row: dict) -> Iterator[dict | str]:
+        if row["kind"] in ("scores", "demonstration"):
+            yield f"no comparison ({row['kind']})"
+        for i, j, lead in compared(row["kind"], row["payload"]):
+            chosen, rejected = (row["answers"][place] for place in ((i, j) if (lead or 0) > 0 else (j, i)))
+            if not lead:
+                yield "both bad" if lead is None else "a tie"
+            elif (chosen["text"], chosen["ended"]) == (rejected["text"], rejected["ended"]):
+                yield "identical texts"
+            else:
+                yield {"chosen": chosen["text"], "rejected": rejected["text"], "group": row["id"],
+                       "ended": [chosen["ended"], rejected["ended"]], "strength": abs(lead)}
+    return collect(answers, anonymous, parts)
 
 
 def unpaired(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
@@ -99,48 +91,39 @@ def unpaired(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], 
     Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who lost, came last,
     or has 3 or less, and both of "both bad".
     """
-    left_out, rows, names = Counter(), [], label_raters(answers, anonymous)
-    for row in usable(answers, left_out):
-        payload, labels = row["payload"], [None] * len(row["answers"])
-        if row["kind"] == "label":
-            labels = payload["labels"]
-        elif row["kind"] == "pair":
-            labels = {"left": [True, False], "right": [False, True], "bad": [False, False]}.get(payload["choice"],
-                                                                                                 labels)
-        elif row["kind"] == "ranking" and len(set(payload["ranks"])) > 1:
-            labels = [{1: True, max(payload["ranks"]): False}.get(rank) for rank in payload["ranks"]]
-        elif row["kind"] == "scores":
-            means = [sum(scores.values()) / len(CRITERIA) for scores in payload["scores"]]
-            labels = [True if mean >= 5 else False if mean <= 3 else None for mean in means]
-        left_out["a tie or in the middle" if row["kind"] in ("pair", "ranking", "scores")
-                 else f"no judgement of one text ({row['kind']})"] += labels.count(None) or not labels
-        rows += [{"prompt": row["prompt"], "completion": answer["text"], "label": label, "ended": answer["ended"],
-                  "rater": names[row["rater"]], "team": row["team"]}
-                 for answer, label in zip(row["answers"], labels, strict=True) if label is not None]
-    return rows, dict(+left_out)
+    def labels(kind: str, payload: dict) -> list[bool | None]:
+        if kind == "pair":
+            return {"left": [True, False], "right": [False, True], "bad": [False, False]}.get(
+                payload["choice"], [None, None])
+        if kind == "ranking":
+            worst = max(payload["ranks"])
+            return [None if worst == 1 else {1: True, worst: False}.get(rank) for rank in payload["ranks"]]
+        means = [sum(marks.values()) / len(marks) for marks in payload["scores"]]
+        return [True if mean >= 5 else False if mean <= 3 else None for mean in means]
+
+    def parts(row: dict) -> Iterator[dict | str]:
+        if row["kind"] not in ("pair", "ranking", "scores"):
+            yield f"no judgement of one text ({row['kind']})"
+            return
+        for answer, label in zip(row["answers"], labels(row["kind"], row["payload"]), strict=True):
+            yield "a tie or in the middle" if label is None else {
+                "completion": answer["text"], "label": label, "ended": answer["ended"]}
+    return collect(answers, anonymous, parts)
 
 
 def rankings(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
     """Return {"prompt", "completions", "ranks" (1 is best), "ended", "rater", "team", "group"} of each ranking."""
-    return of_kind("ranking", answers, anonymous, lambda row: {
+    return collect(answers, anonymous, lambda row: [{
         "completions": [answer["text"] for answer in row["answers"]], "ranks": row["payload"]["ranks"],
-        "ended": [answer["ended"] for answer in row["answers"]], "group": row["id"]})
+        "ended": [answer["ended"] for answer in row["answers"]], "group": row["id"],
+    } if row["kind"] == "ranking" else f"no ranking ({row['kind']})"])
 
 
 def demonstrations(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
     """Return {"prompt", "completion", "rater", "team"} of each demonstration, as supervised fine-tuning reads them."""
-    return of_kind("demonstration", answers, anonymous, lambda row: {"completion": row["payload"]["text"]})
-
-
-def of_kind(kind: str, answers: list[dict], anonymous: bool, fields) -> tuple[list[dict], dict[str, int]]:
-    """Return a row for each answer of one kind, and the count of the others."""
-    left_out, names, rows = Counter(), label_raters(answers, anonymous), []
-    for row in usable(answers, left_out):
-        if row["kind"] == kind:
-            rows.append({"prompt": row["prompt"], **fields(row), "rater": names[row["rater"]], "team": row["team"]})
-        else:
-            left_out[f"no {kind} ({row['kind']})"] += 1
-    return rows, dict(left_out)
+    return collect(answers, anonymous, lambda row: [
+        {"completion": row["payload"]["text"]} if row["kind"] == "demonstration" else
+        f"no demonstration ({row['kind']})"])
 
 
 def safe_cell(value: object) -> str:
@@ -157,12 +140,12 @@ def table(answers: list[dict], anonymous: bool = False) -> tuple[str, dict[str, 
     shown = [row for row in answers if not row["hidden"]]
     for row in shown:
         payload = {"reason": ""} if anonymous and "reason" in row["payload"] else row["payload"]
-        answers_shown = [{field: answer[field] for field in ("text", "ended", "model")} for answer in row["answers"]]
-        cells = [row["id"], "" if anonymous else row["time"], row["round"], row["task"], row["repeat_of"],
-                 row["kind"], names[row["rater"]],
-                 row["team"], "" if row["ms"] is None else row["ms"] / 1000, row["prompt"],
-                 json.dumps(payload, ensure_ascii=False), json.dumps(answers_shown, ensure_ascii=False)]
-        writer.writerow([safe_cell(cell) for cell in cells])
+        texts = [{field: answer[field] for field in ("text", "ended", "model")} for answer in row["answers"]]
+        cells = row | {"rater": names[row["rater"]], "time": "" if anonymous else row["time"],
+                       "seconds": None if row["ms"] is None else row["ms"] / 1000,
+                       "judgement": json.dumps(payload, ensure_ascii=False),
+                       "answers": json.dumps(texts, ensure_ascii=False)}
+        writer.writerow([safe_cell(cells[column]) for column in COLUMNS])
     return file.getvalue(), {"hidden by the teacher": len(answers) - len(shown)} if len(shown) < len(answers) else {}
 
 
@@ -173,23 +156,26 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
     which are in people's own words, are left out. Demonstrations stay.
     """
     with store.read() as c:
-        rows = [{"table": t.name} | row._asdict() for t in TABLES for row in c.execute(
-            select(t).order_by(*t.primary_key))]
-        start = c.execute(select(func.min(events.c.time))).scalar() or 0.0
-        ids = sorted(c.execute(select(raters.c.id)).scalars(), key=lambda _: secrets.token_hex(8))
+        rows = [{"table": table.name} | row._asdict() for table in TABLES.values()
+                for row in c.execute(select(table).order_by(*table.primary_key))]
     if not anonymous:
         return rows
+    ids = sorted((row["id"] for row in rows if row["table"] == "rater"), key=lambda _: secrets.token_hex(8))
     new = {old: (secrets.token_hex(16), f"rater {n}") for n, old in enumerate(ids, 1)}
+    start = min((row["time"] for row in rows if "time" in row), default=0.0)
     for row in rows:
-        payload = row.get("payload", {})
         if row["table"] == "rater":
             row["id"], row["name"] = new[row["id"]]
-        elif row.get("rater"):
+        if row.get("rater"):
             row["rater"] = new[row["rater"]][0]
-        if row["table"] == "event":
+        if "time" in row:
             row["time"] -= start
-            row["payload"] = payload | ({"reason": ""} if "reason" in payload else {}) | (
-                {"id": new[payload["id"]][0]} if payload.get("id") in new else {})
+        if row.get("lease", FOREVER) < FOREVER:
+            row["lease"] = 0.0
+        if "reason" in row.get("payload", {}):
+            row["payload"] = {"reason": ""}
+        if row.get("kind") == "hide" and row["payload"]["id"] in new:
+            row["payload"] = row["payload"] | {"id": new[row["payload"]["id"]][0]}
     return rows
 
 
@@ -203,3 +189,19 @@ def taken_back(store: Store, round: str | None = None) -> int:
 
 
 FORMATS = {"preference": preferences, "unpaired": unpaired, "rankings": rankings, "demonstrations": demonstrations}
+
+
+def written(store: Store, format: str, round: str | None = None,
+            anonymous: bool = False) -> tuple[str, int, dict[str, int]]:
+    """Return the text of a file, its number of rows, and what is left out; formats are FORMATS, "csv", "events"."""
+    if format == "events":
+        rows, left_out = everything(store, anonymous), {}
+    else:
+        answers = store.answers(round)
+        gone = {"undone or changed": n} if (n := taken_back(store, round)) else {}
+        if format == "csv":
+            text, left_out = table(answers, anonymous)  # the mark before it tells Excel that it is UTF-8
+            return "\ufeff" + text, len(answers) - sum(left_out.values()), left_out | gone
+        rows, left_out = FORMATS[format](answers, anonymous)
+        left_out |= gone
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), len(rows), left_out

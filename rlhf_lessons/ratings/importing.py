@@ -5,47 +5,46 @@ number and the field, and nothing of the file is kept.
 """
 import csv
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable
-from itertools import combinations
+from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, or_, select
+from sqlalchemy.exc import StatementError
 
 from rlhf_lessons.data import DataError, read_jsonl
-from rlhf_lessons.ratings.export import COLUMNS, TABLES, everything
-from rlhf_lessons.ratings.judgements import JUDGEMENTS, PASSES, Refused, checked
-from rlhf_lessons.ratings.queue import task_rows
-from rlhf_lessons.ratings.schema import FOREVER, META, assignments, completions, events, key, raters, tasks
-from rlhf_lessons.ratings.store import CHANGE, Store, insert_new
+from rlhf_lessons.ratings.export import COLUMNS, everything
+from rlhf_lessons.ratings.judgements import CRITERIA, Refused, checked, compared
+from rlhf_lessons.ratings.queue import MOST, checked_gold, follow, task_rows
+from rlhf_lessons.ratings.schema import FOREVER, TABLES, assignments, events, in_short, insert_new, key, raters, tasks
+from rlhf_lessons.ratings.store import Store
 
-POINTS_TO = {"completion": {"prompt": "prompt"}, "task": {"prompt": "prompt", "repeat_of": "task"},
-             "assignment": {"task": "task", "rater": "rater"}, "event": {"task": "task", "rater": "rater"}}
+MISFIT = (ValueError, KeyError, TypeError, AttributeError, OverflowError)  # what a row of any shape may raise
 
 
 def load(store: Store, path: str | Path, round: str = "imported") -> dict[str, int]:
-    """Import a file of any format that `export` writes, or another ratings database; return what was new and known.
+    """Import a file of any format that `export` writes, or another ratings database; return what `merge` does.
 
     TRL's preference and unpaired rows, rankings and demonstrations go into the round named. DataError names the row.
     """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    if path.read_bytes()[:15] == b"SQLite format 3":
-        other = Store(path)
-        try:
+    with open(path, "rb") as file:
+        database = file.read(15) == b"SQLite format 3"
+    if database:
+        with closing(Store(path)) as other:
             return merge(store, everything(other), str(path))
-        finally:
-            other.close()
-    if path.suffix.lower() == ".csv":
-        return add(store, list(from_csv(path)), str(path))
-    rows = list(read_jsonl(path))
+    try:
+        rows = list(from_csv(path) if path.suffix.lower() == ".csv" else read_jsonl(path))
+    except (csv.Error, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path}: this is no table, or no JSONL, in UTF-8 ({error})") from error
     if not rows:
         raise DataError(f"{path}: holds no rows")
     if "table" in rows[0]:
         return merge(store, rows, str(path))
-    return add(store, list(from_rows(rows, str(path), round)), str(path))
+    return add(store, rows if "payload" in rows[0] else list(from_rows(rows, str(path), round)), str(path))
 
 
 def from_rows(rows: list[dict], where: str, round: str) -> Iterable[dict]:
@@ -53,77 +52,75 @@ def from_rows(rows: list[dict], where: str, round: str) -> Iterable[dict]:
     groups, seen = {}, Counter()
     for n, row in enumerate(rows, 1):
         paired = "chosen" in row and row.get("group") is not None
-        groups.setdefault(json.dumps([row.get("prompt"), row["group"], row.get("rater")], default=str) if paired else n,
-                          []).append((n, row))
+        place = json.dumps([row.get("prompt"), row["group"], row.get("rater")], default=str) if paired else n
+        groups.setdefault(place, []).append((n, row))
     for members in groups.values():
-        ranking = as_ranking([row for _, row in members])
-        for n, row in [(members[0][0], ranking)] if ranking else members:
-            try:
+        n = members[0][0]
+        try:
+            if len(members) > 1 and (ranking := as_ranking([row for _, row in members])):
+                members = [(n, ranking)]
+            for n, row in members:
                 made = judgement(row)
-            except (KeyError, TypeError) as error:
-                raise DataError(f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion nor a "
-                                f"demonstration ({type(error).__name__}: {error})") from error
-            content = key(round, made)
-            seen[content] += 1  # equal rows of one file are different votes
-            yield made | {"id": key(content, seen[content]), "round": round, "row": n}
+                content = key(round, made)
+                seen[content] += 1  # equal rows of one file are different votes
+                yield made | {"id": key(content, seen[content]), "round": round, "row": n}
+        except MISFIT as error:
+            raise DataError(f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion nor a "
+                            f"demonstration ({type(error).__name__}: {error})") from error
 
 
 def judgement(row: dict) -> dict:
     """Return {"kind", "prompt", "completions", "payload", "rater", "team"} of one row; KeyError where it is none."""
-    said = {"prompt": row["prompt"], "rater": str(row.get("rater") or "imported"), "team": str(row.get("team") or "")}
-    if "chosen" in row:
-        texts, kind, payload = [row["chosen"], row["rejected"]], "pair", {
-            "choice": "left", "strength": min(2, max(1, int(row.get("strength") or 1)))}
-    elif "ranks" in row:
+    if "ranks" in row:
         texts, kind, payload = row["completions"], "ranking", {"ranks": row["ranks"]}
+    elif "chosen" in row:
+        strength = 2 if isinstance(row.get("strength"), int | float) and row["strength"] > 1 else 1
+        texts, kind, payload = [row["chosen"], row["rejected"]], "pair", {"choice": "left", "strength": strength}
     elif "label" in row:
-        texts, kind, payload = [row["completion"]], "label", {"labels": [row["label"]]}
+        if not isinstance(row["label"], bool):
+            raise TypeError("a label must be true or false")
+        marks = dict.fromkeys(CRITERIA, 7 if row["label"] else 1)
+        texts, kind, payload = [row["completion"]], "scores", {"scores": [marks]}
     else:
         texts, kind, payload = [], "demonstration", {"text": row["completion"]}
     ended = row.get("ended", True)
     ended = ended if isinstance(ended, list) else [ended] * len(texts)
-    return said | {"kind": kind, "payload": payload, "completions": [
-        {"text": text, "ended": end} for text, end in zip(texts, ended, strict=True)]}
+    return {"kind": kind, "prompt": row["prompt"], "payload": payload, "rater": str(row.get("rater") or "imported"),
+            "team": str(row.get("team") or ""), "completions": [
+                {"text": text, "ended": end} for text, end in zip(texts, ended, strict=True)]}
 
 
 def as_ranking(rows: list[dict]) -> dict | None:
     """Return the ranking of which these preference rows are all the pairs, or None where they are not."""
-    if len(rows) < 2:
-        return None
-    wins, ended = Counter(), {}
+    wins, said = Counter(), Counter()
     for row in rows:
-        for side, end in zip(("chosen", "rejected"), row.get("ended") or (True, True), strict=True):
-            ended[row[side], end] = end
-            wins[row[side], end] += side == "chosen"
-    texts = list(wins)
-    order = sorted(set(wins.values()), reverse=True)
+        ended = row.get("ended") or (True, True)
+        better, worse = (row["chosen"], ended[0]), (row["rejected"], ended[1])
+        wins.update({better: 1, worse: 0})
+        said[better, worse] += 1
+    texts, order = list(wins), sorted(set(wins.values()), reverse=True)
     ranks = [order.index(wins[text]) + 1 for text in texts]
-    meant = {(texts[i], texts[j]) if ranks[i] < ranks[j] else (texts[j], texts[i])
-             for i, j in combinations(range(len(texts)), 2) if ranks[i] != ranks[j]}
-    given = [tuple(zip((row["chosen"], row["rejected"]), row.get("ended") or (True, True))) for row in rows]
-    if len(texts) > 9 or len(given) != len(meant) or set(given) != meant:
+    meant = Counter((texts[i], texts[j]) if lead > 0 else (texts[j], texts[i])
+                    for i, j, lead in compared("ranking", {"ranks": ranks}) if lead)
+    if said != meant or len(texts) > MOST["ranking"][1]:
         return None
-    return {"prompt": rows[0]["prompt"], "completions": [text for text, _ in texts], "ranks": ranks,
-            "ended": [end for _, end in texts], "rater": rows[0].get("rater"), "team": rows[0].get("team")}
+    return rows[0] | {"completions": [text for text, _ in texts], "ended": [end for _, end in texts], "ranks": ranks}
 
 
 def from_csv(path: Path) -> Iterable[dict]:
     """Yield the judgements of a table that `export.table` wrote."""
-    csv.field_size_limit(sys.maxsize if sys.maxsize < 2**31 else 2**31 - 1)
+    csv.field_size_limit(2**31 - 1)
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if missing := set(COLUMNS) - set(rows.fieldnames or ()):
             raise DataError(f"{path}: the column '{sorted(missing)[0]}' is missing; a table has {', '.join(COLUMNS)}")
         for n, row in enumerate(rows, 2):
-            row = {name: cell[1:] if (cell or "").startswith("'") else cell or "" for name, cell in row.items() if name}
+            row = {name: (row[name] or "").removeprefix("'") for name in COLUMNS}
             try:
-                yield {"kind": row["kind"], "prompt": row["prompt"], "payload": json.loads(row["judgement"]),
-                       "completions": json.loads(row["answers"]), "rater": row["rater"], "team": row["team"],
-                       "id": row["id"], "round": row["round"], "row": n, "task": row["task"],
-                       "repeat_of": row["repeat_of"] or None,
-                       "ms": round(float(row["seconds"]) * 1000) if row["seconds"] else None,
-                       "time": float(row["time"] or 0)}
-            except ValueError as error:
+                yield row | {"payload": json.loads(row["judgement"]), "completions": json.loads(row["answers"]),
+                             "repeat_of": row["repeat_of"] or None, "row": n, "time": float(row["time"] or 0),
+                             "ms": round(float(row["seconds"]) * 1000) if row["seconds"] else None}
+            except (ValueError, OverflowError) as error:
                 raise DataError(f"{path}, row {n}: a cell cannot be read ({error})") from error
 
 
@@ -131,54 +128,58 @@ def add(store: Store, judgements: list[dict], where: str) -> dict[str, int]:
     """Add judgements with the tasks and raters that they are about; return what `merge` does."""
     with store.read() as c:
         known = set(c.execute(select(events.c.id)).scalars())
-    rows, seen = {table.name: [] for table in TABLES}, Counter()
+    rows, seen = [], Counter()
     for said in judgements:
         if said["id"] in known:
             continue
         try:
-            kind = said["kind"]
-            if kind in (*PASSES, "hands"):  # what the task asked for is not in a table
-                kind = {0: "demonstration", 2: "pair"}.get(len(said["completions"]), "ranking")
-            asked = said | {"kind": kind, "overlap": 1}
+            asked = said | {"kind": said.get("task_kind", said["kind"])}
             task, prompt, answers = next(task_rows(said["round"], asked, alike=True))
             payload = checked(said["kind"], said["payload"], len(answers))
-        except (Refused, KeyError, TypeError, AttributeError) as error:
+        except MISFIT as error:
             raise DataError(f"{where}, row {said['row']}: {error}") from error
         rater, shown = key("imported", said["rater"]), [answer["id"] for answer in answers]
         seen[task["id"], rater] += 1
+        if said.get("repeat_of"):  # its first time may have been undone, and not be in the file
+            rows.append({"table": "task", **task, "id": said["repeat_of"], "place": 0})
         if "task" in said:
             task |= {"id": said["task"], "repeat_of": said["repeat_of"]}
         elif seen[task["id"], rater] > 1:  # the same rater about the same texts again: another task, so that both count
             task["id"] = key(task["id"], seen[task["id"], rater])
-        rows["prompt"].append(prompt)
-        rows["completion"] += answers
-        rows["task"].append(task | {"place": 0})
-        rows["rater"].append(dict(id=rater, name=said["rater"], team=said["team"], kind="imported"))
-        rows["assignment"].append(dict(task=task["id"], rater=rater, shown=shown, lease=0.0, revealed=True))
-        rows["event"].append(dict(id=said["id"], time=said.get("time", 0.0), kind=said["kind"], rater=rater,
-                                  task=task["id"], payload=payload, shown=shown, ms=said.get("ms"), ui="import"))
-    found = merge(store, [{"table": name} | row for name, part in rows.items() for row in part], where)
+        about = {"task": task["id"], "rater": rater, "shown": shown}
+        rows += [{"table": "prompt", **prompt}, *({"table": "completion", **answer} for answer in answers),
+                 {"table": "task", **task, "place": 0},
+                 {"table": "rater", "id": rater, "name": said["rater"], "team": said["team"], "kind": "imported"},
+                 {"table": "assignment", **about, "lease": 0.0, "revealed": False},
+                 {"table": "event", **about, "id": said["id"], "time": said.get("time", 0.0), "kind": said["kind"],
+                  "payload": payload, "ms": said.get("ms"), "ui": "import"}]
+    found = merge(store, rows, where)
     return found | {"known": len(judgements) - found["new"]}
 
 
-def fitted(row: dict, where: str) -> tuple[str, dict]:
+def fitted(row: dict, where: str) -> tuple:
     """Return (table, row) of a row of an `everything` file; DataError where it could not be one."""
-    table = META.tables.get(str(row.get("table")))
+    table = TABLES.get(str(row.get("table")))
     if table is None:
-        raise DataError(f"{where}: 'table' is {row.get('table')!r:.40}; there are {', '.join(META.tables)}")
+        raise DataError(f"{where}: 'table' is {row.get('table')!r:.40}; there are {', '.join(TABLES)}")
     kept = {column.name: row.get(column.name) for column in table.columns if column.name != "seq"}
-    for column in table.columns:
-        value, wanted = kept.get(column.name), column.type.python_type
-        fits = isinstance(value, {float: (float, int), dict: (dict, list)}.get(wanted, wanted))
-        if column.name != "seq" and not (fits or value is None and column.nullable):
-            raise DataError(f"{where}: the field '{column.name}' of a {table.name} cannot be {value!r:.40}")
+    for name, value in kept.items():
+        wanted = table.c[name].type.python_type
+        fits = isinstance(value, (float, int) if wanted is float else wanted)
+        if name in ("completions", "shown"):
+            fits = isinstance(value, list) and all(isinstance(id, str) for id in value)
+        if not fits and not (value is None and table.c[name].nullable):
+            raise DataError(f"{where}: the field '{name}' of a {table.name} cannot be {value!r:.40}")
     try:
-        if table is events and kept["kind"] in (*JUDGEMENTS, *PASSES, "hands"):
-            kept["payload"] = checked(kept["kind"], kept["payload"], len(kept["shown"]))
-        json.dumps(kept).encode()
-    except (Refused, TypeError, UnicodeEncodeError) as error:
+        if table is events:
+            kept["payload"] = checked(kept["kind"], kept["payload"], len(kept["shown"] or ()))
+        if table is tasks:
+            kept["gold"] = checked_gold(kept["gold"], len(kept["completions"]))
+    except MISFIT as error:
         raise DataError(f"{where}: {error}") from error
-    return table.name, kept
+    if table is assignments:  # what follows from the events
+        kept |= {"answer": None, "revealed": False, "lease": kept["lease"] if kept["lease"] < FOREVER else 0.0}
+    return table, kept
 
 
 def merge(store: Store, rows: Iterable[dict], where: str = "the rows") -> dict[str, int]:
@@ -186,70 +187,53 @@ def merge(store: Store, rows: Iterable[dict], where: str = "the rows") -> dict[s
 
     Who was forgotten here or there stays forgotten.
     """
-    parts = {table.name: [] for table in TABLES}
-    for n, row in enumerate(rows, 1):
-        name, kept = fitted(row, f"{where}, row {n}")
-        parts[name].append(kept)
+    found = [(n, *fitted(row, f"{where}, row {n}")) for n, row in enumerate(rows, 1)]
+    given = [row for _, table, row in found if table is events]
     with store.write() as c:
-        gone = {row["payload"].get("rater") for row in parts["event"] if row["kind"] == "forget"}
-        gone |= {row.payload["rater"] for row in c.execute(select(events).where(events.c.kind == "forget"))}
+        known = {row.id: row for row in c.execute(select(events.c.id, events.c.kind, events.c.payload))}
+        forgotten = [row.payload for row in known.values() if row.kind == "forget"]
+        gone = {payload["rater"] for payload in [*forgotten, *(r["payload"] for r in given if r["kind"] == "forget")]}
         for rater in c.execute(select(raters.c.id)).scalars().all():
             if key(rater) in gone:
                 erase(c, rater)
-        given, before = len(parts["event"]), c.execute(select(func.count()).select_from(events)).scalar()
-        for table in TABLES:
-            field = "id" if table is raters else "rater"
-            stay = [row for row in parts[table.name] if not row.get(field) or key(row[field]) not in gone]
-            insert_new(c, table, stay)
-        new = c.execute(select(func.count()).select_from(events)).scalar() - before
-        check_references(c, where)
-        rebuild(c)
-    return {"new": new, "known": len(stay) - new, "forgotten": given - len(stay)}
+        found = [(n, table, row) for n, table, row in found
+                 if key(row["id"] if table is raters else row.get("rater")) not in gone]
+        try:
+            for table in TABLES.values():
+                insert_new(c, table, [row for _, of, row in found if of is table])
+        except (StatementError, OverflowError, UnicodeEncodeError) as error:
+            raise DataError(f"{where}: a {table.name} cannot be stored ({in_short(error)})") from error
+        check_references(c, found, where)
+        stay = {row["id"]: row for _, table, row in found if table is events}
+        new = [row for id, row in stay.items() if id not in known]
+        for row in new:
+            if row["task"]:
+                follow(c, row)
+    return {"new": len(new), "known": len(stay) - len(new), "forgotten": len(given) - len(stay)}
 
 
-def check_references(c, where: str) -> None:
-    """DataError where a row points to one that is not there: then nothing of the file is kept."""
-    for name, fields in POINTS_TO.items():
-        for field, target in fields.items():
-            column = META.tables[name].c[field]
-            lost = c.execute(select(column).where(column.isnot(None), column.notin_(
-                select(META.tables[target].c.id))).limit(1)).scalar()
-            if lost is not None:
-                raise DataError(f"{where}: a {name} belongs to the {target} {lost:.40}, which is not in the file")
-    known = set(c.execute(select(completions.c.id)).scalars())
-    for column in (tasks.c.completions, assignments.c.shown, events.c.shown):
-        for ids in c.execute(select(column).where(column.isnot(None))).scalars():
-            if not all(isinstance(i, str) and i in known for i in ids or ()):
-                raise DataError(f"{where}: a {column.table.name} shows a completion that is not in the file")
-
-
-def rebuild(c) -> None:
-    """Set all assignments to what the events say, in the order in which they happened."""
-    current, kinds, locked = {}, {}, set()
-    for row in c.execute(select(events).where(events.c.task.isnot(None)).order_by(events.c.time, events.c.seq)):
-        place = row.task, row.rater
-        kinds[row.id] = row.kind
-        if row.kind == "reveal":
-            locked.add(place)
-        elif current.get(place) == row.replaces:  # of two answers in two copies of a file, the first stands
-            current[place] = None if row.kind == "undo" else row.id
-    for row in c.execute(select(assignments)).all():
-        answer = current.get((row.task, row.rater))
-        lease = (row.lease if row.lease < FOREVER else 0.0) if answer is None else (
-            0.0 if kinds[answer] in PASSES else FOREVER)
-        revealed = row.revealed or (row.task, row.rater) in locked
-        if (answer, lease, revealed) != (row.answer, row.lease, row.revealed):
-            c.execute(CHANGE, {"of_task": row.task, "for_rater": row.rater, "new_answer": answer,
-                               "new_lease": lease, "new_revealed": revealed})
+def check_references(c, found: list[tuple], where: str) -> None:
+    """DataError where one of the rows (number, table, row) points to one that is not there."""
+    there = {name: set(c.execute(select(table.c.id)).scalars()) for name, table in TABLES.items()
+             if table is not assignments}
+    asked = {row.id: sorted(row.completions) for row in c.execute(select(tasks.c.id, tasks.c.completions))}
+    for n, table, row in found:
+        links = {link.parent.name: link.column.table.name for link in table.foreign_keys}
+        lost = [name for name, target in links.items() if row[name] is not None and row[name] not in there[target]]
+        if not there["completion"].issuperset(row.get("completions") or ()):
+            lost.append("completions")
+        if not lost and row.get("task") and sorted(row["shown"] or ()) != asked[row["task"]]:
+            lost.append("shown")
+        if lost:
+            raise DataError(f"{where}, row {n}: what its '{lost[0]}' names is not in the file, or not with that task")
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
-    about = [row.seq for row in c.execute(select(events).where(events.c.kind == "hide"))
-             if row.payload.get("id") == rater]
+    about = [row.seq for row in c.execute(select(events).filter_by(kind="hide")) if row.payload["id"] == rater]
     n = c.execute(delete(events).where(or_(events.c.rater == rater, events.c.seq.in_(about)))).rowcount
-    c.execute(delete(assignments).where(assignments.c.rater == rater))
-    c.execute(delete(raters).where(raters.c.id == rater))
+    c.execute(delete(assignments).filter_by(rater=rater))
+    c.execute(delete(raters).filter_by(id=rater))
     return n
 
 

@@ -6,67 +6,68 @@ raters are drawn with replacement, each with all of their votes, since a rater's
 instead would give intervals that are too narrow. With fewer than five raters there is nothing to draw from; then
 intervals of shares are Wilson's, and hold for these raters only.
 """
-import warnings
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from itertools import combinations
+from collections import Counter, defaultdict, namedtuple
+from collections.abc import Callable
+from functools import cache
 
-import evalica
 import numpy as np
-import pandas as pd
 
 from rlhf_lessons.data import known
-from rlhf_lessons.ratings.export import label_raters
-from rlhf_lessons.ratings.judgements import favourite
+from rlhf_lessons.ratings.judgements import PASSES, compared, favourite
 from rlhf_lessons.world.judge import judge
 
 ENOUGH = 5  # raters for a bootstrap by rater
 GAP = 0.05  # true utilities closer than this decide nothing
-DRAW = 0.25  # weight of a made-up draw between each two models, without which a model that wins all has no strength
-VERDICTS = (1, -1, 0, "bad")  # the first is better, the second is, neither, both bad
-FEW = "fewer than 5 raters: the interval holds for these only"
-NO_SPREAD = "all raters are alike in this: the interval counts votes, not raters"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What one rater said of two completions, `unit`, whose ids stand in alphabetical order."""
-    rater: str
-    unit: tuple[str, str]
-    verdict: int | str  # one of VERDICTS
-    left_won: bool | None  # None where no side was chosen, or there were no sides
-    words: tuple[int, int]
-    models: tuple[str, str]
-    truth: float | None  # true utility of the first less that of the second; None outside the toy world
+FIGURES = {  # what each counts, and why it may have no value
+    "agreement": ("raters agree with each other", "no pair of answers was judged by two raters"),
+    "alpha": ("Krippendorff's alpha", "every vote is the same verdict: chance explains all of it"),
+    "self_agreement": ("raters agree with themselves", "nobody judged the same answers twice"),
+    "with_class": ("votes with the majority", "on no answers do the other raters have a majority"),
+    "with_truth": ("votes with the true quality",
+                   "no vote decides between answers whose true quality is known and differs"),
+    "side_bias": ("votes for the left side", "no vote on a pair prefers one side"),
+    "length_bias": ("votes for the longer answer", "no vote decides between answers of different length"),
+    "contradictions": ("scores contradict comparisons", "nobody both scored and compared the same answers"),
+    "gold": ("right on items with a known answer", "no item with a known answer was judged"),
+    "seconds": ("seconds a vote", "no answer has a time")}
+VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both bad
+# What a rater said of two answers, `a` and `b`, in the order of their ids, `unit`. `left_won` is None where no side
+# was chosen, or there were no sides.
+Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won")
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
     """Return all comparisons in current answers, the oldest first: pairs, and each two of a ranking."""
     found = []
     for row in answers:
-        if row["hidden"] or row["kind"] not in ("pair", "ranking"):
+        if row["hidden"] or row["kind"] == "hands" or row["source"] == "guess":  # at who wrote it: no preference
             continue
-        shown, payload = row["answers"], row["payload"]
-        toy = known(row["prompt"])
-        for i, j in combinations(range(len(shown)), 2):
-            if row["kind"] == "pair":
-                verdict = {"left": 1, "right": -1, "tie": 0, "bad": "bad"}[payload["choice"]]
-                left_won = {1: True, -1: False}.get(verdict)
-            else:
-                verdict, left_won = int(np.sign(payload["ranks"][j] - payload["ranks"][i])), None
-            a, b = shown[i], shown[j]
+        for i, j, lead in compared(row["kind"], row["payload"]):
+            left_won = lead > 0 if row["kind"] == "pair" and lead else None
+            verdict, a, b = lead and (1 if lead > 0 else -1), row["answers"][i], row["answers"][j]
             if a["id"] > b["id"]:
-                a, b, verdict = b, a, -verdict if verdict != "bad" else verdict
-            truth = [judge(row["prompt"], x["text"], x["ended"]).utility for x in (a, b)] if toy else None
-            found.append(Comparison(row["rater"], (a["id"], b["id"]), verdict, left_won,
-                                    (len(a["text"].split()), len(b["text"].split())), (a["model"], b["model"]),
-                                    truth and truth[0] - truth[1]))
+                verdict, a, b = verdict and -verdict, b, a
+            found.append(Comparison(row["rater"], row["prompt"], a, b, (a["id"], b["id"]), verdict, left_won))
     return found
 
 
-def nothing(why: str) -> dict:
+@cache
+def utility(prompt: str, text: str, ended: bool) -> float:
+    """Return the true utility of an answer to a prompt of the toy world."""
+    return judge(prompt, text, ended).utility
+
+
+def truth(vote: Comparison) -> float:
+    """Return the true utility of a comparison's first answer less that of the second; 0 outside the toy world."""
+    if not known(vote.prompt):
+        return 0.0
+    a, b = (utility(vote.prompt, one["text"], one["ended"]) for one in (vote.a, vote.b))
+    return a - b
+
+
+def nothing(name: str) -> dict:
     """Return a figure without a value."""
-    return {"value": None, "low": None, "high": None, "n": 0, "why": why}
+    return {"value": None, "low": None, "high": None, "n": 0, "why": FIGURES[name][1]}
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
@@ -77,44 +78,29 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-def drawn(n: int, resamples: int) -> np.ndarray:
-    """Return how often each of n raters is drawn in each resample, (resamples, n)."""
-    return np.random.default_rng(0).multinomial(n, [1 / n] * n, size=resamples)
+def figure(statistic: Callable, raters: int, n: int, resamples: int, is_share: bool = True) -> dict:
+    """Return a figure on `n` votes; `statistic(weights)` is its value where rater r counts weights[r] times."""
+    value = float(statistic(np.ones(raters)))
+    found = {"value": value, "low": None, "high": None, "n": n, "why": ""}
+    if raters >= ENOUGH and not np.isnan(value):
+        drawn = np.random.default_rng(0).multinomial(raters, [1 / raters] * raters, size=resamples)
+        low, high = np.nanpercentile([statistic(weights) for weights in drawn], [2.5, 97.5])
+        if high - low > 1e-9:
+            return found | {"low": float(low), "high": float(high)}
+    why = "all raters are alike in this" if raters >= ENOUGH else f"fewer than {ENOUGH} raters"
+    if not is_share:
+        return found | {"why": f"{why}: no interval"}
+    low, high = wilson(value, n)
+    return found | {"low": low, "high": high, "why": f"{why}: the interval counts votes, and holds for these only"}
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the middle 95 % of resampled values; those that are not defined are left out."""
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def share(outcomes: list[tuple[str, bool]], why_none: str, resamples: int) -> dict:
-    """Return the share of true outcomes, given as (rater, outcome)."""
-    if not outcomes:
-        return nothing(why_none)
-    names = sorted({rater for rater, _ in outcomes})
-    true, all_ = np.zeros(len(names)), np.zeros(len(names))
+def share(outcomes: list[tuple[str, float]], resamples: int) -> dict:
+    """Return the figure of the share of true outcomes, given as (rater, outcome)."""
+    by_rater = defaultdict(list)
     for rater, outcome in outcomes:
-        true[names.index(rater)] += outcome
-        all_[names.index(rater)] += 1
-    value = float(true.sum() / all_.sum())
-    found = {"value": value, "n": len(outcomes), "why": ""}
-    if len(names) < ENOUGH or np.ptp(true / all_) == 0:
-        low, high = wilson(value, len(outcomes))
-        return found | {"low": low, "high": high, "why": FEW if len(names) < ENOUGH else NO_SPREAD}
-    weights = drawn(len(names), resamples)
-    low, high = interval((weights @ true) / (weights @ all_))
-    return found | {"low": low, "high": high}
-
-
-def units(votes: list[Comparison]) -> pd.DataFrame:
-    """Return each rater's first verdict (as its place in VERDICTS) on each unit that two or more judged, else NaN."""
-    first = {}
-    for vote in votes:
-        first.setdefault((vote.rater, " ".join(vote.unit)), VERDICTS.index(vote.verdict))
-    often = Counter(unit for _, unit in first)
-    kept = {place: code for place, code in first.items() if often[place[1]] > 1}
-    return pd.Series(kept, dtype=float).unstack() if kept else pd.DataFrame()
+        by_rater[rater].append(outcome)
+    hits, trials = (np.array([count(found) for found in by_rater.values()]) for count in (sum, len))
+    return figure(lambda weights: weights @ hits / (weights @ trials), len(trials), len(outcomes), resamples)
 
 
 def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
@@ -138,37 +124,29 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[float, float]
 
 def agreement(votes: list[Comparison], resamples: int) -> tuple[dict, dict]:
     """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and of alpha."""
-    frame = units(votes)
-    if frame.empty:
-        return (nothing("no pair of answers was judged by two raters"),) * 2
-    seen = np.stack([(frame.to_numpy() == code) for code in range(len(VERDICTS))], axis=2).astype(float)
-    raw, _ = weighted_alpha(seen, np.ones(len(frame)))
-    n = int(frame.notna().to_numpy().sum())
-    one_verdict = len(np.unique(frame.to_numpy()[frame.notna().to_numpy()])) == 1
-    alpha = None if one_verdict else float(evalica.alpha(frame, distance="nominal").alpha)
-    figures = [{"value": float(value) if value is not None else None, "low": None, "high": None, "n": n, "why": ""}
-               for value in (raw, alpha)]
-    if one_verdict:
-        figures[1]["why"] = "every vote is the same verdict: alpha compares with chance and is not defined here"
-    if len(frame) < ENOUGH:
-        for figure in figures:
-            figure["why"] = figure["why"] or "fewer than 5 raters judged the same answers: no interval"
-    elif one_verdict or raw == 1:
-        for figure in figures:
-            figure["why"] = figure["why"] or "all agree on everything: drawing raters anew shows no spread"
-    else:
-        found = np.array([weighted_alpha(seen, weights) for weights in drawn(len(frame), resamples)])
-        for figure, values in zip(figures, found.T, strict=True):
-            figure["low"], figure["high"] = interval(values)
-    return figures[0], figures[1]
+    first = {}
+    for vote in votes:
+        first.setdefault((vote.rater, vote.unit), VERDICTS.index(vote.verdict))
+    often = Counter(unit for _, unit in first)
+    said = {place: verdict for place, verdict in first.items() if often[place[1]] > 1}
+    if not said:
+        return nothing("agreement"), nothing("agreement")
+    raters, units = ({name: n for n, name in enumerate(dict.fromkeys(names))} for names in zip(*said))
+    seen = np.zeros((len(raters), len(units), len(VERDICTS)))
+    for (rater, unit), verdict in said.items():
+        seen[raters[rater], units[unit], verdict] = 1
+    raw, alpha = (figure(lambda weights, i=i: weighted_alpha(seen, weights)[i], len(raters), len(said), resamples,
+                         is_share=False) for i in (0, 1))
+    if np.isnan(alpha["value"]):
+        alpha = nothing("alpha")
+    return raw, alpha
 
 
 def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     """Return (rater, whether the vote is that of most others) for each vote on which the others have a majority."""
-    by_unit = defaultdict(dict)
+    by_unit, found = defaultdict(dict), []
     for vote in votes:
         by_unit[vote.unit].setdefault(vote.rater, vote.verdict)
-    found = []
     for said in by_unit.values():
         counts = Counter(said.values())
         for rater, verdict in said.items():
@@ -178,111 +156,71 @@ def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     return found
 
 
-def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, tuple[list[tuple[str, bool]], str]]:
-    """Return for each share what it counts, as (rater, outcome), and why it may have no value."""
-    first, again, scores = {}, [], {}
-    for vote in votes:
-        place = vote.rater, vote.unit
-        if place in first:
-            again.append((vote.rater, first[place].verdict == vote.verdict))
-        first.setdefault(place, vote)
+def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tuple[str, bool]]]:
+    """Return for each share what it counts, as (rater, outcome)."""
+    found = {name: [] for name in FIGURES if name not in ("agreement", "alpha", "seconds")}
+    first, scores = {}, {}
     for row in answers:
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
                 scores[row["rater"], answer["id"]] = sum(marks.values())
-    decided = [vote for vote in votes if vote.verdict in (1, -1)]
-    leads = [(vote, scores[vote.rater, vote.unit[0]] - scores[vote.rater, vote.unit[1]]) for vote in decided
-             if {(vote.rater, vote.unit[0]), (vote.rater, vote.unit[1])} <= scores.keys()]
-    gold = [row for row in answers if row["gold"] and row["kind"] in ("pair", "ranking") and not row["hidden"]]
-    return {
-        "self_agreement": (again, "nobody judged the same answers twice"),
-        "side_bias": ([(v.rater, v.left_won) for v in votes if v.left_won is not None],
-                      "no vote on a pair prefers one side"),
-        "length_bias": ([(v.rater, (v.words[0] > v.words[1]) == (v.verdict == 1)) for v in decided
-                         if v.words[0] != v.words[1]], "no vote decides between answers of different length"),
-        "with_class": (with_class(votes), "on no answers do the other raters have a majority"),
-        "with_truth": ([(v.rater, (v.truth > 0) == (v.verdict == 1)) for v in decided
-                        if v.truth is not None and abs(v.truth) >= GAP],
-                       "no vote decides between answers whose true quality is known and differs"),
-        "contradictions": ([(v.rater, (lead > 0) != (v.verdict == 1)) for v, lead in leads if lead],
-                           "nobody both scored and compared the same answers"),
-        "gold": ([(row["rater"], row["answers"][favourite(row["payload"])]["id"] ==
-                   row["completions"][row["gold"]["best"]] if favourite(row["payload"]) is not None else False)
-                  for row in gold], "no item with a known answer was judged")}
+        if row["gold"] and row["kind"] in ("pair", "ranking") and not row["hidden"]:
+            chosen, best = favourite(row["payload"]), row["completions"][row["gold"]["best"]]
+            found["gold"].append((row["rater"], chosen is not None and row["answers"][chosen]["id"] == best))
+    for vote in votes:
+        before = first.setdefault((vote.rater, vote.unit), vote)
+        if before is not vote:
+            found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
+        if vote.left_won is not None:
+            found["side_bias"].append((vote.rater, vote.left_won))
+        if not vote.verdict:
+            continue
+        words = [len(one["text"].split()) for one in (vote.a, vote.b)]
+        marks = [scores.get((vote.rater, id), np.nan) for id in vote.unit]
+        for name, lead, enough in (("length_bias", words[0] - words[1], 1), ("with_truth", truth(vote), GAP),
+                                   ("contradictions", marks[1] - marks[0], 1)):
+            if abs(lead) >= enough:  # which no nan is
+                found[name].append((vote.rater, (lead > 0) == (vote.verdict > 0)))
+    return found | {"with_class": with_class(votes)}
 
 
 def seconds(answers: list[dict], resamples: int) -> dict:
     """Return the figure of seconds a vote: each rater's median, and the mean of these."""
     times = defaultdict(list)
     for row in answers:
-        if row["ms"] is not None and row["kind"] not in ("skip", "flag") and not row["hidden"]:
+        if row["ms"] is not None and row["kind"] not in PASSES and not row["hidden"]:
             times[row["rater"]].append(row["ms"] / 1000)
     if not times:
-        return nothing("no answer has a time")
+        return nothing("seconds")
     medians = np.array([np.median(values) for values in times.values()])
-    found = {"value": float(medians.mean()), "low": None, "high": None, "n": sum(map(len, times.values())),
-             "why": "fewer than 5 raters: no interval"}
-    if len(medians) >= ENOUGH:
-        low, high = interval(drawn(len(medians), resamples) @ medians / len(medians))
-        found |= {"low": low, "high": high, "why": ""}
-    return found
+    return figure(lambda weights: weights @ medians / weights.sum(), len(medians), sum(map(len, times.values())),
+                  resamples, is_share=False)
 
 
 def leaderboard(votes: list[Comparison], resamples: int = 200) -> list[dict]:
-    """Return the models, the best first: the share of comparisons that each would win against the others.
-
-    It is the Bradley-Terry model's (ties are half a win each) with a small made-up draw between each two models. Each
-    is {"model"} and a figure. A model that won or lost all has Wilson's interval: how far ahead cannot be told.
-    """
-    votes = [vote for vote in votes if vote.models[0] != vote.models[1] and all(vote.models) and vote.verdict != "bad"]
-    models = sorted({model for vote in votes for model in vote.models})
-    if not votes:
-        return []
-    made_up = list(combinations(models, 2))
-    xs = [vote.models[0] for vote in votes] + [a for a, _ in made_up]
-    ys = [vote.models[1] for vote in votes] + [b for _, b in made_up]
-    kinds = {1: evalica.Winner.X, -1: evalica.Winner.Y, 0: evalica.Winner.Draw}
-    winners = [kinds[vote.verdict] for vote in votes] + [evalica.Winner.Draw] * len(made_up)
-    names = sorted({vote.rater for vote in votes})
-    place = np.array([names.index(vote.rater) for vote in votes])
-
-    def shares(weights) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            strength = evalica.bradley_terry(xs, ys, winners, weights=[*weights, *[DRAW] * len(made_up)],
-                                             limit=1000).scores.reindex(models).to_numpy()
-        against = strength[:, None] / (strength[:, None] + strength[None, :])
-        return (against.sum(1) - 0.5) / (len(models) - 1)
-
-    by_rater = len(names) >= ENOUGH
-    weights = drawn(len(names), resamples)[:, place] if by_rater else drawn(len(votes), resamples)
-    values, spread = shares(np.ones(len(votes))), np.array([shares(row) for row in weights.astype(float)])
-    found = []
-    for i, model in enumerate(models):
-        points = [vote.verdict if vote.models[0] == model else -vote.verdict for vote in votes if model in vote.models]
-        (low, high), why = interval(spread[:, i]), "" if by_rater else FEW
-        if set(points) in ({1}, {-1}) or high - low < 0.01:
-            low, high = wilson((np.mean(points) + 1) / 2, len(points))
-            low, high = min(low, float(values[i])), max(high, float(values[i]))
-            why = NO_SPREAD if len(set(points)) > 1 or not points[0] else (
-                f"{'won' if points[0] == 1 else 'lost'} all {len(points)}: how far ahead or behind cannot be told")
-        figure = {"value": float(values[i]), "low": low, "high": high, "n": len(points), "why": why}
-        found.append({"model": model, **figure})
+    """Return the models, the best first: {"model"} and the figure of comparisons with others won, a tie is half one."""
+    games, found = defaultdict(list), []
+    for vote in votes:
+        if vote.a["model"] != vote.b["model"] and vote.a["model"] and vote.b["model"] and vote.verdict is not None:
+            games[vote.a["model"]].append((vote.rater, (vote.verdict + 1) / 2))
+            games[vote.b["model"]].append((vote.rater, (1 - vote.verdict) / 2))
+    for model, results in games.items():
+        row = {"model": model, **share(results, resamples)}
+        if row["value"] in (0, 1):
+            said = "won" if row["value"] else "lost"
+            row["why"] = f"{said} all {row['n']}: how far ahead or behind cannot be told"
+        found.append(row)
     return sorted(found, key=lambda row: -row["value"])
 
 
 def statistics(answers: list[dict], resamples: int = 500) -> dict:
-    """Return all figures of current answers (`Store.answers`), the leaderboard, and shares of each rater by name."""
+    """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
-    shares = outcomes(answers, votes)
     raw, alpha = agreement(votes, resamples)
-    counts = Counter("hidden" if row["hidden"] else row["kind"] for row in answers)
-    names = label_raters(answers)
-    by_rater = {names[rater]: {"votes": sum(row["rater"] == rater for row in answers)} | {
-        name: {"value": float(np.mean(own)) if own else None, "n": len(own)} for name, (found, _) in shares.items()
-        for own in [[outcome for who, outcome in found if who == rater]]} for rater in names}
-    return {"answers": dict(counts), "raters": len(names),
-            "ties": sum(vote.verdict == 0 for vote in votes), "both_bad": sum(vote.verdict == "bad" for vote in votes),
+    return {"answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
+            "raters": len({row["rater"] for row in answers}),
+            "ties": sum(vote.verdict == 0 for vote in votes), "both_bad": sum(vote.verdict is None for vote in votes),
             "agreement": raw, "alpha": alpha,
-            **{name: share(found, why, resamples) for name, (found, why) in shares.items()},
-            "seconds": seconds(answers, resamples), "leaderboard": leaderboard(votes), "by_rater": by_rater}
+            **{name: share(found, resamples) if found else nothing(name)
+               for name, found in outcomes(answers, votes).items()},
+            "seconds": seconds(answers, resamples), "leaderboard": leaderboard(votes)}

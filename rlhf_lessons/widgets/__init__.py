@@ -1,6 +1,15 @@
-"""What the reader sees and clicks, in plain ipywidgets: a prompt box, a card for rating pairs, pictures and tables."""
-from rlhf_lessons.widgets.ask import AskBox
-from rlhf_lessons.widgets.pairs import PairRater, make_pairs
-from rlhf_lessons.widgets.show import Picture, answers_table, table
+"""What the reader sees and clicks: a prompt box, cards for rating, pictures and tables.
 
-__all__ = ["AskBox", "PairRater", "Picture", "answers_table", "make_pairs", "table"]
+Each name is fetched from its module when it is first used: the rater card works without loading PyTorch.
+"""
+from importlib import import_module
+
+HOMES = {"AskBox": "ask", "PairRater": "pairs", "make_pairs": "pairs", "Picture": "show", "answers_table": "show",
+         "table": "show"}
+__all__ = [*HOMES]
+
+
+def __getattr__(name: str):
+    if name not in HOMES:
+        raise AttributeError(f"rlhf_lessons.widgets has no '{name}'; it has {', '.join(HOMES)}")
+    return getattr(import_module(f"rlhf_lessons.widgets.{HOMES[name]}"), name)

@@ -18,13 +18,11 @@ import traitlets
 
 from rlhf_lessons.ratings import Refused, Store, new_id
 from rlhf_lessons.ratings.judgements import JUDGEMENTS, PASSES
-from rlhf_lessons.widgets.pairs import PairRater
-from rlhf_lessons.widgets.show import escaped, table_html
-from rlhf_lessons.widgets.simulate import simulate
+from rlhf_lessons.ratings.simulate import simulate
+from rlhf_lessons.widgets.plain_card import PlainCard
 from rlhf_lessons.world.raters import Rater
 
 HERE = Path(__file__).parent
-SEALED = {}  # (store, task) -> P(left is better), sealed before the vote; outlives a cell that is run again
 
 
 def rate(rows: list[dict] | None = None, round: str = "my ratings", *, store: Store | str | Path | None = None,
@@ -37,11 +35,12 @@ def rate(rows: list[dict] | None = None, round: str = "my ratings", *, store: St
     reader leaves open. `repeats` is the share of pairs that come twice.
 
     The game: `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None while it
-    knows too little; it is asked before each vote and opened after the reveal. `after_vote(n)` is called in a thread
-    of its own after each judgement, with their number so far.
+    knows too little; it is asked before each vote and opened by the reveal. `after_vote(n)` is called in a thread of
+    its own after each judgement, with their number so far. Both may be set later, as `card.desk.guess` and
+    `card.desk.after_vote`.
 
-    `fallback=True` gives a plain card for pairs, for where the other does not appear. ValueError (`Refused`) for rows
-    that the store does not take.
+    `fallback=True` gives a card of plain ipywidgets, for where the other does not appear. ValueError (`Refused`) for
+    rows that the store does not take.
     """
     store = store if isinstance(store, Store) else open_store(store)
     given = [as_task(row) for row in rows or []]
@@ -106,8 +105,8 @@ class Desk:
             task = self.store.next_task(self.rater, self.round)
             progress = self.store.progress(self.rater, self.round)
         self.current = {"type": "task", "task": task, "progress": progress}
-        if self.guess and task.get("kind") == "pair":
-            self.current["game"] = {"sealed": self.seal(task) is not None, **self.score()}
+        if task.get("kind") == "pair" and (self.guess or self.seals()):
+            self.current["game"] = {"sealed": self.seal(task), **self.score()}
         if self.remark:
             self.current["message"], self.remark = self.remark, ""
         return self.current
@@ -123,7 +122,9 @@ class Desk:
             seq = self.store.answer(self.rater, task, kind, payload, id, ms=ms, ui="card")
             progress = self.store.progress(self.rater, self.round)
         said = {"seq": seq, "kind": kind, "payload": payload}
-        if self.current and self.current["task"].get("task") == task:
+        if kind in PASSES:
+            self.current = None  # the card asks for the next task by itself
+        elif self.current and self.current["task"].get("task") == task:
             self.current |= {"saved": said, "progress": progress}
         if self.after_vote and kind not in PASSES and self.counted != id:
             self.counted = id
@@ -143,29 +144,33 @@ class Desk:
         """Lock the answer and tell what was hidden: models, rewards, the others, the sealed guess."""
         task = text(message, "task")
         found = {"type": "reveal", "task": task, **self.store.reveal(self.rater, task, text(message, "id"), ui="card")}
-        sealed = SEALED.get((str(self.store.where), task))
-        if self.guess and sealed is not None:
+        if (sealed := self.seals().get(task)) is not None:
             vote = next((row for row in self.votes() if row["task"] == task), None)
             found["game"] = {"guess": sealed, "hit": vote and hit(sealed, vote), **self.score()}
         if self.current and self.current["task"].get("task") == task:
             self.current["revealed"] = found
         return found
 
-    def seal(self, task: dict) -> float | None:
-        """Return the guess on a task's vote, asked for once and kept; None where there is none."""
-        key = (str(self.store.where), task["task"])
-        if SEALED.get(key) is None:
-            try:
-                found = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
-                SEALED[key] = float(found) if found is not None and 0 <= found <= 1 else None
-            except Exception as error:
-                self.send({"type": "note", "text": f"The reward model could not guess: {in_short(error)}"})
-        return SEALED.get(key)
+    def seals(self) -> dict[str, float]:
+        """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so does the score."""
+        return self.store.seals(self.rater, self.round)
+
+    def seal(self, task: dict) -> bool:
+        """Seal the guess on a task's vote, asked for once; return whether there is one."""
+        sealed = task["task"] in self.seals()
+        if sealed or not self.guess:
+            return sealed
+        try:
+            left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
+            return left is not None and self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+        except Exception as error:
+            self.send({"type": "note", "text": f"The reward model could not guess: {in_short(error)}"})
+            return False
 
     def score(self) -> dict:
         """Return how often the sealed guesses were right, out of how many votes for one side."""
-        hits = [hit(SEALED[key], row) for row in self.votes()
-                if SEALED.get(key := (str(self.store.where), row["task"])) is not None]
+        seals = self.seals()
+        hits = [hit(seals[row["task"]], row) for row in self.votes() if row["task"] in seals]
         return {"right": hits.count(True), "of": len(hits) - hits.count(None)}
 
     def votes(self) -> list[dict]:
@@ -227,50 +232,3 @@ class RaterCard(anywidget.AnyWidget):
 
     def __repr__(self):
         return "A card for rating answers. It works in Jupyter; what it asks stands there."
-
-
-class PlainCard(PairRater):
-    """The same for pairs, in plain ipywidgets: three choices, no keys of its own, no reveal."""
-
-    def __init__(self, desk: Desk):
-        self.desk, self.answers, self.task, self.said = desk, desk.answers, {}, ""
-        desk.send = self.receive
-        super().__init__([])
-
-    def draw(self) -> None:
-        """Ask the desk for the next pair."""
-        self.desk.handle({"type": "next"})
-
-    def vote(self, choice: str) -> None:
-        """Store the choice, and go on once it is saved."""
-        self.desk.handle({"type": "answer", "id": new_id(), "task": self.task.get("task"), "kind": "pair",
-                          "payload": {"choice": choice}})
-
-    def take_back(self) -> None:
-        """Take the last choice back."""
-        self.desk.handle({"type": "undo", "id": new_id()})
-
-    def receive(self, message: dict) -> None:
-        """Show what the desk says."""
-        if message["type"] == "ack":
-            self.said = f"Saved #{message['seq']}." if "payload" in message else "Taken back."
-            self.draw()
-        elif message["type"] == "nack":
-            self.said = f"NOT saved, because {message['reason']}."
-            self.show({"state": "task"} | self.task)
-        elif message["type"] == "task":
-            self.task, self.progress = message["task"], message["progress"]
-            self.show(self.task)
-
-    def show(self, task: dict) -> None:
-        """Draw the pair on the desk, or say why there is none."""
-        pair = task["state"] == "task" and task.get("kind") == "pair"
-        body = "<p>There is no pair left to rate. Run the next cell.</p>"
-        if pair:
-            done, left = self.progress["done"], self.progress["left"]
-            body = (f"<p>Pair {done + 1} of {done + left}. {escaped(self.question)}</p><p><b>{escaped(task['prompt'])}"
-                    "</b></p>" + table_html(["A", "B"], [[answer["text"] for answer in task["answers"]]]))
-        self.card.value = body + f"<p>{escaped(self.said)}</p>"
-        for button in self.buttons.values():
-            button.disabled = not pair
-        self.back.disabled = not self.progress["done"]

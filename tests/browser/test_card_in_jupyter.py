@@ -1,161 +1,74 @@
 """`rl.rate` in JupyterLab and in Notebook 7, as a reader works it: run the cell, judge, restart, reload, go on."""
 import json
-import os
-import re
-import secrets
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import nbformat
 import pytest
+from card_page import HOSTILE, PROMPT, STORY, task
+from jupyter_page import PATIENCE, READY, STOPWATCH, Reader, jupyter
 from playwright.sync_api import expect
-from test_card import HOSTILE, PROMPT, STORY, task
 
-from rlhf_lessons.ratings import Store
-
-PATIENCE = 60_000  # milliseconds; a loaded machine is slow
-ROOT = Path(__file__).parents[2]
-CELLS = ["""import json
-import rlhf_lessons as rl
-card = rl.rate(json.load(open("rows.json")), "r", store="ratings.sqlite3")
-card""", "print('THE KERNEL COUNTS', len(card.answers()))"]
 KINDS = ["pair", "pair", "ranking", "ranking", "scores", "scores", "demonstration", "demonstration", *["pair"] * 7]
-READY = """async () => {
-  const app = window.jupyterapp;
-  if (!app) return false;
-  await app.restored;
-  const panel = app.shell.currentWidget;
-  if (!panel?.sessionContext) return false;
-  await panel.context.ready;
-  await panel.sessionContext.ready;
-  return panel.sessionContext.session?.kernel?.status === 'idle';
-}"""
-RUN = """(cell) => {
-  window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell;
-  return window.jupyterapp.commands.execute('notebook:run-cell');
-}"""
-STOPWATCH = """(card) => {  // milliseconds from each click or key to "Saved #n"
-  let from = 0;
-  window.took = [];
-  for (const act of ['click', 'keydown']) card.addEventListener(act, () => { from = performance.now(); }, true);
-  const status = card.querySelector('.rl-status');
-  new MutationObserver(() => status.textContent.startsWith('Saved #') && window.took.push(performance.now() - from))
-    .observe(status, { childList: true });
-}"""
-COUNT = "window.jupyterapp.shell.currentWidget.content.model.cells.length"
+CELLS = ["import json\nimport rlhf_lessons as rl\n"
+         "card = rl.rate(json.load(open('rows.json')), 'r', store='{}.sqlite3', guess=lambda *texts: 0.7)\ncard",
+         "print('THE KERNEL COUNTS', len(card.answers()))", "card"]
+
+NOTEBOOKS_OWN = "Cannot read properties of undefined (reading 'schema')"  # Notebook 7.6 fails so while it loads
 
 
-@pytest.fixture
-def desk(browser, tmp_path):
-    """A folder with a notebook and its rows; rows with hostile texts among them."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, tmp_path / "card.ipynb")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A notebook for each host, with rows to rate; in the second row are hostile texts."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    for kind in ("lab", "notebook"):
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.format(kind)) for source in CELLS])
+        book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(book, folder / f"{kind}.ipynb")
     rows = [task(kind, texts=HOSTILE if n == 1 else STORY, prompt=f"{n}: {HOSTILE[1] if n == 1 else PROMPT}")
             for n, kind in enumerate(KINDS)]
-    (tmp_path / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
-    return tmp_path
+    (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+    return folder
 
 
-@pytest.fixture(params=["lab", "notebook"])
-def jupyter(request, desk):
-    """(kind, address of the notebook) in a Jupyter server of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token, kind = secrets.token_hex(8), request.param
-    page_config = desk / "config" / "labconfig" / "page_config.json"
-    page_config.parent.mkdir(parents=True)  # without the pop-up with news
-    page_config.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
-    env = dict(os.environ, JUPYTER_CONFIG_DIR=str(desk / "config"), JUPYTER_RUNTIME_DIR=str(desk / "runtime"),
-               IPYTHONDIR=str(desk / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1",
-               JUPYTER_DATA_DIR=str(desk / "data"), JUPYTER_PREFER_ENV_PATH="1")
-    command = [sys.executable, "-m", "jupyter", kind, f"--port={port}", "--no-browser", "--ServerApp.ip=127.0.0.1",
-               "--allow-root", "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={desk}"]
-    with open(desk / "server.log", "w") as log:
-        server = subprocess.Popen(command, cwd=desk, env=env, stdout=log, stderr=log, start_new_session=True)
-    until = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < until:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2).close()
-            break
-        except urllib.error.HTTPError:
-            break
-        except OSError:
-            assert server.poll() is None, (desk / "server.log").read_text()
-            time.sleep(0.2)
-    path = {"lab": "lab/tree", "notebook": "notebooks"}[kind]
-    yield kind, f"http://127.0.0.1:{port}/{path}/card.ipynb?token={token}"
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
+@pytest.fixture(scope="module")
+def address(browser, folder):  # the browser first: without one, no server is started
+    with jupyter(folder) as address:
+        yield address
 
 
-class Reader:
-    """Somebody with the notebook open."""
-
-    def __init__(self, page, store: Path):
-        self.page, self.store = page, store
-        self.card, self.n = page.locator(".rl-card").first, 0
-
-    def open(self) -> None:
-        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=PATIENCE)
-        self.page.wait_for_function(READY, timeout=PATIENCE)
-
-    def run(self, cell: int = 0) -> None:
-        self.page.evaluate(RUN, cell)
-
-    def asks(self, n: int) -> None:
-        expect(self.card.locator(".rl-prompt p")).to_contain_text(f"{n}: ", timeout=PATIENCE)
-        expect(self.card).to_have_attribute("data-state", "open")
-
-    def saved(self, then: str = "Enter") -> None:
-        expect(self.card.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"), timeout=PATIENCE)
-        self.n += 1
-        if then:
-            self.press(then)
-            self.asks(self.n)
-
-    def press(self, *keys: str) -> None:
-        self.card.focus()
-        for key in keys:
-            self.page.keyboard.press(key)
-
-    def click(self, name: str) -> None:
-        self.card.get_by_role("button", name=name, exact=True).click()
-
-    def rows(self) -> list:
-        store = Store(self.store)
-        try:
-            return [(row["kind"], row["payload"]) for row in store.answers("r")]
-        finally:
-            store.close()
-
-
-def test_the_card_in_jupyter(browser, jupyter, desk, shot, barriers, capsys):
-    kind, address = jupyter
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    page, failures = context.new_page(), []
-    # the card's module comes from a blob: URL; Notebook 7 has failures of its own
-    page.on("pageerror", lambda error: failures.append(str(error)) if "blob:" in (error.stack or "") else None)
-    page.goto(address)
-    reader = Reader(page, desk / "ratings.sqlite3")
-    reader.open()
+@pytest.mark.parametrize("kind", ["notebook", "lab"])  # in this order: Notebook would restore Lab's workspace
+def test_the_card_in_jupyter(browser, address, folder, shot, barriers, capsys, kind):
+    context, failures = browser.new_context(viewport={"width": 1280, "height": 1000}), []
+    page = context.new_page()
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    reader = Reader(page, address(kind, f"{kind}.ipynb"), folder / f"{kind}.sqlite3")
     reader.run()
     reader.asks(0)
+    reader.card.evaluate(STOPWATCH)
     shot(page, f"jupyter-{kind}-1-pair")
 
-    # Every judgement by mouse and by keys
-    reader.card.evaluate(STOPWATCH)
+    judge_by_mouse_and_by_keys(reader, lambda name: shot(page, f"jupyter-{kind}-{name}"))
+    assert barriers(page, ".rl-card") == []
+    times = sorted(page.evaluate("window.took"))
+    no_key_of_the_card_reaches_the_notebook(reader)
+    go_on_after_a_cell_run_again_and_a_kernel_restarted(reader)
+    go_on_after_a_reload(reader)
+    if kind == "lab":
+        reader.command("apputils:change-theme", "{theme: 'JupyterLab Dark'}")
+    two_views_agree(reader, in_an_output_view=kind == "lab")
+    shot(page, f"jupyter-{kind}-4-two-views")
+    assert barriers(page, ".rl-card") == []
+
+    right_in_the_database(reader.rows())
+    assert page.evaluate("window.pwned") is None
+    assert [failure for failure in failures if kind == "lab" or failure != NOTEBOOKS_OWN] == []
+    context.close()
+    with capsys.disabled():
+        print(f"\n{kind}: from click or key to acknowledged commit {times[len(times) // 2]:.0f} ms "
+              f"({times[0]:.0f} to {times[-1]:.0f} in {len(times)} judgements)")
+
+
+def judge_by_mouse_and_by_keys(reader: Reader, shot) -> None:
+    """Each judgement by mouse, then by keys; tasks 0 to 8."""
     reader.click("A much better")
     reader.saved(then="")
     reader.click("Next")
@@ -163,9 +76,7 @@ def test_the_card_in_jupyter(browser, jupyter, desk, shot, barriers, capsys):
     expect(reader.card.locator(".rl-text", has_text=HOSTILE[0])).to_be_visible()
     reader.press("4")
     reader.saved()
-    reader.click("Move answer B up")
-    reader.click("Tie answer C with the one above")
-    reader.click("Save this order")
+    reader.click("Move answer B up", "Tie answer C with the one above", "Save this order")
     reader.saved()
     reader.press("ArrowUp", "2", "Enter")
     reader.saved()
@@ -174,35 +85,36 @@ def test_the_card_in_jupyter(browser, jupyter, desk, shot, barriers, capsys):
             reader.card.get_by_role("radio", name=f"{name} of answer {letter}: {score} of 7").click()
     reader.click("Save these scores")
     reader.saved()
-    shot(page, f"jupyter-{kind}-2-scores")
+    shot("2-scores")
     reader.press(*"123456", "Enter")
     reader.saved()
     reader.card.locator("textarea").fill("Written by hand.")
     reader.click("Save this answer")
     reader.saved()
     reader.press("w", "End")
-    page.keyboard.type(" a b x dd")
+    reader.page.keyboard.type(" a b x dd")
     reader.press("Enter")
     reader.saved()
     reader.press("f", "Enter")  # 8 is flagged
     reader.asks(9)
     reader.press("u")
     reader.asks(8)
+    expect(reader.card.locator(".rl-game")).to_contain_text("The reward model has sealed its guess.")
     reader.click("Both bad")
     reader.saved(then="")
     reader.click("Reveal")
     expect(reader.card.locator(".rl-note").first).to_contain_text("by ")
-    shot(page, f"jupyter-{kind}-3-revealed")
-    assert barriers(page, ".rl-card") == []
+    expect(reader.card.locator(".rl-game")).to_contain_text("Its sealed guess: A, 70 % sure. No point")
+    shot("3-revealed")
     reader.press("Enter")
     reader.asks(9)
 
-    times = sorted(page.evaluate("window.took"))
 
-    # No key of the card reaches the notebook; from a bare copy of it in the same place, one does
-    cells = page.evaluate(COUNT)
+def no_key_of_the_card_reaches_the_notebook(reader: Reader) -> None:
+    """And from a bare copy of the card in the same place, one does: the check would notice a leak."""
+    cells = reader.cells()
     reader.press("a", "b", "x", "d", "d")
-    assert page.evaluate(COUNT) == cells
+    assert reader.cells() == cells
     reader.card.evaluate("""node => {
         const copy = node.cloneNode(true);
         delete copy.dataset.lmSuppressShortcuts;
@@ -210,50 +122,58 @@ def test_the_card_in_jupyter(browser, jupyter, desk, shot, barriers, capsys):
         node.after(copy);
         copy.focus();
     }""")
-    page.keyboard.press("a")
-    page.wait_for_function(f"{COUNT} === {cells + 1}")
-    page.evaluate("document.getElementById('copy').remove()")
-    page.evaluate("window.jupyterapp.commands.execute('notebook:delete-cell')")
-    assert page.evaluate(COUNT) == cells
+    reader.page.keyboard.press("a")
+    reader.page.wait_for_function(
+        f"window.jupyterapp.shell.currentWidget.content.model.cells.length === {cells + 1}")
+    reader.page.evaluate("document.getElementById('copy').remove()")
+    reader.command("notebook:delete-cell")
+    assert reader.cells() == cells
 
-    # The kernel knows; a cell that is run again goes on; so does a kernel that was restarted, with the vote that it
-    # could not take
-    reader.run(cells - 1)
-    expect(page.locator(".jp-OutputArea-output", has_text="THE KERNEL COUNTS 9").first).to_be_visible()
+
+def go_on_after_a_cell_run_again_and_a_kernel_restarted(reader: Reader) -> None:
+    """The kernel knows what was said. A vote that a dead kernel could not take arrives when the cell is run again."""
+    reader.run(1)
+    expect(reader.page.locator(".jp-OutputArea-output", has_text="THE KERNEL COUNTS 9").first).to_be_visible(
+        timeout=PATIENCE)
     reader.run()
     reader.asks(9)
-    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
-    page.wait_for_function(READY, timeout=PATIENCE)
+    reader.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    reader.page.wait_for_function(READY)
     reader.press("2")
     expect(reader.card).to_have_attribute("data-state", "pending")
     reader.run()
-    reader.n += 1
     reader.asks(10)
     reader.press("3")
     reader.saved()
 
-    # A reload of the page, and a second view of the same cell
-    page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
-    page.reload()
-    reader.open()
+
+def go_on_after_a_reload(reader: Reader) -> None:
+    """The card is there again, without a cell being run."""
+    reader.page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
+    reader.page.reload()
+    reader.opened()
     reader.asks(11)
     reader.press("5")
     reader.saved(then="")
-    if kind == "lab":
-        page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-        page.evaluate("""() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0;
-            return window.jupyterapp.commands.execute('notebook:create-output-view'); }""")
-        expect(page.locator(".rl-card")).to_have_count(2)
-        second = page.locator(".jp-LinkedOutputView .rl-card")
-        expect(second.get_by_role("button", name="B much better")).to_have_attribute("aria-pressed", "true")
-        second.get_by_role("button", name="Next").click()
-        reader.n += 1
-        reader.asks(12)
-        expect(second.locator(".rl-prompt p")).to_contain_text("12: ")
-        assert barriers(page, ".jp-LinkedOutputView .rl-card") == []
-        shot(page, "jupyter-lab-4-dark-two-views")
 
-    rows = reader.rows()
+
+def two_views_agree(reader: Reader, in_an_output_view: bool) -> None:
+    """A second view shows the vote of the first, and both go on together."""
+    if in_an_output_view:  # a view of the cell's output
+        reader.page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
+        reader.command("notebook:create-output-view")
+    else:  # the same card as the output of another cell
+        reader.run(2)
+    expect(reader.page.locator(".rl-card")).to_have_count(2, timeout=PATIENCE)
+    second = reader.page.locator(".rl-card").nth(1)
+    expect(second.get_by_role("button", name="B much better")).to_have_attribute("aria-pressed", "true")
+    second.get_by_role("button", name="Next").click()
+    reader.asks(12)
+    expect(second.locator(".rl-prompt p")).to_contain_text("12: ")
+
+
+def right_in_the_database(rows: list[tuple]) -> None:
+    """What was clicked and pressed above, row by row."""
     assert rows[:2] == [("pair", {"choice": "left", "strength": 2}), ("pair", {"choice": "right", "strength": 1})]
     assert rows[2:4] == [("ranking", {"ranks": [2, 1, 2, 3]}), ("ranking", {"ranks": [1, 3, 4, 2]})]
     assert rows[4:6] == [("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}] * 2}),
@@ -262,9 +182,3 @@ def test_the_card_in_jupyter(browser, jupyter, desk, shot, barriers, capsys):
     assert rows[6:8] == [("demonstration", {"text": "Written by hand."}),
                          ("demonstration", {"text": f"{STORY[0]} a b x dd"})]
     assert [payload["choice"] for _, payload in rows[8:]] == ["bad", "left", "tie", "right"]
-    assert page.evaluate("window.pwned") is None
-    assert failures == [], failures
-    with capsys.disabled():
-        print(f"\n{kind}: from click or key to acknowledged commit {times[len(times) // 2]:.0f} ms "
-              f"({times[0]:.0f} to {times[-1]:.0f} in {len(times)} judgements)")
-    context.close()

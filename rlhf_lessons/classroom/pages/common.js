@@ -2,7 +2,7 @@
 
 /** Return a new element. Strings among the children become text nodes; an attribute that is a function listens. */
 export function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "text", "circle"].includes(tag);
+  const svg = ["svg", "g", "path", "line", "text", "circle", "rect"].includes(tag);
   const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
@@ -17,7 +17,7 @@ export async function request(path, message) {
   const options = message === undefined ? {}
     : { method: "POST", headers: { "Content-Type": "application/json", "X-Class": "1" }, body: JSON.stringify(message) };
   try {
-    const answer = await fetch(path, { ...options, signal: AbortSignal.timeout(10000) });
+    const answer = await fetch(path, { ...options, signal: AbortSignal.timeout?.(10000) });
     return { status: answer.status, body: await answer.json() };
   } catch {
     return { status: 0, body: { error: "no connection to the teacher's computer" } };
@@ -38,5 +38,5 @@ export function forgetKey() {
   history.replaceState(null, "", location.pathname);
 }
 
-export const percent = (share) => `${Math.round(100 * share)} %`;
+export const percent = (share) => `${Math.round(100 * share)}\u00a0%`; // that no line breaks before the sign
 export const between = ({ low, high }) => (Number.isFinite(low) ? `${Math.round(100 * low)} to ${percent(high)}` : "");

@@ -2,68 +2,105 @@
 import { follow, forgetKey, make, request } from "./common.js";
 
 const $ = (id) => document.getElementById(id);
-const FILES = ["preference", "unpaired", "rankings", "demonstrations", "table", "events"];
-let now = null, drawn = "";
+const FILES = {
+  preference: "pairs, with rankings taken apart: TRL's format for a reward model, or DPO",
+  unpaired: "single answers, good or bad: TRL's format for KTO", rankings: "whole rankings",
+  demonstrations: "ideal answers, for SFT", table: "all judgements, for a spreadsheet (CSV)",
+  events: "everything, for `ratings import`",
+};
+const PAGE = 10; // texts that the server gives at once
+let now = null, drawn = "", page = 0;
+
+function tell(words, good = true) {
+  $("told").textContent = words;
+  $("told").className = good ? "good" : "error";
+}
 
 async function act(wish, done) {
   const { status, body } = await request("teach", wish);
-  $("told").textContent = status === 200 ? done : `Not done: ${body.error}.`;
-  $("told").className = status === 200 ? "good" : "error";
+  tell(status === 200 ? done : `Not done: ${body.error}.`, status === 200);
   drawn = "";
   update((await request("show/console")).body);
 }
 
-function button(label, wish, done, name = label) {
-  return make("button", { click: () => act(wish, done), "aria-label": name }, label);
+/** Fill a list anew, and leave the focus on the button that has it. */
+function list(id, rows, entry, empty) {
+  const focused = $(id).contains(document.activeElement) && document.activeElement.dataset.of;
+  $(id).replaceChildren(...(rows.length ? rows.map(entry) : [make("p", { class: "quiet" }, empty)]));
+  if (focused) [...$(id).querySelectorAll("button")].find((button) => button.dataset.of === focused)?.focus();
+}
+
+function button(label, of, click) {
+  return make("button", { type: "button", "data-of": of, "aria-label": `${label}: ${of.slice(0, 80)}`, click }, label);
 }
 
 function rater(row) {
-  const label = row.hidden ? "Let back in" : "Remove";
-  return make("div", { class: `entry${row.hidden ? " out" : ""}` },
-    make("span", {}, row.name, row.team ? make("small", {}, ` team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
-    button(label, { do: "hide", id: row.id, hidden: !row.hidden }, `${row.name}: ${row.hidden ? "is back" : "removed"}`,
-      `${label}: ${row.name}`));
+  const removed = row.hidden;
+  return make("div", { class: `entry${removed ? " out" : ""}` },
+    make("span", {}, row.name, row.team ? make("small", {}, `Team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
+    button(removed ? "Let back in" : "Remove", row.name, () => act({ do: "hide", id: row.id, hidden: !removed },
+      `${row.name}: ${removed ? "is back" : "removed"}`)));
 }
 
-function flag(row) {
-  return make("div", { class: "flag" }, make("p", {}, make("b", {}, row.prompt), row.reason ? ` – “${row.reason}”` : ""),
-    ...row.answers.map((answer) => make("div", { class: `entry${answer.hidden ? " out" : ""}` }, make("span", {}, answer.text),
-      button(answer.hidden ? "Show again" : "Hide", { do: "hide", id: answer.id, hidden: !answer.hidden },
-        answer.hidden ? "The text is back" : "The text is offered no more", `${answer.hidden ? "Show" : "Hide"} this text`))));
+function text(row) {
+  const [out, back] = row.by ? [`Remove ${row.by}`, `Let ${row.by} back in`] : ["Hide", "Show again"];
+  return make("div", { class: `entry${row.hidden ? " out" : ""}` }, make("span", {}, make("small", {}, row.prompt), row.text,
+    row.flags.length ? make("small", { class: "flagged" }, `flagged: ${row.flags.join("; ")}`) : ""),
+  button(row.hidden ? back : out, row.text, async () => {
+    await act({ do: "hide", id: row.id, hidden: !row.hidden }, row.hidden ? "It is back." : "It is offered no more, and left out of exports.");
+    look();
+  }));
+}
+
+/** Show a page of the texts that were judged. */
+async function look() {
+  const query = new URLSearchParams([...new FormData($("search")), ["page", page]]);
+  const { status, body } = await request(`texts?${query}`);
+  if (status !== 200) { tell(`Not done: ${body.error}.`, false); return; }
+  list("texts", body.texts, text, "None.");
+  const last = Math.min(body.of, PAGE * (page + 1));
+  $("page").textContent = body.of ? `${PAGE * page + 1} to ${last} of ${body.of}` : "";
+  [$("newer").disabled, $("older").disabled] = [page === 0, last === body.of];
 }
 
 function round(row) {
-  const current = row.name === now.room.round;
-  return make("div", { class: "entry" }, make("span", {}, row.name),
-    current ? make("span", {}, "current") : button("Go back to it", { do: "open", round: row.name }, `${row.name} is open`,
-      `Go back to ${row.name}`));
+  return make("div", { class: "entry" }, make("span", {}, row.name), row.name === now.room.round ? make("span", {}, "current")
+    : button("Go to it", row.name, () => act({ do: "open", round: row.name }, `${row.name} is open.`)));
 }
 
 function update(state, error) {
-  if (!state?.room) { $("told").textContent = `Not up to date: ${error}`; return; }
+  if (!state?.room) { tell(`Not up to date: ${error}`, false); return; }
+  const other = now?.room.round !== state.room.round || now.flags !== state.flags;
   now = state;
   if (drawn === JSON.stringify(state)) return;
   drawn = JSON.stringify(state);
-  const { room, raters, flags, rounds } = state, focused = document.activeElement?.getAttribute("aria-label");
+  const { room, raters, rounds, flags } = state;
   $("join").textContent = `${room.address}  ·  class code ${room.code}`;
   $("state").textContent = `${room.round ?? "no round yet"}${room.state === "paused" ? ", paused" : ""}: ${room.votes} votes by `
     + `${room.voted} of ${room.raters} people, ${room.minute} in the last minute`;
+  $("trainer").textContent = room.trainer;
+  $("flagged").textContent = `flagged only (${flags})`;
   $("pause").textContent = room.state === "paused" ? "Go on" : "Pause";
   $("reveal").textContent = room.revealed ? "Hide who wrote what" : "Reveal who wrote what";
   [$("hands").hidden, $("close").disabled] = [!room.pair, !room.pair];
-  const list = (id, rows, make_, empty) =>
-    $(id).replaceChildren(...(rows.length ? rows.map(make_) : [make("p", { class: "quiet" }, empty)]));
   list("rounds", rounds.toReversed(), round, "");
   list("raters", raters.toReversed(), rater, "Nobody has joined yet.");
-  list("flags", flags.toReversed(), flag, "Nothing was flagged.");
-  if (focused) [...document.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
+  if (other) { page = 0; look(); }
 }
 
-function exports() {
-  const query = $("anonymous").checked ? "?anonymous" : "";
-  $("exports").replaceChildren(...FILES.map((name) => make("a", { href: `export/${name}${query}`, download: true }, name)));
+/** Save a file, and say what is not in it. */
+async function save(name) {
+  const answer = await fetch(`export/${name}${$("anonymous").checked ? "?anonymous" : ""}`);
+  if (!answer.ok) { tell(`Not saved: ${(await answer.json()).error}.`, false); return; }
+  const left = Object.entries(JSON.parse(answer.headers.get("X-Left-Out"))).map(([why, n]) => `${why}: ${n}`);
+  const file = answer.headers.get("Content-Disposition").match(/"(.*)"/)[1], address = URL.createObjectURL(await answer.blob());
+  make("a", { href: address, download: file }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+  tell(`Saved ${file}. Left out: ${left.join("; ") || "nothing"}.`);
 }
 
+$("exports").append(...Object.entries(FILES).map(([name, what]) => make("div", { class: "entry" }, make("span", {}, what),
+  make("button", { "aria-label": `Save ${name}`, click: () => save(name) }, name))));
 $("pause").addEventListener("click", () => (now.room.state === "paused" ? act({ do: "open" }, "Students go on.")
   : act({ do: "pause" }, "Paused: students finish the task on their screen.")));
 $("reveal").addEventListener("click", () => act({ do: "reveal", on: !now.room.revealed },
@@ -79,7 +116,8 @@ $("hands").addEventListener("submit", (event) => {
   const counts = Object.fromEntries([...new FormData(event.target)].map(([name, value]) => [name, Number(value)]));
   act({ do: "hands", counts }, "The counts are saved.");
 });
-$("anonymous").addEventListener("change", exports);
-exports();
+$("search").addEventListener("submit", (event) => { event.preventDefault(); page = 0; look(); });
+$("newer").addEventListener("click", () => { page -= 1; look(); });
+$("older").addEventListener("click", () => { page += 1; look(); });
 forgetKey();
 follow("show/console", update);

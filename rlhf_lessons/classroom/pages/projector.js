@@ -1,102 +1,113 @@
 // The projector: how to join, and what the room thinks. It never learns a name.
 import { between, follow, forgetKey, make, percent } from "./common.js";
+import { drawCurves } from "./curves.js";
 
 const $ = (id) => document.getElementById(id);
 const TEAMS = { sun: "Team Sun", moon: "Team Moon" };
-const MARKS = ["●", "■"];
-let drawn = ""; // what is on the screen: drawn again only when it changes, so that nothing flickers
+const MARKS = { sun: "■ ", moon: "● " }; // of their curves
+let now = null, drawn = ""; // what is on the screen: drawn again only when it changes, so that nothing flickers
+
+const fill = (id, ...parts) => $(id).querySelector(".fill").replaceChildren(...parts);
+const empty = (words) => make("p", { class: "quiet empty" }, words);
 
 function number(value, label, note = "") {
   return make("div", { class: "number" }, make("b", {}, String(value)), make("span", {}, label),
     make("small", {}, note));
 }
 
+function drawNumbers({ voted, raters, votes, minute, agreement, guessing }) {
+  const all = agreement.find(({ team }) => !team), teams = agreement.filter(({ team }) => team);
+  $("numbers").replaceChildren(number(voted, voted === 1 ? "person has voted" : "people have voted", `of ${raters} who joined`),
+    number(votes, guessing ? "guesses" : "votes", `${minute} in the last minute`),
+    ...(guessing ? [] : [number(all ? percent(all.share) : "–", "agree, two people on one pair",
+      all ? between(all) : "too few votes yet")]),
+    ...teams.map((group) => number(percent(group.share), `agree in ${TEAMS[group.team]}`, between(group))));
+}
+
 /** Return a bar from 0 to 100 % with its interval, all of it in words too. */
-function bar(name, { share, low, high }, n) {
+function bar(name, { share, low, high, n }) {
   const inner = make("div", { class: "inner" }), whisker = make("div", { class: "whisker" });
   inner.style.width = `${100 * share}%`;
   [whisker.style.left, whisker.style.width] = [`${100 * low}%`, `${100 * (high - low)}%`];
   return make("div", { class: "line" }, make("span", { class: "name" }, name),
-    make("div", { class: "bar", "aria-hidden": "true" }, inner, whisker),
-    make("span", { class: "value" }, percent(share), make("small", {}, ` ${between({ low, high })}${n ? `, n = ${n}` : ""}`)));
+    make("span", { class: "value" }, percent(share), make("small", {}, ` (${between({ low, high })}) of ${n}`)),
+    make("div", { class: "bar", "aria-hidden": "true" }, inner, whisker));
 }
 
-/** Return the learning curve of each team: accuracy on held-out votes by number of votes. */
-function curves(models) {
-  const most = Math.max(20, ...models.flatMap((model) => model.curve.map(([votes]) => votes)));
-  const box = $("model"), right = Math.max(300, Math.min(600, (300 * box.clientWidth) / box.clientHeight)) - 10;
-  const x = (votes) => 46 + ((right - 50) * votes) / most, y = (share) => 150 - 280 * (Math.min(1, Math.max(0.5, share)) - 0.5);
-  const picture = make("svg", { viewBox: `0 0 ${right + 10} 190`, role: "img", "aria-label": models.map((model) =>
-    `${TEAMS[model.team] ?? "The model"}: ${percent(model.accuracy)} after ${model.votes} votes`).join("; ") });
-  for (const share of [0.5, 0.75, 1]) {
-    picture.append(make("line", { x1: 46, x2: right, y1: y(share), y2: y(share), class: share === 0.5 ? "chance" : "grid" }),
-      make("text", { x: 40, y: y(share) + 5, class: "end" }, percent(share)));
+/** Show who wins; in the guessing game, how often each team finds the other's answers. */
+function drawBoard({ guessing, guesses, board }) {
+  $("board").querySelector("h2").textContent = guessing ? "Whose is whose? Guessed right" : "Which model wins";
+  if (guessing) {
+    fill("board", ...(guesses.length ? guesses.map((found) => bar(TEAMS[found.team] ?? "The room", found))
+      : [empty("Nobody has guessed yet.")]), make("p", { class: "quiet" }, "By chance alone it would be 50 %."));
+  } else {
+    fill("board", ...(board.length ? board.map((line) => bar(line.name, line))
+      : [empty("Nobody has compared two models yet.")]));
   }
-  picture.append(make("text", { x: right - 4, y: y(0.5) - 6, class: "end" }, "chance"),
-    make("text", { x: right, y: 178, class: "end" }, `${most} votes`), make("text", { x: 46, y: 178 }, "0"));
-  models.forEach(({ curve }, i) => {
-    const points = curve.map(([votes, share]) => `${x(votes)},${y(share)}`);
-    if (points.length) picture.append(make("path", { d: `M${points.join("L")}`, class: `curve curve-${i}` }));
-    for (const point of points) {
-      const [cx, cy] = point.split(",");
-      picture.append(make("circle", { cx, cy, r: 4.5, class: `dot dot-${i}` }));
-    }
-  });
-  return picture;
 }
 
-function drawModel(models) {
-  if (!models.length) return [make("p", { class: "quiet" }, "It has not been trained on your votes yet.")];
-  const about = (model, i) => (model.team ? `${MARKS[i]} of the votes of ${TEAMS[model.team] ?? model.team}`
-    : "of the room's votes that it had not seen, guessed right");
-  const words = models.map((model, i) => make("p", { class: `known known-${i}` }, make("b", {}, percent(model.accuracy)),
-    make("span", {}, `${about(model, i)} (${between(model)})`)));
-  return [make("div", { class: "knowns" }, ...words), curves(models)];
+function drawModel({ model, learned, round, trainer }) {
+  if (!model.length) {
+    fill("model", empty("No reward model learns from these votes yet. In a notebook of the course, run:"),
+      make("code", {}, trainer));
+    return;
+  }
+  const models = model.map((figures) => ({ ...figures, name: TEAMS[figures.team] ?? "The model",
+    curve: figures.curve.filter(([, share]) => share !== null) })); // null: there was nothing to test it on
+  const where = learned === round ? "" : ` of ${learned}`;
+  const known = (figures) => {
+    const ceiling = figures.ceiling ? `; ceiling ${percent(figures.ceiling)}` : "";
+    const words = figures.team ? `${MARKS[figures.team] ?? ""}${figures.name} (${between(figures)})`
+      : `of votes that it had not seen guessed right (${between(figures)}), after ${figures.votes} votes${where}${ceiling}`;
+    return make("p", { class: `known of ${figures.team}` }, make("b", {}, percent(figures.accuracy)), make("span", {}, words));
+  };
+  const plot = make("div", { class: "plot" });
+  fill("model", make("div", { class: "knowns" }, ...models.map(known)), plot);
+  drawCurves(plot, models);
 }
 
-/** Return what best-of-n finds: beside a plain answer, or, where two teams have a reward model each, beside the other's. */
-function drawSamples(samples) {
-  if (!samples.length) return [];
+/** Show what best-of-n finds: beside a plain answer, or, where two teams have a model each, beside the other's. */
+function drawSamples({ samples }) {
+  $("samples").hidden = !samples.length;
+  if (!samples.length) return;
   const text = (words, what, best) => make("p", { class: best ? "best" : "" }, make("small", {}, words), what);
-  const found = (sample) => text(`${sample.team ? `${TEAMS[sample.team] ?? sample.team}: the` : "The"} best of ${sample.n}`
-    + (samples.length > 1 && !sample.team ? ", as one of the teams sees it" : ""), sample.best, true);
-  const texts = samples.length > 1 ? samples.slice(0, 2).map(found)
-    : [text("One answer, as it comes", samples[0].plain, false), found(samples[0])];
-  return [make("p", { class: "prompt" }, samples[0].prompt), make("div", { class: "two sample" }, ...texts)];
+  const favourite = (sample) => text(samples.length === 1 ? `The reward model's favourite of ${sample.n ?? "many"}`
+    : `The favourite of ${TEAMS[sample.team] ?? "one team"}'s model`, sample.best, true);
+  const texts = samples.length > 1 ? samples.slice(0, 2).map(favourite)
+    : [text("One answer, as it comes", samples[0].plain, false), favourite(samples[0])];
+  $("samples").querySelector("h2").textContent = `Best of many: ${samples[0].prompt}`;
+  fill("samples", make("div", { class: "two sample" }, ...texts));
 }
 
-function drawPair({ prompt, answers, counts, models }) {
-  const total = counts && Object.values(counts).reduce((sum, n) => sum + n, 0);
+function drawPair({ pair }) {
+  if (!pair) return;
+  const { prompt, answers, counts, models } = pair, total = counts && Object.values(counts).reduce((sum, n) => sum + n, 0);
   const side = (place, name) => make("article", { class: `side side-${name}` }, make("h3", {}, name),
     make("p", { class: "text" }, answers[place]), models ? make("p", { class: "by" }, `by ${models[place] || "a model without a name"}`) : "");
-  const hands = counts && make("div", { class: "hands" }, ...[["left", "A better"], ["tie", "tie"], ["right", "B better"],
+  const hands = counts && make("div", { class: "hands" }, ...[["left", "for A"], ["tie", "tie"], ["right", "for B"],
     ["bad", "both bad"]].map(([choice, label]) => number(counts[choice], label, total ? percent(counts[choice] / total) : "")));
-  return [make("p", { class: "prompt" }, prompt), make("div", { class: "two" }, side(0, "A"), side(1, "B")),
-    hands ?? make("p", { class: "quiet" }, "Which answer is better? Hands up for A, for B, for a tie, for both bad.")];
+  fill("pair", make("p", { class: "prompt" }, prompt), make("div", { class: "two" }, side(0, "A"), side(1, "B")),
+    hands ?? empty("Hands up: for A, for B, for a tie, for both bad."));
+  for (const size of [2.5, 2.2, 1.9, 1.6, 1.3]) { // the largest letters in which both answers fit
+    const sides = [...document.querySelectorAll(".side")];
+    sides.forEach((one) => { one.querySelector(".text").style.fontSize = `${size}rem`; });
+    if (sides.every((one) => one.scrollHeight <= one.clientHeight)) break;
+  }
 }
 
 function draw(room, error) {
   $("lost").textContent = room ? "" : `Not up to date: ${error}`;
   if (!room || drawn === JSON.stringify(room)) return;
-  drawn = JSON.stringify(room);
+  [now, drawn] = [room, JSON.stringify(room)];
   $("address").textContent = room.address.replace(/^https?:\/\/|\/$/g, "");
   $("code").textContent = room.code;
+  $("joined").textContent = room.raters ? `${room.raters} joined` : "";
   $("round").textContent = room.state === "paused" ? `${room.round} · paused` : room.round ?? "";
-  const fill = (id, parts) => $(id).querySelector(".fill").replaceChildren(...parts);
-  const all = room.agreement.find((group) => !group.team);
-  const teams = room.agreement.filter((group) => group.team);
-  $("numbers").replaceChildren(number(room.voted, "people have voted", `of ${room.raters} who joined`),
-    number(room.votes, "votes"), number(room.minute, "votes in the last minute"),
-    number(all ? percent(all.share) : "–", "agree, two people on one pair", all ? between(all) : "too few votes yet"),
-    ...teams.map((group) => number(percent(group.share), `agree within ${TEAMS[group.team] ?? group.team}`, between(group))));
-  fill("board", room.board.length ? room.board.map((line) => bar(line.name, line, line.n))
-    : [make("p", { class: "quiet" }, "Nobody has compared two models yet.")]);
-  $("samples").hidden = !room.samples.length;
-  fill("samples", drawSamples(room.samples));
-  fill("model", drawModel(room.model)); // last: its picture takes the room that is left
+  document.body.classList.toggle("joining", !room.votes && !room.model.length && !room.pair);
   [$("pair").hidden, $("panels").hidden, $("numbers").hidden] = [!room.pair, !!room.pair, !!room.pair];
-  fill("pair", room.pair ? drawPair(room.pair) : []);
+  for (const part of [drawNumbers, drawBoard, drawSamples, drawPair, drawModel]) part(room); // the curves take what room is left
 }
 
+window.addEventListener("resize", () => { drawn = ""; draw(now, ""); });
 forgetKey();
 follow("show/projector", draw);

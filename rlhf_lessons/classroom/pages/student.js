@@ -55,14 +55,23 @@ function lost(words) {
   $("offline").textContent = words;
 }
 
-function took({ reply, brief }) {
-  $("brief").hidden = !brief;
-  $("brief").textContent = brief;
+function took(reply) {
   if (reply.type === "task") {
+    $("brief").hidden = !reply.brief;
+    $("brief").textContent = reply.brief;
     if (reply.task.state === "done" && state === "done") return; // said already
     state = reply.task.state;
   }
   hear(reply);
+  if (reply.task?.question) reword(reply.task);
+}
+
+/** Put a round's own question and choices on the card that was drawn for a pair. */
+function reword({ question, labels }) {
+  const card = $("card").querySelector(".rl-card");
+  card.setAttribute("aria-label", `Rater card: ${question}`);
+  card.querySelector(".rl-question").textContent = question;
+  card.querySelectorAll(".rl-choice").forEach((choice, i) => { choice.lastChild.textContent = labels[i]; });
 }
 
 window.addEventListener("online", () => wake());

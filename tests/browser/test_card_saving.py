@@ -1,0 +1,152 @@
+"""The rater card in a real browser: no judgement is lost, none counts twice, and two views say the same."""
+import pytest
+from card_page import KINDS, pairs, task
+from playwright.sync_api import expect
+
+
+def test_a_vote_that_was_not_saved_is_kept_and_sent_again_under_the_same_id(bench):
+    card, tries = bench(pairs(1)), []
+
+    def fault(message):
+        if message["type"] == "answer":
+            tries.append(message["id"])
+            if len(tries) < 3:
+                return [{"type": "nack", "id": message["id"], "reason": "the disk is full", "retry": True}]
+
+    card.fault = fault
+    card.button("Tie").click()
+    expect(card.status).to_have_text("NOT saved, because the disk is full. Your judgement is kept and sent again.")
+    expect(card.button("Tie")).to_be_disabled()
+    card.saved(1)
+    assert len(tries) == 3 and len(set(tries)) == 1 and len(card.rows()) == 1
+
+
+def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
+    card, lost = bench(pairs(1)), []
+
+    def fault(message):
+        if message["type"] == "answer" and not lost:
+            lost.append(message)
+            card.desk.handle(message)
+            return []
+
+    card.fault = fault
+    card.button("A better").click()
+    expect(card.status).to_contain_text("NOT saved, because the server does not answer.")
+    card.saved(1)  # after a pause it sends again by itself
+    assert len(card.rows()) == 1
+
+
+def test_a_vote_that_never_arrived_survives_a_reload_and_a_new_kernel(bench):
+    card = bench(pairs(2))
+    card.fault = lambda message: [] if message["type"] == "answer" else None
+    card.button("B better").click()
+    expect(card.status).to_contain_text("NOT saved")
+    card.fault = lambda message: None
+    card.page.reload()
+    card.saved(1)
+    expect(card.button("B better")).to_have_attribute("aria-pressed", "true")
+    card.new_kernel()
+    card.page.reload()
+    card.asks("(1)")
+    assert card.rows() == [("pair", {"choice": "right", "strength": 1})]
+
+
+def test_a_reload_and_a_second_view_show_the_same_as_the_first(bench):
+    card = bench(pairs(2))
+    card.button("B better").click()
+    card.saved(1)
+    card.page.reload()
+    card.saved(1)
+    expect(card.button("B better")).to_have_attribute("aria-pressed", "true")
+    card.page.evaluate("void window.mount(document.body)")
+    second = card.page.locator(".rl-card").nth(1)
+    expect(second.locator(".rl-status")).to_have_text("Saved #1")
+    second.get_by_role("button", name="Next").click()
+    for view in (card.card, second):
+        expect(view.locator(".rl-prompt")).to_contain_text("(1)")
+    card.button("Tie").click()
+    for view in (card.card, second):
+        expect(view.get_by_role("button", name="Tie", exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(view).to_have_attribute("data-state", "saved")
+    second.get_by_role("button", name="Reveal").click()
+    for view in (card.card, second):
+        expect(view).to_have_attribute("data-state", "revealed")
+        expect(view.locator(".rl-note").first).to_contain_text("by ")
+    assert len(card.rows()) == 2
+
+
+def test_a_half_made_ranking_stays_when_a_second_view_opens(bench):
+    card = bench([task("ranking")])
+    card.button("Move answer D up").click()
+    card.page.evaluate("void window.mount(document.body)")
+    expect(card.page.locator(".rl-card").nth(1).locator(".rl-row")).to_have_count(4)
+    card.button("Save this order").click()
+    card.saved(1)
+    assert card.rows() == [("ranking", {"ranks": [1, 2, 4, 3]})]
+    expect(card.page.locator(".rl-card").nth(1).locator(".rl-row .rl-letter")).to_have_text(["A", "B", "D", "C"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_judged_is_shown_again_after_a_reload(bench, kind):
+    card = bench([task(kind)])
+    said = {"pair": {"choice": "bad", "strength": 0}, "ranking": {"ranks": [3, 1, 1, 2]},
+            "scores": {"scores": [{"relevance": 2, "accuracy": 3, "clarity": 4}] * 2},
+            "demonstration": {"text": "Mine."}}[kind]
+    answer = {"type": "answer", "id": "of-another-view", "task": card.desk.current["task"]["task"], "kind": kind}
+    card.host(answer | {"payload": said})
+    card.page.reload()
+    card.saved(1)
+    if kind == "pair":
+        expect(card.button("Both bad")).to_have_attribute("aria-pressed", "true")
+    elif kind == "ranking":
+        expect(card.card.locator(".rl-row .rl-letter")).to_have_text(["B", "C", "D", "A"])
+        expect(card.card.locator(".rl-rank")).to_have_text(["1", "1", "2", "3"])
+    elif kind == "scores":
+        assert card.page.evaluate("[...document.querySelectorAll(':checked')].map(input => input.value)") == [*"234234"]
+    else:
+        expect(card.card.locator("textarea")).to_have_value("Mine.")
+
+
+def test_a_refused_vote_says_why_and_shows_what_is_true(bench):
+    card = bench(pairs(2))
+    here = card.desk.current["task"]["task"]  # answered meanwhile in another window
+    card.store.answer(card.desk.rater, here, "pair", {"choice": "tie"}, "elsewhere")
+    card.button("A better").click()
+    expect(card.status).to_contain_text("NOT saved, because you have answered this task already")
+    card.asks("(1)")
+    assert card.rows() == [("pair", {"choice": "tie", "strength": 0})]
+
+
+def test_a_double_click_and_a_held_key_are_one_vote(bench):
+    card = bench(pairs(2))
+    card.button("A better").dblclick()
+    card.saved(1)
+    card.page.keyboard.down("1")
+    card.page.keyboard.down("1")
+    assert len([message for message in card.heard if message["type"] == "answer"]) == 1
+
+
+def test_what_the_teacher_does_is_told_and_the_card_goes_on_by_itself(bench):
+    card = bench(pairs(2))
+    card.store.set_round("r", "paused")
+    card.button("Tie").click()
+    card.saved()
+    card.button("Next").click()
+    expect(card.card).to_contain_text("The teacher has paused this round.")
+    card.store.set_round("r", "open")
+    card.asks("(1)")
+
+
+def test_a_card_that_was_taken_away_leaves_nothing_behind(bench):
+    card = bench(pairs(1))
+    card.page.clock.install()
+    card.page.reload()
+    card.is_now("open")
+    card.page.evaluate("hear({type: 'task', task: {state: 'waiting'}})")  # after a while it would ask again
+    asked = len(card.heard)
+    card.page.evaluate("unmount()")
+    card.page.clock.run_for(60_000)
+    card.page.evaluate("hear({type: 'note', text: 'is anybody there?'})")
+    expect(card.page.locator(".rl-card")).to_have_count(0)
+    assert len(card.heard) == asked

@@ -1,0 +1,54 @@
+"""What the tests of the ratings store share: something to rate, and raters who rate it."""
+from rlhf_lessons.ratings import new_id
+
+SCORES = [{"relevance": 7, "accuracy": 6, "clarity": 5}, {"relevance": 1, "accuracy": 2, "clarity": 3}]
+LEFT = {"choice": "left", "strength": 2}
+
+
+def pairs(n, **more):
+    """Rows for `add_tasks`: a good answer of `ppo` and a bad one of `sft` to each of n prompts."""
+    return [{"kind": "pair", "prompt": f"prompt {i}", "completions": [
+        {"text": f"good {i}", "model": "ppo", "reward": 1.5}, {"text": f"bad {i}", "model": "sft"}]} | more
+        for i in range(n)]
+
+
+def vote(store, rater, round="r", payload=LEFT, **more):
+    """Let a rater do the next task; return the task, the id of the answer, and its number."""
+    task = store.next_task(rater, round)
+    event = new_id()
+    return task, event, store.answer(rater, task["task"], task["kind"], payload, event, **more)
+
+
+def texts(*words):
+    return [{"text": word, "ended": word != "cut", "model": "sft"} for word in words]
+
+
+def say(store, rater, kind, said, prompt="p", words=("good", "poor")):
+    """Record a judgement of texts given in a fixed order, whatever the order on the screen."""
+    round = new_id()
+    store.add_tasks(round, [{"kind": kind if kind not in ("skip", "flag", "hands") else "pair", "prompt": prompt,
+                             "completions": texts(*words)}])
+    task = store.next_task(rater, round)
+    order = [words.index(answer["text"]) for answer in task["answers"]]
+    payload = dict(said)
+    if said.get("choice") in words:
+        payload["choice"] = ("left", "right")[order.index(words.index(said["choice"]))]
+    for field in ("ranks", "scores"):
+        if field in said:
+            payload[field] = [said[field][i] for i in order]
+    return store.answer(rater, task["task"], kind, payload, new_id(), ms=1234)
+
+
+def one_of_everything(store):
+    """Two raters; two decided pairs, a ranking, what decides nothing, and the other kinds."""
+    anna, ben = store.add_rater("anna", "red"), store.add_rater("=ben", "blue")
+    say(store, anna, "pair", {"choice": "good", "strength": 2})
+    say(store, ben, "pair", {"choice": "cut", "strength": 1}, words=("whole", "cut"))
+    say(store, anna, "pair", {"choice": "tie"})
+    say(store, anna, "pair", {"choice": "bad"})
+    say(store, ben, "skip", {"reason": "Anna told me"})
+    say(store, ben, "flag", {})
+    say(store, anna, "ranking", {"ranks": [1, 4, 2, 2]}, words=("best", "worst", "b", "c"))
+    say(store, ben, "scores", {"scores": SCORES})
+    say(store, ben, "demonstration", {"text": "+1 is right\nsaid =ben"}, words=())
+    say(store, ben, "scores", {"scores": SCORES[:1]}, words=("fine",))
