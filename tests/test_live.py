@@ -118,14 +118,15 @@ def test_a_room_is_watched_and_told(tmp_path, models):
     store.add_tasks("round 1", [row | {"kind": "pair", "overlap": None} for row in pairs(12)])
     for i in range(6):
         simulate(store, "round 1", DRAGONS, name=f"s{i}", team="sun" if i % 2 else "moon")
-    live = rl.live_reward_model("round 1", store=store, **models)
-    live.seen = 0  # as if it had been there before the votes
-    live.watch(minutes=0.01, pause=0.1)
-    report = store.reports()[-1]
+    live, sun, moon = (rl.live_reward_model("round 1", store=store, team=team, **models)
+                       for team in ("", "sun", "moon"))
+    live.seen = sun.seen = moon.seen = 0  # as if they had been there before the votes
+    live.watch(sun, moon, minutes=0.01, pause=0.1)
+    report, *teams = store.reports()
+    assert [row["team"] for row in teams] == ["sun", "moon"] and sun.seen == moon.seen == 36
     assert live.seen == 72 and report["round"] == "round 1" and report["votes"] == live.points[-1].votes
     assert 0 <= report["low"] <= report["accuracy"] <= report["high"] + 1e-9
-    assert len(report["curve"]) == len(live.points) and report["samples"][0].keys() == {"prompt", "plain", "best"}
-    assert rl.live_reward_model("round 1", store=store, team="sun", **models).seen == 36
+    assert len(report["curve"]) == len(live.points) and report["samples"][0].keys() == {"prompt", "plain", "best", "n"}
 
 
 def test_blocks_cover_all_votes_once_and_grow_with_their_number():

@@ -27,8 +27,8 @@ def text(name, words=3, model=""):
 
 def row(rater, kind, shown, payload, **more):
     return {"rater": rater, "name": rater, "kind": kind, "answers": shown, "payload": payload, "hidden": False,
-            "source": "", "prompt": "p", "gold": None, "repeat_of": None, "completions": [a["id"] for a in shown], "ms": None,
-            "team": ""} | more
+            "source": "", "prompt": "p", "gold": None, "repeat_of": None, "completions": [a["id"] for a in shown],
+            "ms": None, "team": ""} | more
 
 
 def vote(rater, choice, left="a", right="b", **more):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import ipywidgets as w
 import numpy as np
+from IPython.display import display
 
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
@@ -79,19 +80,20 @@ class LiveRewardModel(w.HTML):
         if len(self.votes()[0]) >= self.seen + self.every:
             self.learn()
 
-    def watch(self, minutes: float = 60, pause: float = 2.0) -> None:
-        """Show itself, follow the round, and tell the room after each training. Interrupt the cell to stop."""
-        from IPython.display import display
-
-        display(self)
+    def watch(self, *others: "LiveRewardModel", minutes: float = 60, pause: float = 2.0) -> None:
+        """Follow the round, together with the `others` (the other team's), show what is learned, and tell the room
+        after each training. Interrupt the cell to stop."""
+        display(self, *others)
         until, last = time.monotonic() + 60 * minutes, None
         try:
             while time.monotonic() < until:
                 if (now := self.store.last(self.round)) != last:
-                    last, before = now, self.seen
-                    self.after_vote()
-                    if self.seen != before:
-                        self.tell_room()
+                    last = now
+                    for live in (self, *others):
+                        before = live.seen
+                        live.after_vote()
+                        if live.seen != before:
+                            live.tell_room()
                 time.sleep(pause)
         except KeyboardInterrupt:
             print("Stopped. What it learned is in `.reward`; run the cell again to go on.")
@@ -179,7 +181,7 @@ class LiveRewardModel(w.HTML):
         self.store.report({
             "round": self.round, "team": self.team, "votes": point.votes, "held_out": point.mine["n"],
             "accuracy": point.mine["value"], "low": point.mine["low"], "high": point.mine["high"],
-            "ceiling": self.ceiling["value"], "samples": [{"prompt": prompt, "plain": plain, "best": best}],
+            "ceiling": self.ceiling["value"], "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
             "curve": [[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in self.points]})
 
 
