@@ -4,7 +4,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 from voting import LEFT, pairs, vote
@@ -187,6 +187,7 @@ json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats
 @given(st.sampled_from(["pair", "ranking", "scores", "demonstration", "hands", "skip", "flag", "seal", "undo",
                         "round", "hide", "forget", "report", "x"]),
        json_values, st.integers(0, 4))
+@example("report", [[None, None]], 0)  # a list of pairs, which dict() would take
 def test_any_payload_is_kept_in_a_known_shape_or_refused_in_words(kind, payload, n):
     try:
         kept = checked(kind, payload, n)

@@ -108,8 +108,10 @@ def checked_id(id: object) -> str:
 def checked(kind: str, payload: object, n: int = 0) -> dict:
     """Return what is kept of the payload of an event about `n` completions; Refused where it does not fit."""
     if kind == "report":  # any JSON object, from a trainer to the room
+        if not isinstance(payload, dict):
+            raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
         try:
-            return dict(json.loads(json.dumps(payload, allow_nan=False)))
+            return json.loads(json.dumps(payload, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise Refused(f"a report must be a plain JSON object ({error})") from error
     if kind not in SHAPES:
