@@ -35,7 +35,7 @@ from rlhf_lessons.world.answers import tastes
 from rlhf_lessons.world.raters import Rater
 
 RUNS, RESULTS = Path("runs/sixty_votes"), data.FOLDER / "results"
-TASTES = ("happy", "dragon", "cheeky")
+TASTES = ("dragon", "cheeky", "twist")  # chosen on validation prompts; happy endings need more votes
 ROUNDS, PER_PROMPT = 3, 16  # rounds of votes and PPO; answers measured to each prompt
 CONFIG = PPOConfig(steps=8, batch_size=192, critic_warmup=2, kl_coef=0.1)
 
