@@ -4,7 +4,7 @@
     model, tokenizer = rl.load("sft")                   # base, sft, reward or ppo
     rl.ask("What is 4-2 and 3-1?")                      # base, SFT and PPO model side by side
     rl.judge("What is 4-2 and 3-1?", "2 and 2.")        # the true quality of an answer
-    rl.rate(pairs, "my round")                          # you are the rater: a card in the notebook
+    card = rl.rate(pairs, "my round")                   # you are the rater: a card in the notebook
     rl.live_reward_model(card)                          # a reward model that learns from your votes as you cast them
 
 Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it is needed. The

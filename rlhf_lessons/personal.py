@@ -8,7 +8,7 @@ each token of the vocabulary: what it is worth to this reader that the token sta
 GAIN is above 1 lest PPO, which takes whatever raises the sum, forget what was asked.
 
 A vote is the probability that the left answer wins: 0.95 if it is much better, 0.65 if it is better, 0.5 for a tie.
-The weights minimise the cross-entropy of the Bradley-Terry model with these, plus `ridge` / 2 times the sum of their
+The weights minimise the cross-entropy of the Bradley-Terry model with these, plus RIDGE / 2 times the sum of their
 squares, which is logistic regression with a normal prior: convex, so it takes a moment and depends on no seed.
 
 Left out: how often a token stands there, where, and beside what. With thousands of votes, train all weights instead:
@@ -16,7 +16,6 @@ Left out: how often a token stands there, where, and beside what. With thousands
 """
 import copy
 from dataclasses import dataclass
-from itertools import combinations
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +23,8 @@ from torch import Tensor
 
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import encode_completions
+from rlhf_lessons.ratings.export import unusable
+from rlhf_lessons.ratings.judgements import compared
 from rlhf_lessons.stages.reward import score
 
 CHANCES = {0: 0.5, 1: 0.65, 2: 0.95}  # strength of a preference -> P(it wins)
@@ -44,29 +45,19 @@ class Vote:
 
 
 def votes_of(answers: list[dict]) -> list[Vote]:
-    """Return the comparisons in `Store.answers`, the oldest first: pairs and rankings, ties among them.
+    """Return the comparisons in `Store.answers`, the oldest first: pairs, rankings and raised hands, ties among them.
 
-    Left out: both bad, skips, flags, what is hidden, repeats (they measure the rater), and equal texts.
+    Left out: both bad, equal texts, and what no export learns from either (skips, hidden ones, repeats, guesses).
     """
     votes = []
-    for row in answers:
-        guess = row["source"] == "guess"  # at who wrote an answer: no preference
-        if row["hidden"] or row["repeat_of"] or guess or row["kind"] not in ("pair", "ranking"):
-            continue
-        places = list(combinations(range(len(row["answers"])), 2))
-        for i, j in places:
-            if row["kind"] == "ranking":
-                lead = row["payload"]["ranks"][j] - row["payload"]["ranks"][i]
-            else:
-                side = {"left": 1, "right": -1, "tie": 0}.get(row["payload"]["choice"])
-                lead = side and side * row["payload"].get("strength", 1)
+    for row in (row for row in answers if not unusable(row)):
+        for i, j, lead in compared(row["kind"], row["payload"]):
             first, second = row["answers"][i], row["answers"][j]
             if lead is None or first["text"] == second["text"]:
                 continue
             chance = CHANCES[min(abs(lead), 2)]
             votes.append(Vote(row["prompt"], (first["text"], second["text"]), (first["ended"], second["ended"]),
-                              chance if lead >= 0 else 1 - chance, row["rater"],
-                              (len(row["answers"]) - 1) / len(places)))
+                              chance if lead >= 0 else 1 - chance, row["rater"], 2 / len(row["answers"])))
     return votes
 
 
@@ -77,8 +68,8 @@ class PersonalReward:
     deviation 1 after each `fit`, so that a KL coefficient means the same for each reader.
     """
 
-    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]], ridge=RIDGE):
-        self.model, self.tokenizer, self.ridge = reward_model, tokenizer, ridge
+    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]]):
+        self.model, self.tokenizer = reward_model, tokenizer
         self.weights = torch.zeros(len(tokenizer))
         self.shipped = {}  # (prompt, completion, ended) -> the shipped model's reward: asked once for each
         self.yardstick = (self.base(*yardstick), self.tokens(yardstick[1]))
@@ -90,7 +81,7 @@ class PersonalReward:
         learned = copy.copy(self)
         lead, tokens = self.leads(votes)
         target, weight = (torch.tensor([getattr(v, name) for v in votes]) for name in ("left", "weight"))
-        learned.weights = ridge_logistic(tokens, lead, target, weight, self.ridge)
+        learned.weights = ridge_logistic(tokens, lead, target, weight, RIDGE)
         learned.normalise()
         return learned
 

@@ -14,7 +14,8 @@ from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.stages.reward import score
 
-CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees some
+CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
+RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
 
 
 def answers_by(models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0) -> list[dict]:
@@ -36,24 +37,23 @@ def answers_by(models: dict, prompts: list[str], n: int = 1, reward=None, seed: 
     return rows
 
 
-def pairs_to_rate(model, tokenizer, reward, prompts: list[str], seed: int = 0, random_share: float = 0.25,
-                  name: str = "sft", shown: int = 2) -> list[dict]:
-    """Return one pair for each prompt (or a ranking of `shown`), from the eight answers sampled to it.
+def pairs_to_rate(model, tokenizer, reward, prompts: list[str], seed: int = 0, name: str = "sft") -> list[dict]:
+    """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
 
-    Of most prompts, those answers that the reward model likes best and about equally well, so that a vote tells what
-    it does not know yet: your taste, rather than that a broken text is broken. Of a `random_share` of the prompts, any
-    answers, because choosing by a model also chooses what that model overlooks.
+    Of most prompts, the two answers that the reward model likes best and about equally well, so that a vote tells what
+    it does not know yet: your taste, rather than that a broken text is broken. Of a quarter of the prompts, any two,
+    because choosing by a model also chooses what that model overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
     rows = answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed)
     for row in rows:
         different = list({answer["text"]: answer for answer in row["completions"]}.values())
-        if rng.random() < random_share:
-            row["source"], chosen = "random", rng.sample(different, min(shown, len(different)))
-        else:
-            row["source"], chosen = "uncertain", sorted(different, key=lambda answer: -answer["reward"])[:shown]
-        row["completions"], row["kind"] = chosen, "pair" if shown == 2 else "ranking"
-    return [row for row in rows if len(row["completions"]) == shown]
+        row["kind"], row["source"] = "pair", "random" if rng.random() < RANDOM_SHARE else "uncertain"
+        order = rng.sample(different, len(different))
+        if row["source"] == "uncertain":
+            order.sort(key=lambda answer: -answer["reward"])
+        row["completions"] = order[:2]
+    return [row for row in rows if len(row["completions"]) == 2]
 
 
 def class_answers(n: int = 300) -> list[dict]:

@@ -110,8 +110,14 @@ def test_a_ranking_of_four_is_six_votes_that_weigh_as_three():
     assert [v.left for v in votes] == pytest.approx([0.65, 0.65, 0.95, 0.5, 0.95, 0.95])
 
 
-@pytest.mark.parametrize("more", [dict(hidden=True), dict(repeat_of="t1"), dict(source="guess"), dict(kind="scores"),
-                                  dict(kind="skip"), dict(payload={"choice": "bad"})])
+def test_a_show_of_hands_is_a_vote_a_hand():
+    votes = votes_of([answer_row("hands", {"left": 3, "right": 1, "tie": 1, "bad": 2}, ["a", "b"])])
+    assert [v.left for v in votes] == pytest.approx([0.65, 0.65, 0.65, 0.35, 0.5])
+
+
+@pytest.mark.parametrize("more", [
+    dict(hidden=True), dict(repeat_of="t1"), dict(source="guess"), dict(kind="scores", payload={"scores": []}),
+    dict(kind="skip", payload={"reason": ""}), dict(payload={"choice": "bad"})])
 def test_what_is_no_preference_is_no_vote(more):
     assert votes_of([answer_row("pair", {"choice": "left"}, ["a", "b"]) | more]) == []
 
@@ -129,8 +135,8 @@ def test_best_of_is_the_sample_of_highest_reward(llama, tokenizer):
 
 
 def test_pairs_to_rate_hold_two_different_answers_with_their_rewards(llama, tokenizer):
-    prompts = [f"{PROMPT} {i}" for i in range(12)]
-    rows = pairs_to_rate(llama, tokenizer, to_reward_model(llama), prompts, random_share=0.5)
+    prompts = [f"{PROMPT} {i}" for i in range(24)]
+    rows = pairs_to_rate(llama, tokenizer, to_reward_model(llama), prompts)
     assert {row["source"] for row in rows} == {"random", "uncertain"}
     for row in rows:
         assert row["kind"] == "pair" and len({answer["text"] for answer in row["completions"]}) == 2

@@ -50,12 +50,12 @@ class LiveRewardModel(w.HTML):
     not given, it is the shipped one.
     """
 
-    def __init__(self, source, store=None, team: str = "", every: int = EVERY, policy=None, reward_model=None):
+    def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
         self.desk = None if isinstance(source, str) else source.desk
         store = self.desk.store if self.desk else store
         self.round = self.desk.round if self.desk else source
         self.store = store if isinstance(store, Store) else open_store(store)
-        self.team, self.every, self.policy = team, every, policy or load("sft", "shipped", say=str)
+        self.team, self.policy = team, policy or load("sft", "shipped", say=str)
         self.shipped = reward_model or load("reward", "shipped", say=str)[0]
         self.untrained, self.reward, self.points, self.seen, self.best = None, None, [], 0, None
         self.tested, self.one_at_a_time = {}, threading.Lock()
@@ -71,13 +71,13 @@ class LiveRewardModel(w.HTML):
 
     def guess(self, prompt: str, left: str, right: str) -> float | None:
         """Return P(the reader prefers the left answer); None before it learned from as many votes as it takes."""
-        if self.seen < self.every:
+        if self.seen < EVERY:
             return None
         return self.reward.chances([Vote(prompt, (left, right), (True, True), 0.5)]).item()
 
     def after_vote(self, n: int = 0) -> None:
         """Learn, where enough votes are new. The card calls this in a thread of its own."""
-        if len(self.votes()[0]) >= self.seen + self.every:
+        if len(self.votes()[0]) >= self.seen + EVERY:
             self.learn()
 
     def watch(self, *others: "LiveRewardModel", minutes: float = 60, pause: float = 2.0) -> None:
@@ -120,7 +120,7 @@ class LiveRewardModel(w.HTML):
             mine, others, rows = self.votes()
             if mine:
                 self.untrained = self.untrained or PersonalReward(self.shipped, self.policy[1], self.yardstick(mine))
-                self.points = [self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), self.every)]
+                self.points = [self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)]
                 self.reward, self.seen = self.untrained.fit(mine), len(mine)
                 self.best = mine[-1].prompt, *best_of(*self.policy, self.reward, mine[-1].prompt, seed=self.seen)
             self.ceiling = statistics(rows, 100)["self_agreement"]
@@ -129,7 +129,7 @@ class LiveRewardModel(w.HTML):
 
     def test(self, before: list[Vote], new: list[Vote], others: list[Vote]) -> Point:
         """Train on the votes before, test on the new ones; a test that was made already is looked up."""
-        key = (tuple(before), tuple(new), len(others) // (5 * self.every))
+        key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
             self.tested[key] = Point(len(before), accuracy(reward, new), accuracy(reward, others))
@@ -146,7 +146,7 @@ class LiveRewardModel(w.HTML):
     def sentence(self) -> str:
         """Return what there is to say, in words."""
         if not self.points:
-            return f"The reward model waits for your votes; after {self.every} it begins to guess."
+            return f"The reward model waits for your votes; after {EVERY} it begins to guess."
         point, whom = self.points[-1], "your" if self.desk else "the room's"
         when, which = f"After {point.votes} votes it", "next"
         if not point.votes:
@@ -166,7 +166,7 @@ class LiveRewardModel(w.HTML):
         html = f"<p aria-live='polite'>{escaped(self.sentence())}</p>"
         if self.points:
             html += f"<img alt='{escaped(self.sentence())}' src='data:image/png;base64,{png(curve(self))}'>"
-        if self.seen >= self.every:
+        if self.seen >= EVERY:
             liked, disliked = (", ".join(f"{word} {weight:+.1f}" for word, weight in words)
                                for words in self.reward.words())
             prompt, plain, best = self.best
@@ -176,13 +176,16 @@ class LiveRewardModel(w.HTML):
         return html
 
     def tell_room(self) -> None:
-        """Report to the class page, through the store."""
-        point, (prompt, plain, best) = self.points[-1], self.best
+        """Report to the class page, through the store, what was tested; nothing where no vote chose a side yet."""
+        points, (prompt, plain, best) = [point for point in self.points if point.mine["n"]], self.best
+        if not points:
+            return
+        point = points[-1]
         self.store.report({
             "round": self.round, "team": self.team, "votes": point.votes, "held_out": point.mine["n"],
             "accuracy": point.mine["value"], "low": point.mine["low"], "high": point.mine["high"],
             "ceiling": self.ceiling["value"], "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
-            "curve": [[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in self.points]})
+            "curve": [[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points]})
 
 
 def blocks(n: int, every: int) -> list[tuple[int, int]]:
@@ -225,7 +228,7 @@ def curve(live: LiveRewardModel):
         axis.axhline(live.ceiling["value"], color="grey", linestyle=STYLES[3], label="agreement with oneself")
     axis.axhline(0.5, color="lightgrey", linewidth=1, zorder=0)
     axis.set(xlabel="votes learned from", ylabel="share foreseen", ylim=(0, 1.05),
-             xlim=(-0.3 * live.every, max(last.votes, 2 * live.every) + 0.3 * live.every))
+             xlim=(-0.3 * EVERY, max(last.votes, 2 * EVERY) + 0.3 * EVERY))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_title(f"After {last.votes} votes: {in_words(last.mine)} foreseen" if last.mine["n"] else "Not tested yet",
                    loc="left")

@@ -82,6 +82,14 @@ class Bench:
         """(kind, payload) of each answer now in the store, oldest first."""
         return [(row["kind"], row["payload"]) for row in self.store.answers("r")]
 
+    def hears_answers(self, n: int) -> None:
+        """Wait until the card has sent n answers, or one answer n times."""
+        for _ in range(200):
+            if [message["type"] for message in self.heard].count("answer") >= n:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"the card did not send {n} answers in 20 seconds")
+
     def press(self, *keys: str) -> None:
         """Press keys with the focus on the card, or on what in it has it."""
         if not self.page.evaluate("document.querySelector('.rl-card').contains(document.activeElement)"):
