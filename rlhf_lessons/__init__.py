@@ -24,6 +24,8 @@ HOMES = {
     "tastes": "world.answers",
     "rate": "widgets.rate",
     "live_reward_model": "widgets.live",
+    "Guess": "widgets.guess",
+    "minutes_here": "clock",
 }
 __all__ = ["__version__", *HOMES]
 

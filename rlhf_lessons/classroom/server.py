@@ -16,11 +16,12 @@ from tornado.web import Application, RequestHandler
 from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.ratings import Store
 from rlhf_lessons.ratings.export import FORMATS, NOTICE, everything, table
+from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")
-CARD = Path(__file__).parents[1] / "widgets"
-FILES = {file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), CARD / "card.js",
-                                                   CARD / "card.css")}  # these and no others: no request names a path
+STYLE = Path(__file__).parents[1] / "widgets" / "card.css"
+FILES = {file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), STYLE)}
+FILES["card.js"] = card_js().encode()  # these and no others: no request names a path
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")

@@ -3,6 +3,7 @@
 Each name is fetched from its module when it is first used: the rater card works without loading PyTorch.
 """
 from importlib import import_module
+from pathlib import Path
 
 HOMES = {"AskBox": "ask", "PairRater": "pairs", "make_pairs": "pairs", "Picture": "show", "answers_table": "show",
          "table": "show"}
@@ -13,3 +14,8 @@ def __getattr__(name: str):
     if name not in HOMES:
         raise AttributeError(f"rlhf_lessons.widgets has no '{name}'; it has {', '.join(HOMES)}")
     return getattr(import_module(f"rlhf_lessons.widgets.{HOMES[name]}"), name)
+
+
+def card_js() -> str:
+    """Return the rater card as one ES module, as notebooks want it: its judgements, then the card itself."""
+    return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("judgements.js", "card.js"))

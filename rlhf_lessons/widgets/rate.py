@@ -19,6 +19,7 @@ import traitlets
 from rlhf_lessons.ratings import Refused, Store, new_id
 from rlhf_lessons.ratings.judgements import JUDGEMENTS, PASSES
 from rlhf_lessons.ratings.simulate import simulate
+from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.plain_card import PlainCard
 from rlhf_lessons.world.raters import Rater
 
@@ -221,7 +222,7 @@ def in_short(error: Exception) -> str:
 class RaterCard(anywidget.AnyWidget):
     """The card in the notebook: messages between `card.js` and a desk. Two views of one card show the same."""
 
-    _esm, _css = HERE / "card.js", HERE / "card.css"
+    _esm, _css = card_js(), HERE / "card.css"
     scope = traitlets.Unicode(help="Under this name a vote that is not yet saved outlives a reload.").tag(sync=True)
 
     def __init__(self, desk: Desk):

@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.ratings import Store
+from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.rate import Desk, as_task
 
 WIDGETS = Path(rate_module.__file__).parent
@@ -56,7 +57,7 @@ class Bench:
         self.store.add_tasks("r", rows)
         self.new_kernel(**game)
         page.expose_function("toHost", self.host)
-        files = {"/": (PAGE, "text/html"), "/card.js": ((WIDGETS / "card.js").read_text("utf-8"), "text/javascript"),
+        files = {"/": (PAGE, "text/html"), "/card.js": (card_js(), "text/javascript"),
                  "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css")}
         page.route("http://card.test/**", lambda route: route.fulfill(
             **dict(zip(("body", "content_type"), files[route.request.url.removeprefix("http://card.test")]))))

@@ -1,0 +1,27 @@
+"""Predict, then run: the reader commits to a guess before the cell that tells."""
+import ipywidgets as w
+
+from rlhf_lessons.widgets.show import escaped
+
+
+class Guess(w.VBox):
+    """A question with a few choices, none of them chosen yet.
+
+        guess = rl.guess("Will the true utility follow the reward?", "yes", "for a while", "no")
+        guess.compare("yes")     # in a later cell: prints the guess beside what came out, and locks it
+    """
+
+    def __init__(self, question: str, *choices: str):
+        self.choices = w.RadioButtons(options=choices, value=None, layout=w.Layout(width="max-content"))
+        super().__init__([w.HTML(f"<b>Guess first.</b> {escaped(question)}"), self.choices])
+
+    def __repr__(self):
+        return f"A guess between: {', '.join(self.choices.options)}. It works in Jupyter."
+
+    def compare(self, truth: str) -> None:
+        """Print what was guessed beside what came out. ValueError where `truth` is none of the choices."""
+        if truth not in self.choices.options:
+            raise ValueError(f"'{truth}' is none of the choices: {', '.join(self.choices.options)}")
+        self.choices.disabled, guessed = True, self.choices.value
+        verdict = "no guess" if guessed is None else f"you guessed: {guessed}"
+        print(f"It came out: {truth} ({verdict}).")
