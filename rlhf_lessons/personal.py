@@ -5,11 +5,12 @@ each token of the vocabulary: what it is worth to this reader that the token sta
 
     reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of the weights of the answer's tokens
 
-GAIN is above 1 lest PPO, which takes whatever raises the sum, forget what was asked.
-
-A vote is the probability that the left answer wins: 0.95 if it is much better, 0.65 if it is better, 0.5 for a tie.
+A vote is the probability that the left answer wins: 0.98 if it is much better, 0.65 if it is better, 0.5 for a tie.
 The weights minimise the cross-entropy of the Bradley-Terry model with these, plus RIDGE / 2 times the sum of their
 squares, which is logistic regression with a normal prior: convex, so it takes a moment and depends on no seed.
+While they are learned, the shipped reward counts less (CREDIT) than in what PPO gets (GAIN): a reader's taste often
+beats quality, and weights that had to outweigh the whole of it would grow on chance words; but PPO, which takes
+whatever raises the sum, must not forget what was asked.
 
 Left out: how often a token stands there, where, and beside what. With thousands of votes, train all weights instead:
 `stages.reward.RewardModelling`.
@@ -27,9 +28,10 @@ from rlhf_lessons.ratings.export import unusable
 from rlhf_lessons.ratings.judgements import compared
 from rlhf_lessons.stages.reward import score
 
-CHANCES = {0: 0.5, 1: 0.65, 2: 0.95}  # strength of a preference -> P(it wins)
+CHANCES = {0: 0.5, 1: 0.65, 2: 0.98}  # strength of a preference -> P(it wins)
 RIDGE = 0.2  # price of a squared weight
-GAIN = 1.5  # weight of the shipped reward
+CREDIT = 0.5  # weight of the shipped reward while the others are learned
+GAIN = 1.25  # weight of the shipped reward in the result
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,14 @@ class PersonalReward:
         learned = copy.copy(self)
         lead, tokens = self.leads(votes)
         target, weight = (torch.tensor([getattr(v, name) for v in votes]) for name in ("left", "weight"))
-        learned.weights = ridge_logistic(tokens, lead, target, weight, RIDGE)
+        learned.weights = ridge_logistic(tokens, CREDIT * lead, target, weight, RIDGE)
         learned.normalise()
         return learned
 
     def normalise(self) -> None:
         """Measure mean and deviation of the reward on the yardstick."""
         base, tokens = self.yardstick
-        rewards = base + tokens @ self.weights
+        rewards = GAIN * base + tokens @ self.weights
         self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
 
     def __call__(self, prompts: list[str], completions: list[str], ended) -> Tensor:
@@ -99,7 +101,7 @@ class PersonalReward:
     def chances(self, votes: list[Vote]) -> Tensor:
         """P(left wins) of each vote's answers (votes,); the votes themselves are not looked at."""
         lead, tokens = self.leads(votes)
-        return (lead + tokens @ self.weights).sigmoid()
+        return (CREDIT * lead + tokens @ self.weights).sigmoid()
 
     def leads(self, votes: list[Vote]) -> tuple[Tensor, Tensor]:
         """By how much the left answer leads: in the shipped reward (votes,), and in tokens (votes, vocabulary)."""
@@ -118,12 +120,12 @@ class PersonalReward:
         return [row for row in named[:n] if row[1] > 0], [row for row in named[::-1][:n] if row[1] < 0]
 
     def base(self, prompts: list[str], completions: list[str], ended: list[bool]) -> Tensor:
-        """GAIN times the shipped model's rewards (batch,), which are remembered."""
+        """The shipped model's rewards (batch,), which are remembered."""
         rows = list(zip(prompts, completions, ended, strict=True))
         if new := list(dict.fromkeys(row for row in rows if row not in self.shipped)):
             found = score(self.model, self.tokenizer, *map(list, zip(*new, strict=True)))
             self.shipped |= zip(new, found.tolist(), strict=True)
-        return GAIN * torch.tensor([self.shipped[row] for row in rows])
+        return torch.tensor([self.shipped[row] for row in rows])
 
     def tokens(self, completions: list[str]) -> Tensor:
         """1 where a token stands in a completion, else 0: (batch, vocabulary)."""

@@ -101,13 +101,13 @@ def test_a_pair_becomes_a_vote_with_the_strength_of_the_click():
     chances = [votes_of([answer_row("pair", payload, texts)])[0].left for payload in (
         {"choice": "left", "strength": 2}, {"choice": "left", "strength": 1}, {"choice": "tie"},
         {"choice": "right"}, {"choice": "right", "strength": 2})]
-    assert chances == pytest.approx([0.95, 0.65, 0.5, 0.35, 0.05])
+    assert chances == pytest.approx([0.98, 0.65, 0.5, 0.35, 0.02])
 
 
 def test_a_ranking_of_four_is_six_votes_that_weigh_as_three():
     votes = votes_of([answer_row("ranking", {"ranks": [1, 2, 2, 4]}, ["a", "b", "c", "d"])])
     assert len(votes) == 6 and sum(v.weight for v in votes) == pytest.approx(3)
-    assert [v.left for v in votes] == pytest.approx([0.65, 0.65, 0.95, 0.5, 0.95, 0.95])
+    assert [v.left for v in votes] == pytest.approx([0.65, 0.65, 0.98, 0.5, 0.98, 0.98])
 
 
 def test_a_show_of_hands_is_a_vote_a_hand():

@@ -60,9 +60,9 @@ def compare(yours: Callable, right: Callable, cases: list[tuple], mistakes: dict
         problem = difference(call(yours, case), call(right, case), tolerance)
         if problem is None:
             continue
-        agreeing = {hint: sum(not difference(call(yours, c), attempt(wrong, c), tolerance) for c in cases)
+        agreeing = {hint: sum(alike(call(yours, c), attempt(wrong, c), tolerance) for c in cases)
                     for hint, wrong in (mistakes or {}).items()
-                    if not difference(call(yours, case), attempt(wrong, case), tolerance)}
+                    if alike(call(yours, case), attempt(wrong, case), tolerance)}
         if agreeing:
             raise Mistake(max(agreeing, key=agreeing.get))
         raise Mistake(f"On input {number} of {len(cases)}, {problem}.")
@@ -97,6 +97,18 @@ def attempt(wrong: Callable, case: tuple) -> object:
         return call(wrong, case)
     except Mistake:
         return None
+
+
+def alike(got: object, wrong: object, tolerance: float) -> bool:
+    """Return whether two results are the same, or neither of them is finite."""
+    return not difference(got, wrong, tolerance) or not (finite(got) or finite(wrong))
+
+
+def finite(value: object) -> bool:
+    """Return whether all numbers in a result are finite."""
+    if isinstance(value, (tuple, list)):
+        return all(map(finite, value))
+    return not isinstance(value, (torch.Tensor, float)) or bool(torch.as_tensor(value).isfinite().all())
 
 
 def difference(got: object, wanted: object, tolerance: float) -> str | None:
