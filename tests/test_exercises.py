@@ -50,8 +50,9 @@ def exercises() -> list[Exercise]:
     found = []
     for file in sorted(FOLDER.glob("0*.ipynb")):
         book = nbformat.read(file, as_version=4)
-        found += [Exercise(file.name[1], book, cell, book.cells[i - 1], book.cells[i + 1]) for i, cell in enumerate(book.cells)
-                  if "exercise" in cell.metadata.get("tags", [])]
+        for before, cell, after in zip(book.cells, book.cells[1:], book.cells[2:]):
+            if "exercise" in cell.metadata.get("tags", []):
+                found.append(Exercise(file.name[1], book, cell, before, after))
     return found
 
 

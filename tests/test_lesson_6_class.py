@@ -55,9 +55,12 @@ def lesson(monkeypatch, tmp_path):
         rewards = reward(stories[:4], ["A story.", "A dragon came.", "They wept.", "They laughed."], [True] * 4)
         assert rewards.shape == (4,) and steps == 16
         return policy, []
+
+    def few_answers(models, prompts, *more):
+        assert len(prompts) == 100
+        return answers_by(models, prompts[:6], *more)
     return {"rl": rl, "sft": sft, "tokenizer": tokenizer, "stories": stories, "policies": {"sft": sft}, "store": store,
-            "learn_from": learn_from, "answers_by": lambda models, prompts, *more: answers_by(models, prompts[:6], *more),
-            "votes_of": votes_of, "watched": watched}
+            "learn_from": learn_from, "answers_by": few_answers, "votes_of": votes_of, "watched": watched}
 
 
 def test_a_class_goes_through_three_rounds(lesson):

@@ -75,7 +75,8 @@ def call(yours: Callable, case: tuple) -> object:
         got = yours(*given)
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
-        raise Mistake(f"Your function raised {type(error).__name__}: {error} (line {line.lineno}: {line.line}).") from None
+        said = f"{type(error).__name__}: {error}"
+        raise Mistake(f"Your function raised {said} (line {line.lineno}: {line.line}).") from None
     if got is None or got is ...:
         raise NotDone("Replace the `...` with your code, run the cell, then this one again.")
     for before, after in zip(case, given):

@@ -10,7 +10,8 @@ from rlhf_lessons.checks import compare, exercise
 def win_rate(yours):
     """How often a model wins, a tie as half a win."""
     def right(picks):
-        return float(sum({"win": Fraction(1), "tie": Fraction(1, 2), "loss": Fraction(0)}[p] for p in picks) / len(picks))
+        points = {"win": Fraction(1), "tie": Fraction(1, 2), "loss": Fraction(0)}
+        return float(sum(points[pick] for pick in picks) / len(picks))
 
     cases = [(["win", "loss", "loss", "tie"],), (["tie"],), (["win"] * 5,), (["loss"] * 3,),
              (["win", "win", "tie", "tie", "tie", "loss", "loss"],)]
@@ -35,14 +36,15 @@ def coin(yours):
 
     cases = [(9, 10), (5, 10), (0, 3), (4, 4), (1, 1), (12, 13), (7, 9)]
     compare(yours, right, cases, {
-        "You count only rows with exactly that many heads. A coin that does even better also does as well: add those up.":
+        "You count only rows with exactly that many heads. A coin that does even better also does as well: add those "
+        "up.":
             lambda wins, picks: comb(picks, wins) / 2**picks,
         "You leave out the rows with exactly that many heads. They do as well, so count them too (≥, not >).":
             lambda wins, picks: sum(comb(picks, k) for k in range(wins + 1, picks + 1)) / 2**picks,
         "This is how often a coin does no better than that. Count the rows with that many heads or more.":
             lambda wins, picks: sum(comb(picks, k) for k in range(wins + 1)) / 2**picks,
-        "Each single row of coins has the probability 1 / 2ⁿ, but many rows have the same number of heads: multiply by "
-        "`comb(picks, heads)`.":
+        "Each single row of coins has the probability 1 / 2ⁿ, but many rows have the same number of heads: multiply "
+        "by `comb(picks, heads)`.":
             lambda wins, picks: sum(1 for _ in range(wins, picks + 1)) / 2**picks,
         "You count the rows, but do not divide by how many there are, 2ⁿ.":
             lambda wins, picks: float(sum(comb(picks, k) for k in range(wins, picks + 1)))})

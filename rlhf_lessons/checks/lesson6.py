@@ -52,19 +52,24 @@ def kappa(yours):
 
     cases = [(list("LLRRLTRR"), list("LLRLLTRL")), (list("LLLLLLLR"), list("LLLLLLRL")), (list("LRLR"), list("RLRL")),
              (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR"))]
+    def beyond(share, expected):
+        return (share - expected) / (1 - expected)
+
+    def squares(votes):
+        return sum(votes.count(v) ** 2 for v in set(votes)) / len(votes) ** 2
+
     compare(yours, right, cases, {
         "This is the raw share of agreements. Take off what chance gives, and divide by what chance leaves: "
         "(share − expected) / (1 − expected).": share,
-        "Chance is not one half here: two readers who mostly vote L agree often by chance. Expected is the sum over the "
+        "Chance is not one half here: two readers who mostly vote L agree often by chance. Expected is the sum over "
+        "the verdicts of the product of both readers' shares.":
+            lambda mine, theirs: beyond(share(mine, theirs), 0.5),
+        "Chance is not one third here: the three verdicts are not equally frequent. Expected is the sum over the "
         "verdicts of the product of both readers' shares.":
-            lambda mine, theirs: (share(mine, theirs) - 0.5) / 0.5,
-        "Chance is not one third here: the three verdicts are not equally frequent. Expected is the sum over the verdicts "
-        "of the product of both readers' shares.":
-            lambda mine, theirs: (share(mine, theirs) - 1 / 3) / (2 / 3),
-        "You took off what chance gives, but did not divide by what chance leaves, 1 − expected: complete agreement must "
-        "come out as 1.":
+            lambda mine, theirs: beyond(share(mine, theirs), 1 / 3),
+        "You took off what chance gives, but did not divide by what chance leaves, 1 − expected: complete agreement "
+        "must come out as 1.":
             lambda mine, theirs: share(mine, theirs) - expected(mine, theirs),
-        "Your expected agreement looks at one reader only (the squares of its shares). Multiply the shares of one reader "
-        "by those of the other.":
-            lambda mine, theirs: (share(mine, theirs) - sum(mine.count(v) ** 2 for v in set(mine)) / len(mine) ** 2)
-            / (1 - sum(mine.count(v) ** 2 for v in set(mine)) / len(mine) ** 2)})
+        "Your expected agreement looks at one reader only (the squares of its shares). Multiply the shares of one "
+        "reader by those of the other.":
+            lambda mine, theirs: beyond(share(mine, theirs), squares(mine))})

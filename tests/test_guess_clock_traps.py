@@ -1,0 +1,69 @@
+"""A guess is committed before the truth is told, the clock speaks of this machine, and a trap closes behind itself."""
+import pytest
+
+from rlhf_lessons import clock, traps
+from rlhf_lessons.traps import Trap, trap
+from rlhf_lessons.widgets.guess import Guess
+
+
+def test_a_guess_is_shown_beside_what_came_out_and_then_locked(capsys):
+    guess = Guess("Up or down?", "up", "down")
+    guess.choices.value = "down"
+    guess.compare("up")
+    assert capsys.readouterr().out == "It came out: up (you guessed: down).\n"
+    assert guess.choices.disabled
+
+
+def test_without_a_guess_the_notebook_goes_on(capsys):
+    guess = Guess("Up or down?", "up", "down")
+    assert guess.choices.value is None  # nothing is chosen beforehand
+    guess.compare("down")
+    assert capsys.readouterr().out == "It came out: down (no guess).\n"
+
+
+def test_a_truth_that_cannot_be_guessed_is_an_error():
+    with pytest.raises(ValueError, match="'sideways' is none of the choices: up, down"):
+        Guess("Up or down?", "up", "down").compare("sideways")
+
+
+def test_a_question_stays_text():
+    assert "<script>" not in Guess("<script>alert(1)</script>", "up").children[0].value
+
+
+@pytest.mark.parametrize("seconds, said", [
+    (1.0, "about 2 minutes"), (0.25, "less than a minute"), (0.5, "about 1 minute.")])
+def test_the_clock_scales_with_this_machines_speed(monkeypatch, capsys, seconds, said):
+    monkeypatch.setattr(clock, "REFERENCE", 1.0)
+    monkeypatch.setattr(clock, "seconds_a_step", lambda: seconds)
+    clock.minutes_here(2)
+    assert said in capsys.readouterr().out
+
+
+def test_a_step_of_training_takes_time():
+    assert 0 < clock.seconds_a_step() < 60
+
+
+@pytest.fixture
+def off_by_one(monkeypatch):
+    monkeypatch.setitem(traps.TRAPS, "off by one", Trap("world.tasks:parse", lambda right: lambda x: "broken", "look"))
+
+
+def test_a_trap_swaps_one_function_and_puts_it_back_even_after_an_error(off_by_one):
+    from rlhf_lessons.world import tasks
+
+    right = tasks.parse
+    with pytest.raises(ZeroDivisionError), trap("off by one") as here:
+        assert here.look == "look" and tasks.parse("x") == "broken"
+        raise ZeroDivisionError
+    assert tasks.parse is right
+
+
+def test_an_unknown_trap_names_those_there_are(off_by_one):
+    with pytest.raises(KeyError, match="no trap is called 'nothing'.*off by one"), trap("nothing"):
+        pass
+
+
+@pytest.mark.parametrize("name", traps.TRAPS)
+def test_each_trap_finds_what_it_breaks(name):
+    with trap(name) as here:
+        assert here.look
