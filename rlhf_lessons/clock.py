@@ -1,4 +1,4 @@
-"""How long will a lesson run on this machine? A few seconds of real training, compared with the machine we measured on."""
+"""How long will a lesson run here? A second of real training, compared with the machine on which we measured."""
 import time
 from statistics import median
 

@@ -18,4 +18,5 @@ def __getattr__(name: str):
 
 def card_js() -> str:
     """Return the rater card as one ES module, as notebooks want it: its judgements, then the card itself."""
-    return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("judgements.js", "card.js"))
+    parts = [Path(__file__).with_name(name) for name in ("judgements.js", "card.js")]
+    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
