@@ -26,6 +26,7 @@ HOMES = {
     "live_reward_model": "widgets.live",
     "Guess": "widgets.guess",
     "minutes_here": "clock",
+    "stoppable": "clock",
 }
 __all__ = ["__version__", *HOMES]
 

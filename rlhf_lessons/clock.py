@@ -1,5 +1,10 @@
-"""How long will a lesson run here? A second of real training, compared with the machine on which we measured."""
+"""How long will a lesson run here, and how does one stop it?
+
+The clock is a second of real training, compared with the machine on which the lessons' minutes were measured.
+"""
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -27,3 +32,13 @@ def minutes_here(minutes: float) -> None:
     here = minutes * seconds_a_step() / REFERENCE
     about = "less than a minute" if here < 0.75 else f"about {here:.0f} minute{'s' * (round(here) != 1)}"
     print(f"All cells of this lesson took {minutes:g} minutes on two CPU cores. On this machine: {about}.")
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let the reader interrupt what is inside (the ■ in Jupyter's toolbar): it stops cleanly, and all that was learned
+    so far is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Stopped. What was learned so far is kept; the next cells work with it.")

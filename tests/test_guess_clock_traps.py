@@ -43,6 +43,21 @@ def test_a_step_of_training_takes_time():
     assert 0 < clock.seconds_a_step() < 60
 
 
+def test_an_interrupted_loop_keeps_what_it_had(capsys):
+    steps = []
+    with clock.stoppable():
+        for step in range(5):
+            if step == 3:
+                raise KeyboardInterrupt
+            steps.append(step)
+    assert steps == [0, 1, 2] and capsys.readouterr().out.startswith("Stopped.")
+
+
+def test_other_errors_are_not_swallowed():
+    with pytest.raises(ValueError), clock.stoppable():
+        raise ValueError
+
+
 @pytest.fixture
 def off_by_one(monkeypatch):
     monkeypatch.setitem(traps.TRAPS, "off by one", Trap("world.tasks:parse", lambda right: lambda x: "broken", "look"))

@@ -1,0 +1,77 @@
+"""What every lesson holds for its reader: minutes that add up, guesses, a quiz whose choices are explained, a break."""
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from rlhf_lessons.traps import TRAPS
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+FILES = sorted(FOLDER.glob("0*.ipynb"))
+CORE = 240  # minutes: an afternoon
+CHOICE = re.compile(r"<details><summary>([A-D]) · (.+?)</summary>\n\n(.+?)\n\n</details>", re.S)
+HEADING = re.compile(r"\*(Core|More) · (?:easy|medium|hard) · (\d+) minutes\*")
+NUMBERS = {"half a": 0.5, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def cells(request):
+    return nbformat.read(request.param, as_version=4).cells
+
+
+def minutes(cells) -> tuple[float, float, float]:
+    """(to read and do, core exercises, to run), as the opening cell says."""
+    (time,) = re.findall(r"\*\*Time\.\*\* (.+)", cells[0].source)
+    read, work, run = re.fullmatch(r"(\d+) minutes? to read.*?, (\d+) for .*?, (\d+|half a|a|one|two|three|four) "
+                                   r"minutes? to run on 2 CPU cores\.", time).groups()
+    return float(read), float(work), float(NUMBERS.get(run) or run)
+
+
+def test_the_core_path_fits_an_afternoon():
+    assert sum(sum(minutes(nbformat.read(file, as_version=4).cells)) for file in FILES) <= CORE
+
+
+def test_the_minutes_for_exercises_are_those_of_the_core_ones_and_the_clock_knows_the_run(cells):
+    _, work, run = minutes(cells)
+    core = [int(m) for cell in cells for level, m in HEADING.findall(cell.source) if level == "Core"]
+    assert len(core) == 2 and sum(core) == work
+    (clock,) = [cell.source for cell in cells if cell.source.startswith("rl.minutes_here(")]
+    assert float(clock.removeprefix("rl.minutes_here(").removesuffix(")")) == run <= 4
+
+
+def test_the_quiz_explains_every_choice_and_has_one_right(cells):
+    questions = [cell.source for cell in cells if re.search(r"-quiz\d$", cell.id)]
+    assert 3 <= len(questions) <= 5
+    for number, question in enumerate(questions, 1):
+        assert question.startswith(f"**{number}. ")
+        choices = CHOICE.findall(question)
+        assert [letter for letter, _, _ in choices] == list("ABCD")[:len(choices)] and len(choices) >= 3
+        verdicts = [re.match(r"(Yes|No)\. \w", words)[1] for _, _, words in choices]
+        assert verdicts.count("Yes") == 1
+        assert question.count("<details>") == question.count("</details>") == len(choices)
+
+
+def test_the_right_choice_is_not_always_the_same_letter():
+    right = [letter for file in FILES for cell in nbformat.read(file, as_version=4).cells
+             if re.search(r"-quiz\d$", cell.id) for letter, _, words in CHOICE.findall(cell.source)
+             if words.startswith("Yes")]
+    assert all(right.count(letter) <= 0.6 * len(right) for letter in "ABCD")
+
+
+def test_guesses_are_made_before_and_compared_after(cells):
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    made = [n for n, source in enumerate(code) if "rl.Guess(" in source]
+    told = [n for n, source in enumerate(code) if ".compare(" in source]
+    assert len(made) == len(told) >= 1 and all(a < b for a, b in zip(made, told))
+
+
+@pytest.mark.parametrize("number", "1234")
+def test_a_stage_is_broken_on_purpose_and_nothing_broken_is_saved(number):
+    (file,) = FOLDER.glob(f"0{number}_*.ipynb")
+    book = nbformat.read(file, as_version=4)
+    whole = "\n".join(cell.source for cell in book.cells)
+    assert "## Break it" in whole
+    assert any(f'trap("{name}")' in whole for name in TRAPS)
+    assert f"lesson{number}" in whole  # the measured curves, data/results/lesson1_....json
+    assert not re.search(r"\bsave\w*\(", "\n".join(c.source for c in book.cells if c.cell_type == "code"))
