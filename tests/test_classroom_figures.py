@@ -122,6 +122,13 @@ def test_the_shipped_answers_fill_a_round_of_each_kind_for_a_class_of_a_hundred(
     assert models == {"base", "sft", "ppo"}
 
 
+def test_with_teams_no_answer_is_merely_broken():
+    for kind in ("pair", "ranking"):
+        rows = rounds.draw(rounds.ANSWERS, kind, "story", 800, random.Random(0), teams=True)
+        assert {answer["model"] for row in rows for answer in row["completions"]} == {"sft", "ppo"}
+        assert len(rows) >= 50, kind  # a student rates 20
+
+
 def test_pairs_are_between_different_models_where_there_are_such(tmp_path, source):
     store = Store(tmp_path / "a.sqlite3")
     rounds.new_round(store, source, n=30)

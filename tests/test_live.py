@@ -113,14 +113,13 @@ def test_texts_of_models_and_raters_stay_text(tmp_path, models):
     assert "<script>" not in live.value and "<img src=x" not in live.value and "&lt;script&gt;" in live.value
 
 
-def test_a_room_is_watched_and_told(tmp_path, models):
+def test_a_room_that_voted_already_is_told_at_once(tmp_path, models):
     store = Store(tmp_path / "class.sqlite3")
     store.add_tasks("round 1", [row | {"kind": "pair", "overlap": None} for row in pairs(12)])
     for i in range(6):
         simulate(store, "round 1", DRAGONS, name=f"s{i}", team="sun" if i % 2 else "moon")
     live, sun, moon = (rl.live_reward_model("round 1", store=store, team=team, **models)
                        for team in ("", "sun", "moon"))
-    live.seen = sun.seen = moon.seen = 0  # as if they had been there before the votes
     live.watch(sun, moon, minutes=0.01, pause=0.1)
     report, *teams = store.reports()
     assert [row["team"] for row in teams] == ["sun", "moon"] and sun.seen == moon.seen == 36

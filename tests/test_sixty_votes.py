@@ -21,11 +21,11 @@ def run(n: int, seed: int, share: float, relevance: float) -> dict:
 
 
 def test_each_run_has_a_row_and_each_number_of_votes_its_mean():
-    lines = sixty.table([run(60, 1, 0.9, 0.82), run(60, 0, 1.0, 0.78), run(10, 0, 0.5, 0.8)]).splitlines()
+    lines = sixty.table([run(60, 1, 0.9, 0.84), run(60, 0, 1.0, 0.78), run(10, 0, 0.5, 0.8)]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line]
     assert [row[:3] for row in cells[2:5]] == [["10", "dragon", "0"], ["60", "dragon", "0"], ["60", "dragon", "1"]]
-    assert cells[4][3:] == ["30%", "90% (85% to 95%)", "0.80", "0.82", "+0.02 (+0.02 to +0.02)", "70%", "200"]
-    assert cells[-1] == ["60", "2", "95% (90% to 100%)", "+0.00 (-0.02 to +0.02)"]
+    assert cells[4][3:] == ["30%", "90% (85% to 95%)", "0.80", "0.84", "+0.04 (+0.04 to +0.04)", "70%", "200"]
+    assert cells[-1] == ["60", "2", "95% (90% to 100%)", "+0.01 (-0.02 to +0.04)"]
 
 
 def test_the_shipped_table_is_of_the_shipped_measurements():

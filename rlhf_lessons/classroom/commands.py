@@ -51,9 +51,9 @@ def serve(db: str = str(DEFAULT), host: str = "127.0.0.1", port: int = 8800, cod
     if not room.store.room().current:
         print("Drawing a first round …", flush=True)
         try:
-            new_round(room.store, room.source, family="story")
+            new_round(room.store, room.source, family="story", teams=bool(teams))
         except Refused:  # answers of one's own, without stories
-            new_round(room.store, room.source)
+            new_round(room.store, room.source, teams=bool(teams))
     asyncio.run(run(room, secret, host, port, prefix, announce(room, host, port, prefix)))
 
 

@@ -141,7 +141,7 @@ class Classroom:
             store.set_round(wish.get("round") or current, "paused" if what == "pause" else "open")
         elif what == "round":
             self.pair, self.revealed = None, False
-            rounds.new_round(store, self.source, wish.get("kind"), wish.get("family"))
+            rounds.new_round(store, self.source, wish.get("kind"), wish.get("family"), teams=self.teams > 0)
         elif what == "hide":
             store.hide(str(wish.get("id")), bool(wish.get("hidden")))
         elif what == "reveal":

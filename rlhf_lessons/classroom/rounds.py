@@ -61,13 +61,17 @@ def answers(path: Path) -> Iterator[tuple[str, list[dict]]]:
             yield row["prompt"], row["completions"]
 
 
-def draw(path: Path, kind: str, family: str, n: int, rng: random.Random) -> list[dict]:
-    """Return up to `n` rows for `Store.add_tasks`, drawn by lot; no prompt comes twice before all others came once."""
+def draw(path: Path, kind: str, family: str, n: int, rng: random.Random, teams: bool = False) -> list[dict]:
+    """Return up to `n` rows for `Store.add_tasks`, drawn by lot; no prompt comes twice before all others came once.
+
+    With teams, none are of the base model: about broken answers both teams agree, and the point is their tastes.
+    """
     wanted, rows = SHOWN[kind], []
     for prompt, completions in answers(path):
         spec = parse(prompt) if family != "all" else None
         if family != "all" and (not spec or spec["family"] != family):
             continue
+        completions = [answer for answer in completions if not (teams and answer.get("model") == "base")]
         seen = set()
         for turn in range(PER_PROMPT):
             chosen = distinct(rng.sample(completions, len(completions)), wanted)
@@ -91,7 +95,8 @@ def distinct(completions: list[dict], wanted: int) -> list[dict]:
     return chosen
 
 
-def new_round(store: Store, path: Path, kind: str = "pair", family: str = "all", n: int = 800) -> str:
+def new_round(store: Store, path: Path, kind: str = "pair", family: str = "all", n: int = 800,
+              teams: bool = False) -> str:
     """Add a round of up to `n` tasks to the store, open it, and return its name; Refused where nothing can be drawn.
 
     Each task is for three raters, or for more where there are too few tasks for `VOTES`.
@@ -99,7 +104,7 @@ def new_round(store: Store, path: Path, kind: str = "pair", family: str = "all",
     if kind not in SHOWN or family not in ("all", *FAMILIES):
         raise Refused(f"a round is of {', '.join(SHOWN)}, about {', '.join(FAMILIES)} or all")
     number = len(store.room().states) + 1
-    rows = draw(path, kind, family, n, random.Random(f"{kind}/{number}"))
+    rows = draw(path, kind, family, n, random.Random(f"{kind}/{number}"), teams)
     if not rows:
         raise Refused(f"{path.name} has no {family} prompts with {SHOWN[kind]} different answers")
     name = f"round {number}: {WORDS[kind]}" + (f", {WORDS[family]}" if family != "all" else "")

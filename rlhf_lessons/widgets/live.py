@@ -82,17 +82,17 @@ class LiveRewardModel(w.HTML):
 
     def watch(self, *others: "LiveRewardModel", minutes: float = 60, pause: float = 2.0) -> None:
         """Follow the round, together with the `others` (the other team's), show what is learned, and tell the room
-        after each training. Interrupt the cell to stop."""
+        what is known already, then after each training. Interrupt the cell to stop."""
         display(self, *others)
-        until, last = time.monotonic() + 60 * minutes, None
+        until, last, told = time.monotonic() + 60 * minutes, None, {}
         try:
             while time.monotonic() < until:
                 if (now := self.store.last(self.round)) != last:
                     last = now
                     for live in (self, *others):
-                        before = live.seen
                         live.after_vote()
-                        if live.seen != before:
+                        if live.seen != told.get(live.team, 0):
+                            told[live.team] = live.seen
                             live.tell_room()
                 time.sleep(pause)
         except KeyboardInterrupt:

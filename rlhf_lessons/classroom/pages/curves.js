@@ -38,7 +38,8 @@ export function drawCurves(box, models) {
   order.forEach(({ name, team, curve, ceiling }, i) => { // names last, over all lines
     const [votes, share] = curve.at(-1) ?? [0, 0.5], below = i > 0;
     if (team) picture.append(make("text", { x: x(votes), y: y(share) + (below ? 1.3 : -0.6) * em, class: "end label" }, name));
-    if (ceiling && !below) picture.append(make("text", { x: left + 0.4 * em, y: y(ceiling) - 0.3 * em }, "ceiling"));
+    const over = y(ceiling) > 1.3 * em ? -0.3 : 0.95; // its name stands above the line, at the very top below it
+    if (ceiling && !below) picture.append(make("text", { x: left + 0.4 * em, y: y(ceiling) + over * em }, "ceiling"));
   });
   box.replaceChildren(picture);
 }

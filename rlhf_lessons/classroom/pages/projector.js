@@ -71,9 +71,11 @@ function drawSamples({ samples }) {
   $("samples").hidden = !samples.length;
   if (!samples.length) return;
   const text = (words, what, best) => make("p", { class: best ? "best" : "" }, make("small", {}, words), what);
+  const both = samples.length > 1 && samples[0].best === samples[1].best;
   const favourite = (sample) => text(samples.length === 1 ? `The reward model's favourite of ${sample.n ?? "many"}`
-    : `The favourite of ${TEAMS[sample.team] ?? "one team"}'s model`, sample.best, true);
-  const texts = samples.length > 1 ? samples.slice(0, 2).map(favourite)
+    : both ? "The favourite of both teams' models"
+      : `The favourite of ${TEAMS[sample.team] ?? "one team"}'s model`, sample.best, true);
+  const texts = both ? [favourite(samples[0])] : samples.length > 1 ? samples.slice(0, 2).map(favourite)
     : [text("One answer, as it comes", samples[0].plain, false), favourite(samples[0])];
   $("samples").querySelector("h2").textContent = `Best of many: ${samples[0].prompt}`;
   fill("samples", make("div", { class: "two sample" }, ...texts));
@@ -105,6 +107,7 @@ function draw(room, error) {
   $("round").textContent = room.state === "paused" ? `${room.round} · paused` : room.round ?? "";
   document.body.classList.toggle("joining", !room.votes && !room.model.length && !room.pair);
   [$("pair").hidden, $("panels").hidden, $("numbers").hidden] = [!room.pair, !!room.pair, !!room.pair];
+  $("model").hidden = room.guessing; // nothing learns from guesses
   for (const part of [drawNumbers, drawBoard, drawSamples, drawPair, drawModel]) part(room); // the curves take what room is left
 }
 
