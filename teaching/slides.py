@@ -1,6 +1,6 @@
 """Makes the slides: slides.md becomes one HTML file that needs no network and nothing beside it.
 
-    python teaching/slides.py            writes dist/slides.html
+    python teaching/slides.py            writes dist/slides.html, or the file that you name behind it
 
 Any Python 3.11 will do. In the text, a line of three dashes begins a slide, and `Note:` what the speaker says; pictures
 become part of the file. What shows it is reveal.js 6.0.2 (MIT licence, https://revealjs.com), in the folder reveal:
@@ -9,6 +9,7 @@ To print or save as PDF: open dist/slides.html?print-pdf in Chromium and print.
 """
 import base64
 import re
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -86,8 +87,8 @@ def page(text: str) -> str:
 
 
 def main() -> None:
-    target = HERE.parent / "dist" / "slides.html"
-    target.parent.mkdir(exist_ok=True)
+    target = Path(sys.argv[1]) if sys.argv[1:] else HERE.parent / "dist" / "slides.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page((HERE / "slides.md").read_text("utf-8")), "utf-8", newline="\n")
     print(f"{target} ({target.stat().st_size / 1e3:.0f} kB)")
 
