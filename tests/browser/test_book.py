@@ -9,12 +9,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("book_of_the_kit", PROJECT / "teaching" / "book.py")
 book = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(book)
+if not book.jupyter_book():
+    pytest.skip("no Jupyter Book here: python teaching/book.py installs it into .cache/book", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    if not book.jupyter_book():
-        pytest.skip("no Jupyter Book here: python teaching/book.py installs it into .cache/book")
     return book.build(book.jupyter_book(), tmp_path_factory.mktemp("book") / "html").parent
 
 
