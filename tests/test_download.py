@@ -18,7 +18,7 @@ from rlhf_lessons import offline
 def course(home):  # noqa: F811
     """A course with things that its owner made, whose packages come from a folder that pip knows."""
     shutil.copy(PROJECT / "rlhf_lessons" / "offline.py", home / "rlhf_lessons")
-    for name in ("my_lessons/00.ipynb", "runs/ratings.sqlite3", "data/prompts.jsonl", ".gitignore", ".venv/x", ".git/x"):
+    for name in ("my_lessons/0.ipynb", "runs/ratings.sqlite3", "data/prompts.jsonl", ".gitignore", ".venv/x", ".git/x"):
         (home / name).parent.mkdir(exist_ok=True)
         (home / name).write_text(name)
     shutil.rmtree(home / ".venv")
