@@ -3,6 +3,7 @@
     python start.py lab       opens the lessons in JupyterLab
     python start.py course    trains all four stages in the terminal
     python start.py test      runs all tests
+    python start.py download FOLDER   fills a USB stick, from which others install without a network
 
 Needs Python 3.11 to 3.14 and nothing else. What it installs goes into .venv, what programs keep for
 later goes into .cache, both inside this folder.
@@ -28,6 +29,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "rlhf-lessons.json"  # written last: says what was installed to the end
+WHEELS = ROOT / "wheels"  # packages that `download` put there, to install from without a network
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch without the gigabytes that only a GPU needs
 
 DISK_FULL = "The disk is full. Free a few gigabytes, then start again: it goes on from there."
@@ -37,6 +39,9 @@ REASONS = [  # what pip says when it fails, and what a person can do; the first 
      r"|Connection (refused|reset|aborted)|Network is unreachable",
      "No connection to the package index. Check the network (or the proxy), then start again."),
     (r"[Ll]ong [Pp]ath", "This folder's path is too long for Windows. Move it to a short one: C:\\rlhf."),
+    (r"(?s)Looking in links: .*wheels.*No matching distribution found",
+     f"The folder wheels has not all that this computer needs (Python {sys.version.split()[0]}, {sys.platform}). "
+     "Fill it on one like this (python start.py download), or delete it to install from the internet."),
     (r"No matching distribution found for (?P<package>\S+)",
      f"There is no {{package}} for this computer (Python {sys.version.split()[0]}, {sys.platform}). "
      "PyTorch needs a 64-bit Python, and on a Mac an Apple chip."),
@@ -99,7 +104,7 @@ def make_venv():
 def torch_index(wanted):
     """Return the address of an extra package index for PyTorch, or None to take pip's own."""
     gpu = shutil.which("nvidia-smi") or os.path.exists("/proc/driver/nvidia")
-    if wanted or gpu or not sys.platform.startswith("linux"):
+    if wanted or gpu or WHEELS.is_dir() or not sys.platform.startswith("linux"):
         return wanted
     try:
         request = urllib.request.Request(CPU_INDEX + "/torch/", method="HEAD")
@@ -112,11 +117,13 @@ def torch_index(wanted):
 
 def announce(index, first):
     """Say what is about to be installed, in megabytes and minutes, and stop if the disk is too small."""
-    large = sys.platform.startswith("linux") and "cpu" not in (index or "")  # comes with libraries for GPUs
+    here = WHEELS.is_dir()
+    large = sys.platform.startswith("linux") and "cpu" not in (index or "") and not here  # has libraries for GPUs
     megabytes, gigabytes, minutes = (3000, 9, "5 to 30") if large else (400, 3, "2 to 10")
     gigabytes = gigabytes if first else 1
-    print(f"Installing PyTorch, JupyterLab and what they need, once: up to {megabytes} MB to download, "
-          f"{minutes} minutes" if first else "Installing what is new since last time")
+    source = "from the folder wheels" if here else f"up to {megabytes} MB to download"
+    print(f"Installing PyTorch, JupyterLab and what they need, once: {source}, {minutes} minutes" if first
+          else "Installing what is new since last time")
     free = shutil.disk_usage(str(ROOT)).free / 1e9
     if free < gigabytes:
         raise Stop(f"The disk is too full: the set-up needs {gigabytes} GB, and {free:.1f} GB are free where "
@@ -142,12 +149,12 @@ def downloaded(said):
     return sum(float(number) * {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3}[unit] for number, unit in sizes)
 
 
-def pip_install(arguments):
+def pip_install(arguments, command="install"):
     """Run pip and return (exit code, lines). A terminal sees one living line, a log one now and then."""
     temporary = CACHE / "tmp"  # downloads land on the disk whose space we checked, not in a small /tmp
     temporary.mkdir(parents=True, exist_ok=True)
     env = dict(environment(), PIP_USER="0", **dict.fromkeys(["TMPDIR", "TEMP", "TMP"], str(temporary)))
-    command = [str(PYTHON), "-m", "pip", "install", "--progress-bar=off", "--no-input", "--no-color",
+    command = [str(PYTHON), "-m", "pip", command, "--progress-bar=off", "--no-input", "--no-color",
                "--disable-pip-version-check", "--prefer-binary", "--retries=3", *arguments]
     process = subprocess.Popen(command, cwd=str(ROOT), env=env, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
@@ -170,16 +177,24 @@ def pip_install(arguments):
 
 
 def install(requirements, index, packages):
-    """Install a requirements file into .venv, or stop with one line that says why it did not work."""
+    """Install a requirements file into .venv, from the folder wheels if there is one."""
     for info in packages.glob("*.dist-info"):
         if not (info / "INSTALLER").exists():  # an interruption cut this package short: have it put again
             shutil.rmtree(str(info))
     began = time.time()
-    code, said = pip_install(["-r", requirements] + (["--extra-index-url", index] if index else []))
+    source = ["--extra-index-url", index] if index else []
+    if WHEELS.is_dir() and requirements == "requirements.txt":  # the tests' extras are not in it
+        source = ["--no-index", f"--find-links={WHEELS}"]
+    code, said = pip_install(["-r", requirements, *source])
+    check(code, said)
+    print(f"Installed in {(time.time() - began) / 60:.1f} minutes, {downloaded(said):.0f} MB downloaded")
+
+
+def check(code, said):
+    """Keep what pip said; if it failed, stop with one line that says why."""
     text = "".join(said)
     (CACHE / "install.log").write_text(text, "utf-8")
     if code == 0:
-        print(f"Installed in {(time.time() - began) / 60:.1f} minutes, {downloaded(said):.0f} MB downloaded")
         return
     for pattern, advice in REASONS:
         found = re.search(pattern, text)
@@ -252,23 +267,41 @@ def lab(options):
     return run(["-m", "jupyterlab", *arguments])
 
 
+def download(options):
+    """Fill a folder with the course and its packages, for computers like this one."""
+    from rlhf_lessons.offline import fill  # only now, as above
+    if not probe():
+        make_venv()
+    try:  # for laptops without a GPU, whatever this one has
+        index = options.torch_index or (CPU_INDEX if sys.platform.startswith("linux") else None)
+        check(*fill(ROOT, Path(options.folder), pip_install, index))
+    except ValueError as error:
+        raise Stop(str(error)) from error
+    print(f"Ready, for {sys.platform} with Python {sys.version_info[0]}.{sys.version_info[1]}. "
+          f"Copy {options.folder} to such a computer, and there: python start.py lab")
+    return 0
+
+
 def parse(arguments):
     """Return the options, and the words that are passed on to the tests or to the course."""
     look = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(description=__doc__, **look)
-    commands = parser.add_subparsers(dest="command", metavar="lab | course | test")
+    commands = parser.add_subparsers(dest="command", metavar="lab | course | test | download")
     texts = {"lab": "open the lessons in JupyterLab, as your own copies in my_lessons",
              "course": "train all four stages in the terminal and compare the models; what else you write "
                        "is passed on\n(its own help: python start.py course -- --help)",
-             "test": "run all tests; what else you write is passed on to pytest"}
+             "test": "run all tests; what else you write is passed on to pytest",
+             "download": "fill a folder, from which computers like this one install without a network"}
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False, **look)
         command.add_argument("--torch-index", metavar="URL", help="look here too for PyTorch (other builds)")
         if name == "lab":
             command.add_argument("--no-browser", action="store_true", help="open no browser (for a server)")
             command.add_argument("--port", type=int, metavar="N", help="the port of JupyterLab")
+        if name == "download":
+            command.add_argument("folder", help="such as that of a USB stick")
     options, rest = parser.parse_known_args(arguments or sys.argv[1:] or ["--help"])
-    if rest and options.command == "lab":
+    if rest and options.command in ("lab", "download"):
         parser.error("not understood: " + " ".join(rest))
     return options, [word for word in rest if word != "--"]
 
@@ -280,6 +313,8 @@ def main(arguments=None):
     options, rest = parse(arguments)
     try:
         check_python()
+        if options.command == "download":
+            return download(options)
         extras = ["requirements-test.txt"] if options.command == "test" else []
         prepare(["requirements.txt", *extras], options.torch_index)
         if options.command == "lab":

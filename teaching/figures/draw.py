@@ -1,0 +1,312 @@
+"""Draws the course's diagrams: each as SVG, and with Chromium as PNG beside it, 1200 pixels wide.
+
+    python teaching/figures/draw.py      needs playwright, Pillow and Chromium, which the tests need too
+
+An SVG may be edited by hand afterwards, but then not drawn again. Colours are those of Okabe and Ito (2008); who
+cannot tell them apart has the words, the dashes and the places.
+"""
+import io
+import math
+import os
+import shutil
+from html import escape
+from pathlib import Path
+
+HERE = Path(__file__).parent
+INK, QUIET, LINE = "#222222", "#5A5A5A", "#333333"
+BASE, SFT, REWARD, POLICY, PEOPLE, BAD = "#999999", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00"
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+MONO = "'Liberation Mono', 'Courier New', monospace"
+
+
+def text(x, y, words, size=20, weight="normal", fill=INK, anchor="middle", font=FONT, style="normal"):
+    """Lines of text around the height y, the first line highest."""
+    lines, out = words.split("\n"), ""
+    for i, line in enumerate(lines):
+        at = y + (i - (len(lines) - 1) / 2) * size * 1.22 + size * 0.35
+        out += (f'<text x="{x:g}" y="{at:.1f}" font-size="{size}" font-weight="{weight}" font-style="{style}" '
+                f'fill="{fill}" text-anchor="{anchor}" font-family="{font}" xml:space="preserve">'
+                f'{escape(line)}</text>\n')
+    return out
+
+
+def box(x, y, w, h, face="#FFFFFF", edge=LINE, words="", size=20, weight="normal", dash="", r=14, ink=INK, width=2,
+        opacity=1, font=FONT):
+    """A rounded box with its upper left corner at (x, y), and words in its middle."""
+    shape = (f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{r}" fill="{face}" stroke="{edge}" '
+             f'stroke-width="{width}" stroke-dasharray="{dash}" fill-opacity="{opacity}"/>\n')
+    return shape + (text(x + w / 2, y + h / 2, words, size, weight, ink, font=font) if words else "")
+
+
+def tint(colour, share=0.2):
+    """A colour mixed with white."""
+    parts = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - (255 - part) * share):02X}" for part in parts)
+
+
+def path(points, colour=LINE, width=3, dash="", head=True):
+    """A line through points, with round corners and an arrow head at its end."""
+    d = f"M{points[0][0]:g} {points[0][1]:g}"
+    for (ax, ay), (bx, by), (cx, cy) in zip(points, points[1:], points[2:]):
+        def near(px, py, bx=bx, by=by, radius=16):
+            long = max(((px - bx) ** 2 + (py - by) ** 2) ** 0.5, 1e-9)
+            return bx + (px - bx) / long * radius, by + (py - by) / long * radius
+        (sx, sy), (ex, ey) = near(ax, ay), near(cx, cy)
+        d += f" L{sx:g} {sy:g} Q{bx:g} {by:g} {ex:g} {ey:g}"
+    d += f" L{points[-1][0]:g} {points[-1][1]:g}"
+    tip = f' marker-end="url(#tip{colour[1:]})"' if head else ""
+    return (f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dash}"'
+            f' stroke-linejoin="round"{tip}/>\n')
+
+
+def bar(x, y, h, colour):
+    """A bar of a figure: up from the height y, or down where h is negative."""
+    return (f'<rect x="{x}" y="{y - max(h, 0)}" width="26" height="{abs(h)}" fill="{colour}" stroke="{LINE}" '
+            f'stroke-width="1.5"/>\n')
+
+
+def rule(x, y, dash=""):
+    """A level line across a panel."""
+    return f'<path d="M{x + 16} {y} H{x + 250}" stroke="{LINE}" stroke-width="2" stroke-dasharray="{dash}"/>\n'
+
+
+def number(x, y, n):
+    """A small disc with a number in it."""
+    return f'<circle cx="{x}" cy="{y}" r="19" fill="{INK}"/>\n' + text(x, y, str(n), 21, "bold", "#FFFFFF")
+
+
+def people(x, y, n=3):
+    """A few persons, as heads and shoulders."""
+    out = ""
+    for i in range(n):
+        cx = x + (i - (n - 1) / 2) * 34
+        look = f'fill="{PEOPLE}" stroke="{LINE}" stroke-width="1.5"'
+        out += (f'<circle cx="{cx:g}" cy="{y:g}" r="9" {look}/>'
+                f'<path d="M{cx - 15:g} {y + 30:g} q0 -19 15 -19 q15 0 15 19 z" {look}/>\n')
+    return out
+
+
+def loop():
+    """The four stages of RLHF, and the way back."""
+    s = ""
+    # models, left to right
+    s += box(40, 300, 200, 100, BASE, words="base model", size=24, weight="bold")
+    s += box(360, 300, 200, 100, SFT, words="SFT model", size=24, weight="bold")
+    s += box(690, 305, 150, 90, "#FFFFFF", words="PPO", size=28, weight="bold", r=45, width=3)
+    s += box(960, 300, 200, 100, POLICY, words="RLHF model", size=24, weight="bold")
+    s += box(665, 100, 200, 100, REWARD, words="reward model", size=24, weight="bold")
+    s += box(362, 86, 196, 128, tint(PEOPLE, .25), PEOPLE, width=3)
+    s += people(460, 112) + text(460, 180, "people compare\nits answers", 19)
+    # what goes in from below
+    for x, words in ((140, "text from the web"), (460, "ideal answers,\nwritten by people"), (765, "prompts")):
+        s += box(x - 100, 480, 200, 68, "#FFFFFF", "#8A8A8A", words, 19)
+        s += path([(x, 480), (x, 404 if x == 765 else 408)])
+    s += path([(240, 350), (352, 350)]) + path([(560, 350), (682, 350)]) + path([(840, 350), (952, 350)])
+    s += path([(460, 300), (460, 223)]) + path([(558, 150), (657, 150)])
+    s += path([(765, 200), (765, 297)], REWARD, 4) + text(781, 249, "one number\nfor each answer", 18, anchor="start")
+    s += path([(1060, 300), (1060, 42), (460, 42), (460, 79)], POLICY, 4, "11 8")
+    s += text(770, 24, "the new model’s answers are rated again", 19, "bold")
+    # steps
+    s += number(40, 300, 1) + number(360, 300, 2) + number(665, 100, 3) + number(690, 305, 4)
+    for x, words in ((140, "goes on with the page"), (460, "answers, as they did"), (1060, "answers as people prefer")):
+        s += text(1060 if x == 1060 else x + 12, 430, words, 18, style="italic", fill=QUIET,
+                  anchor="middle" if x == 1060 else "start")
+    s += text(881, 150, "guesses what\npeople prefer", 18, style="italic", fill=QUIET, anchor="start")
+    return 1200, 570, s
+
+
+def reward():
+    """How the reward model comes from the language model."""
+    s = text(290, 34, "language model", 26, "bold") + text(900, 34, "reward model", 26, "bold")
+    left, right = 40, 650
+    words = ["What", " is", " 1", "+", "2", "?", "…", "3", ".", "<eos>"]
+
+    def tokens(x):
+        out = ""
+        for i, word in enumerate(words):
+            read = i == len(words) - 1 and x == right
+            out += box(x + i * 48, 520, 68 if word == "<eos>" else 44, 38, tint(REWARD, .35) if read else "#F2F2F2",
+                       LINE if read else "#8A8A8A", word.strip(), 15, r=8, font=MONO, width=2 if read else 1.5)
+        return out + text(x + 120, 580, "prompt", 18, fill=QUIET) + text(x + 400, 580, "answer", 18, fill=QUIET)
+    for x, kept in ((left, 4), (right, 2)):
+        s += tokens(x)
+        for i in range(4):
+            y, there = 442 - i * 66, i < kept
+            s += box(x, y, 500, 50, SFT if there else "#FFFFFF", LINE if there else "#8A8A8A", f"layer {i + 1}" if there
+                     else f"layer {i + 1}: may go", 19, "bold" if there else "normal", "" if there else "8 7",
+                     ink=INK if there else QUIET)
+        s += path([(x + 250, 516), (x + 250, 499)], width=3)
+    # language-model head: a score for each token
+    s += box(left, 170, 500, 52, BASE, words="head: a score for each token", size=19, weight="bold")
+    heights = [18, 44, 10, 27, 66, 13, 31, 9, 22, 12, 38, 8, 16, 25, 11, 19]
+    for i, h in enumerate(heights):
+        s += (f'<rect x="{left + 60 + i * 24}" y="{150 - h}" width="16" height="{h}" '
+              f'fill="{POLICY if h == 66 else "#B5B5B5"}" stroke="{LINE}" stroke-width="1"/>\n')
+    s += text(left + 250, 66, "1,536 numbers: which token comes next?", 18, fill=QUIET)
+    # reward head: one number, read at the end
+    s += path([(left + 512, 320), (right - 14, 320)], INK, 4) + text(595, 274, "take the\nhead off", 18, "bold")
+    s += path([(right + 466, 376), (right + 466, 230)], REWARD, 4)
+    s += box(right + 366, 170, 134, 52, REWARD, words="new head", size=19, weight="bold")
+    s += box(right, 170, 340, 52, "#FFFFFF", "#8A8A8A", "old head: taken off", 19, dash="8 7", ink=QUIET)
+    s += path([(right + 433, 170), (right + 433, 142)], REWARD, 4)
+    s += box(right + 378, 84, 110, 50, tint(REWARD, .35), words="+1.3", size=28, weight="bold")
+    s += text(right + 362, 100, "one number: how well\nwould people like it?", 18, fill=QUIET, anchor="end")
+    s += path([(right + 466, 516), (right + 466, 499)], REWARD, 4)
+    s += text(right + 250, 614, "read at the end token, the first to have seen the whole answer", 18, fill=QUIET)
+    return 1200, 636, s
+
+
+def ppo():
+    """One step of PPO in four pictures."""
+    titles = [("1", "Roll out", "the policy answers, by chance"),
+              ("2", "Score", "one number at the end;\nthe leash pulls everywhere"),
+              ("3", "Compare", "which tokens turned out\nbetter than expected?"),
+              ("4", "Update", "those likelier, the others less,\nby a little")]
+    words = ["4", "-", "2", "is", "2"]
+    s = ""
+    for i, (n, title, below) in enumerate(titles):
+        x = 20 + i * 298
+        s += box(x, 70, 266, 300, "#FAFAFA", "#8A8A8A", r=18)
+        s += number(x + 24, 40, n) + text(x + 54, 40, title, 26, "bold", anchor="start")
+        s += text(x + 133, 406, below, 18, fill=INK)
+        if i < 3:
+            s += path([(x + 266, 220), (x + 292, 220)], INK, 4)
+        for j, word in enumerate(words):
+            s += box(x + 16 + j * 48, 312, 42, 40, tint(POLICY, .35), LINE, word, 19, r=8, font=MONO, width=1.5)
+    # 1: the prompt, the policy
+    x = 20
+    s += box(x + 16, 92, 234, 46, "#FFFFFF", "#8A8A8A", "What is 4-2 and 3-1?", 18)
+    s += path([(x + 133, 138), (x + 133, 170)])
+    s += box(x + 53, 178, 160, 60, POLICY, words="policy", size=22, weight="bold")
+    for j in range(5):
+        s += path([(x + 133, 238), (x + 37 + j * 48, 304)], LINE, 2)
+    # 2: reward at the end, KL price at each token
+    x = 318
+    s += rule(x, 230) + bar(x + 216, 230, 96, REWARD)
+    for j, h in enumerate((30, 4, 24, 7, 12)):
+        s += bar(x + 24 + j * 48, 230, -h, BAD)
+    s += text(x + 200, 150, "reward model’s\nnumber", 17, anchor="end")
+    s += text(x + 133, 284, "− β · KL: what straying costs", 17)
+    # 3: advantages
+    x = 616
+    s += rule(x, 210)
+    for j, h in enumerate((-38, 14, -22, 46, 84)):
+        s += bar(x + 24 + j * 48, 210, h, POLICY if h > 0 else BAD)
+    s += text(x + 20, 106, "better than expected (+)", 17, anchor="start")
+    s += text(x + 20, 286, "worse than expected (−)", 17, anchor="start")
+    # 4: ratios, clipped
+    x = 914
+    s += f'<rect x="{x + 16}" y="160" width="234" height="100" fill="{tint(SFT, .3)}"/>\n'
+    s += rule(x, 160, "6 5") + rule(x, 210) + rule(x, 260, "6 5")
+    for j, h in enumerate((-42, 22, -30, 38, 50)):
+        colour = POLICY if h > 0 else BAD
+        s += path([(x + 37 + j * 48, 210), (x + 37 + j * 48, 210 - h + (9 if h > 0 else -9))], colour, 5)
+    s += text(x + 133, 106, "new ÷ old probability:\nno gain beyond 0.8 and 1.2", 17)
+    s += text(x + 20, 147, "1.2", 15, anchor="start") + text(x + 20, 276, "0.8", 15, anchor="start")
+    # and again
+    s += path([(1047, 440), (1047, 474), (153, 474), (153, 448)], POLICY, 4, "11 8")
+    s += text(600, 500, "again, with fresh answers by the new policy", 19, "bold")
+    return 1200, 522, s
+
+
+def mask():
+    """Tokens, and which of them count in the loss of SFT."""
+    words = ["<bos>", "<user>", "What", " is", " ", "1", "+", "2", "?", "\\n", "<assistant>", "\\n",
+             "1", "+", "2", " is", " ", "3", ".", "<eos>"]
+    ids = [1, 3, 418, 292, 225, 21, 15, 22, 35, 203, 4, 203, 21, 15, 22, 292, 225, 23, 18, 2]
+    widths = [max(36, 13 + 10.2 * len(word)) for word in words]
+    gap, first = 4, 12
+    x = 118
+    scale = (1188 - x - gap * 19) / sum(widths)
+    s = text(14, 130, "token", 18, anchor="start", fill=QUIET) + text(14, 186, "number", 18, anchor="start", fill=QUIET)
+    s += text(14, 236, "label", 18, anchor="start", fill=QUIET)
+    edges = []
+    for i, (word, n, width) in enumerate(zip(words, ids, widths)):
+        w, counts = width * scale, i >= first
+        edges.append((x, x + w))
+        special = word.startswith("<")
+        s += box(x, 106, w, 48, POLICY if counts else "#EFEFEF", LINE if counts else "#8A8A8A",
+                 word.replace(" ", "␣").replace("\\n", "↵"), 16, "bold" if special or counts else "normal", r=8,
+                 font=MONO, width=2 if counts else 1.5)
+        s += text(x + w / 2, 186, str(n), 15, font=MONO, fill=QUIET)
+        s += text(x + w / 2, 236, str(n) if counts else "−100", 15 if counts else 12.5, "bold" if counts else "normal",
+                  POLICY if counts else QUIET, font=MONO)
+        x += w + gap
+    for a, b, colour, words in (
+            (edges[0][0], edges[first - 1][1], "#8A8A8A", "the prompt: the model reads it,\nbut is not marked on it"),
+            (edges[first][0], edges[-1][1], POLICY, "the answer: every token counts,\nthe end token too")):
+        s += f'<path d="M{a + 3:g} 96 v-12 H{b - 3:g} v12" fill="none" stroke="{colour}" stroke-width="3"/>\n'
+        s += text((a + b) / 2, 46, words, 20, "bold")
+    # what stands at t predicts t + 1
+    for i in range(first - 1, 19):
+        a, b = sum(edges[i]) / 2, sum(edges[i + 1]) / 2
+        s += (f'<path d="M{a + 3:g} 256 q{(b - a) / 2 - 3:g} 34 {b - a - 6:g} 3" fill="none" stroke="{POLICY}" '
+              f'stroke-width="2.5" marker-end="url(#tip{POLICY[1:]})"/>\n')
+    a = edges[first - 1][0]
+    s += text(a - 12, 292, "each arrow is one guess: what stands here predicts the token after it", 18, anchor="end")
+    s += text(edges[-1][1], 324, "loss = mean surprise, −log p, of these eight guesses", 20, "bold", anchor="end")
+    return 1200, 350, s
+
+
+def bradley_terry():
+    """How often A is chosen, by how much its reward leads."""
+    left, right, top, bottom = 110, 800, 50, 380
+    def px(lead):
+        return left + (lead + 5) / 10 * (right - left)
+    def py(p):
+        return bottom - p * (bottom - top)
+    s = ""
+    for p in (0, .25, .5, .75, 1):
+        s += (f'<line x1="{left}" y1="{py(p):g}" x2="{right}" y2="{py(p):g}" stroke="#D5D5D5" stroke-width="1.5"/>\n'
+              + text(left - 12, py(p), f"{round(100 * p)} %", 18, anchor="end"))
+    for lead in (-4, -2, 0, 2, 4):
+        s += text(px(lead), bottom + 24, f"{lead:+d}".replace("-", "−") if lead else "0", 18)
+    points = [(lead / 20, 1 / (1 + math.exp(-lead / 20))) for lead in range(-100, 101)]
+    s += ('<polyline points="' + " ".join(f"{px(a):.1f},{py(b):.1f}" for a, b in points)
+          + f'" fill="none" stroke="{REWARD}" stroke-width="5"/>\n')
+    for lead in (0, 1, 2, 4):
+        p = 1 / (1 + math.exp(-lead))
+        s += f'<circle cx="{px(lead):g}" cy="{py(p):g}" r="8" fill="{INK}"/>\n'
+        s += text(px(lead) + 14, py(p) + 22, f"{round(100 * p)} %", 20, "bold", anchor="start")
+    s += text((left + right) / 2, bottom + 56, "by how much A’s reward leads B’s", 20)
+    s += text(left - 90, 22, "how often A is chosen", 20, anchor="start")
+    s += text(1000, 110, "P(A beats B) =\nσ(A’s reward − B’s)", 28, "bold")
+    s += text(1000, 215, "Only the difference counts:\nadd 5 to every reward,\nand nothing changes.", 20)
+    s += text(1000, 330, "Who was sure and right\nlearns little. Who was sure\nand wrong learns much.", 20)
+    return 1200, 460, s
+
+
+DIAGRAMS = {"loop": loop, "reward_model": reward, "ppo_step": ppo, "loss_mask": mask, "bradley_terry": bradley_terry}
+
+
+def svg(name: str) -> str:
+    """Return one diagram as the text of an SVG file."""
+    width, height, shapes = DIAGRAMS[name]()
+    colours = (LINE, INK, REWARD, POLICY, BAD)
+    tips = "".join(f'<marker id="tip{c[1:]}" viewBox="0 0 10 10" refX="7" refY="5" markerWidth="16" markerHeight="16" '
+                   f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="{c}"/></marker>'
+                   for c in dict.fromkeys(colours))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}">\n'
+            f'<defs>{tips}</defs>\n<rect width="{width}" height="{height}" fill="#FFFFFF"/>\n{shapes}</svg>\n')
+
+
+def main() -> None:
+    from PIL import Image
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name in DIAGRAMS:
+            (HERE / f"{name}.svg").write_text(svg(name), encoding="utf-8", newline="\n")
+            width, height, _ = DIAGRAMS[name]()
+            page = browser.new_page(viewport={"width": width, "height": height})
+            page.set_content(f"<body style='margin:0'>{svg(name)}")
+            picture = Image.open(io.BytesIO(page.screenshot()))
+            picture.quantize(96, dither=Image.Dither.NONE).save(HERE / f"{name}.png", optimize=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The slides in a real browser: nothing spills over, keys turn the pages, the speaker sees the notes."""
+import importlib.util
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+TEACHING = Path(__file__).resolve().parents[2] / "teaching"
+spec = importlib.util.spec_from_file_location("slides_of_the_kit", TEACHING / "slides.py")
+slides = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(slides)
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """The slides as a file, opened by a browser without a network."""
+    file = tmp_path / "slides.html"
+    file.write_text(slides.page((TEACHING / "slides.md").read_text("utf-8")), "utf-8")
+    context, asked = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True), []
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: asked.append(str(error)))
+    page.goto(file.as_uri())
+    expect(page.get_by_role("heading", name="Teach a model your taste")).to_be_visible()
+    yield page
+    context.close()
+    assert [what for what in asked if not what.startswith(("file:", "data:", "blob:"))] == []
+
+
+MEASURE = """() => {
+    const slide = Reveal.getCurrentSlide(), texts = [...slide.querySelectorAll("p, li, td, th, small")];
+    const sizes = texts.filter(e => !e.closest(".notes")).map(e => parseFloat(getComputedStyle(e).fontSize));
+    return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes)];
+}"""
+
+
+def test_no_slide_spills_over_and_the_text_is_large(show, shot):
+    for number in range(show.evaluate("Reveal.getTotalSlides()")):
+        show.evaluate("number => Reveal.slide(number, 0, 99)", number)
+        width, height, smallest = show.evaluate(MEASURE)
+        assert width <= 1280 and height <= 720 and smallest >= 25, number + 1
+        shot(show, f"slide_{number + 1:02d}")
+
+
+def test_keys_turn_the_pages_and_s_opens_the_notes(show, barriers):
+    for _ in range(4):
+        show.keyboard.press("ArrowRight")
+    expect(show.get_by_role("heading", name="Four steps, then again")).to_be_visible()
+    expect(show.get_by_role("img", name="The loop of four stages").first).to_be_visible()
+    assert barriers(show, "section.present") == []
+    with show.context.expect_page() as opened:
+        show.keyboard.press("s")
+    expect(opened.value.locator(".speaker-controls-notes .value")).to_contain_text("This is the map of the hour")
