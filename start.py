@@ -3,6 +3,7 @@
     python start.py lab       opens the lessons in JupyterLab
     python start.py course    trains all four stages in the terminal
     python start.py test      runs all tests
+    python start.py teacher   builds the teacher's editions of the lessons
 
 Needs Python 3.11 to 3.14 and nothing else. What it installs goes into .venv, what programs keep for
 later goes into .cache, both inside this folder.
@@ -87,12 +88,11 @@ def make_venv():
     made = subprocess.run([base, "-m", "venv", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     found = probe()
     if made.returncode or not found:
-        said = made.stdout.decode("utf-8", "replace")
+        said = " ".join(made.stdout.decode("utf-8", "replace").split())
         if shutil.disk_usage(str(ROOT)).free < 1e8:
             raise Stop(DISK_FULL)
-        name = "python{}.{}-venv".format(*sys.version_info)
-        hint = f"On Debian and Ubuntu: sudo apt install {name}. " if "ensurepip" in said else ""
-        raise Stop(f"Python could not make .venv. {hint}It said: {' '.join(said.split())[-300:]}")
+        hint = "On Debian and Ubuntu: sudo apt install python{}.{}-venv. ".format(*sys.version_info)
+        raise Stop(f"Python could not make .venv. {hint * ('ensurepip' in said)}It said: {said[-300:]}")
     return found
 
 
@@ -214,11 +214,9 @@ def prepare(names, index):
         return
     index = torch_index(index or stamp.get("index"))
     announce(index, first=not stamp)
-    if STAMP.exists():
-        STAMP.unlink()
+    STAMP.unlink(missing_ok=True)
     install(names[-1], index, packages)
-    stamp = {"python": version, "index": index, "files": dict(files, **wanted)}
-    STAMP.write_text(json.dumps(stamp, indent=1), "utf-8")
+    STAMP.write_text(json.dumps({"python": version, "index": index, "files": {**files, **wanted}}, indent=1), "utf-8")
 
 
 def run(arguments):
@@ -248,7 +246,7 @@ def lab(options):
         *(["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []),  # as in most containers
         *(["--no-browser"] if options.no_browser else []),
         *([f"--port={options.port}"] if options.port else [])]
-    print("\n".join(news + ["Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab."]))
+    print(*news, "Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab.", sep="\n")
     return run(["-m", "jupyterlab", *arguments])
 
 
@@ -256,11 +254,12 @@ def parse(arguments):
     """Return the options, and the words that are passed on to the tests or to the course."""
     look = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(description=__doc__, **look)
-    commands = parser.add_subparsers(dest="command", metavar="lab | course | test")
+    commands = parser.add_subparsers(dest="command", metavar="lab | course | test | teacher")
     texts = {"lab": "open the lessons in JupyterLab, as your own copies in my_lessons",
              "course": "train all four stages in the terminal and compare the models; what else you write "
                        "is passed on\n(its own help: python start.py course -- --help)",
-             "test": "run all tests; what else you write is passed on to pytest"}
+             "test": "run all tests; what else you write is passed on to pytest",
+             "teacher": "build dist/solved, the lessons with solutions, and dist/nbgrader, exercises to grade"}
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False, **look)
         command.add_argument("--torch-index", metavar="URL", help="look here too for PyTorch (other builds)")
@@ -268,7 +267,7 @@ def parse(arguments):
             command.add_argument("--no-browser", action="store_true", help="open no browser (for a server)")
             command.add_argument("--port", type=int, metavar="N", help="the port of JupyterLab")
     options, rest = parser.parse_known_args(arguments or sys.argv[1:] or ["--help"])
-    if rest and options.command == "lab":
+    if rest and options.command in ("lab", "teacher"):
         parser.error("not understood: " + " ".join(rest))
     return options, [word for word in rest if word != "--"]
 
@@ -280,11 +279,11 @@ def main(arguments=None):
     options, rest = parse(arguments)
     try:
         check_python()
-        extras = ["requirements-test.txt"] if options.command == "test" else []
-        prepare(["requirements.txt", *extras], options.torch_index)
+        prepare(["requirements.txt", "requirements-test.txt"][:1 + (options.command == "test")], options.torch_index)
         if options.command == "lab":
             return lab(options)
-        return run(["-m", "pytest", *rest] if extras else ["-m", "rlhf_lessons", "course", *rest])
+        starts = {"course": "rlhf_lessons course", "test": "pytest", "teacher": "rlhf_lessons.teacher"}
+        return run(["-m", *starts[options.command].split(), *rest])
     except Stop as stop:
         message = str(stop)
     except OSError as error:
