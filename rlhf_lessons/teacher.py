@@ -85,12 +85,14 @@ def solved(book):
 def marked(task: Exercise) -> str:
     """Return the stub with the solution between nbgrader's markers, which make the stub of it again."""
     (*_, stub), (*helpers, done) = (ast.parse(source).body for source in (task.stub, task.solution))
-    if not isinstance(done, ast.FunctionDef) or ast.unparse(stub.args) != ast.unparse(done.args):
+    if not isinstance(done, ast.FunctionDef) or [a.arg for a in stub.args.args] != [a.arg for a in done.args.args]:
         raise ValueError(f"{task.id}: the solution must end in the stub's function, with the same arguments")
     if len(stub.body) != 2 or ast.unparse(stub.body[1]) != "...":
         raise ValueError(f"{task.id}: the stub must hold a docstring and `...`, and nothing else")
-    lines = task.solution.splitlines()
-    begins = (done.body[0] if ast.get_docstring(done) else done.returns or done.args.args[-1]).end_lineno
+    lines, first = task.solution.splitlines(), done.body[0]
+    begins = first.end_lineno if ast.get_docstring(done) else first.lineno - 1
+    while lines[begins - 1].lstrip().startswith("#"):  # a comment above the first statement belongs to it
+        begins -= 1
     body = lines[begins:done.end_lineno]
     if helpers:  # what the solution needs besides moves into the function
         body = [textwrap.indent("\n".join(lines[:done.lineno - 1]).rstrip(), "    "), *body]
