@@ -34,7 +34,8 @@ import tempfile
 c = get_config()
 c.CourseDirectory.course_id = "rlhf_lessons"
 c.ClearSolutions.code_stub = {"python": "...  # your code"}
-c.Execute.timeout = 120  # seconds for a cell; the first imports PyTorch
+c.Execute.timeout = c.Execute.startup_timeout = 300  # seconds for a cell, and for a kernel; PyTorch loads slowly
+c.Execute.iopub_timeout = 60  # seconds for a cell's output to arrive: nbgrader's 4 are few on a busy computer
 os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp()  # what a student passed is not noted as passed by you
 '''
 

@@ -73,6 +73,11 @@ def test_with_nothing_done_it_says_so_and_makes_no_ratings_file(home, capsys):
                                        "0 votes, 0 exercises passed, 0 models trained.\n")
 
 
+def test_passed_checks_are_noted_where_the_report_looks_whatever_folder_a_lesson_runs_in(monkeypatch):
+    monkeypatch.delenv("RLHF_LESSONS_RUNS", raising=False)
+    assert checks.passed_file().is_absolute() and checks.passed_file().parent.name == "runs"
+
+
 def test_it_is_a_function_however_often_it_is_called(home):
     rl.report()
     rl.report()
@@ -226,6 +231,13 @@ def test_control_characters_in_a_name_reach_no_terminal_and_no_table(report, tmp
     file = tmp_path / "report.html"
     file.write_text(numbers(report, name="a\x1b[2J\nb"), encoding="utf-8")
     assert gather.read(file)["name"] == "a?[2J b"
+
+
+def test_the_command_has_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["reports", "--help"])
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m rlhf_lessons reports") and "--out" in said
 
 
 @pytest.mark.parametrize("folder, said", [("nowhere", "there is no such folder"), ("", "there is no report in it")])

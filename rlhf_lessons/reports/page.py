@@ -7,8 +7,8 @@ import io
 from types import SimpleNamespace
 
 LONGEST, MOST = 400, 8  # characters of a text, rounds in the table
-COURSE = {"lesson1": "1 · the next token", "lesson2": "2 · fine-tuning", "lesson3": "3 · the reward model",
-          "lesson4": "4 · PPO"}
+COURSE = {"lesson0": "0 · before and after", "lesson1": "1 · the next token", "lesson2": "2 · fine-tuning",
+          "lesson3": "3 · the reward model", "lesson4": "4 · PPO", "lesson6": "6 · the loop"}
 
 
 def percent(figure: dict) -> str:
@@ -54,7 +54,7 @@ def blocks(found: dict) -> list[tuple]:
              (f"{passed} of {of}", "exercises passed"), (str(len(found["models"])), "models trained")]
     return [("title", (found["name"] or "A report", f"RLHF Lessons · {found['made']}")), ("tiles", tiles),
             *votes(found), *taught(found), *compared(found), *exercises(found), *models(found),
-            ("text", "Every number comes from files on the computer of the person named above. "
+            ("text", "Every number comes from files on the learner's computer. "
              + (f"Mark of the votes: {found['votes_id']}; nobody else's votes have it." if found["votes"] else ""))]
 
 
@@ -122,5 +122,5 @@ def models(found: dict) -> list[tuple]:
     rows = [(row["folder"], f"{row['quality']:.3f}", f"{row['shipped']:.3f}", row["means"],
              f"{row['seconds'] / 60:.0f} min, {row['made']}") for row in found["models"]]
     said = ("table", (("model", "yours", "shipped", "what is measured", "trained"), rows)) if rows else (
-        "text", "No model trained and kept yet. `python start.py course` trains all four.")
+        "text", "No model trained and kept yet. To train all four, type: python start.py course")
     return [("heading", "Models"), said]
