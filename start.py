@@ -3,6 +3,7 @@
     python start.py lab       opens the lessons in JupyterLab
     python start.py course    trains all four stages in the terminal
     python start.py test      runs all tests
+    python start.py teacher   builds the teacher's editions of the lessons
     python start.py download FOLDER   fills a USB stick, from which others install without a network
 
 Needs Python 3.11 to 3.14 and nothing else. What it installs goes into .venv, what programs keep for
@@ -92,12 +93,11 @@ def make_venv():
     made = subprocess.run([base, "-m", "venv", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     found = probe()
     if made.returncode or not found:
-        said = made.stdout.decode("utf-8", "replace")
+        said = " ".join(made.stdout.decode("utf-8", "replace").split())
         if shutil.disk_usage(str(ROOT)).free < 1e8:
             raise Stop(DISK_FULL)
-        name = "python{}.{}-venv".format(*sys.version_info)
-        hint = f"On Debian and Ubuntu: sudo apt install {name}. " if "ensurepip" in said else ""
-        raise Stop(f"Python could not make .venv. {hint}It said: {' '.join(said.split())[-300:]}")
+        hint = "On Debian and Ubuntu: sudo apt install python{}.{}-venv. ".format(*sys.version_info)
+        raise Stop(f"Python could not make .venv. {hint * ('ensurepip' in said)}It said: {said[-300:]}")
     return found
 
 
@@ -229,11 +229,9 @@ def prepare(names, index):
         return
     index = torch_index(index or stamp.get("index"))
     announce(index, first=not stamp)
-    if STAMP.exists():
-        STAMP.unlink()
+    STAMP.unlink(missing_ok=True)
     install(names[-1], index, packages)
-    stamp = {"python": version, "index": index, "files": dict(files, **wanted)}
-    STAMP.write_text(json.dumps(stamp, indent=1), "utf-8")
+    STAMP.write_text(json.dumps({"python": version, "index": index, "files": {**files, **wanted}}, indent=1), "utf-8")
 
 
 def run(arguments):
@@ -263,7 +261,7 @@ def lab(options):
         *(["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []),  # as in most containers
         *(["--no-browser"] if options.no_browser else []),
         *([f"--port={options.port}"] if options.port else [])]
-    print("\n".join(news + ["Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab."]))
+    print(*news, "Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab.", sep="\n")
     return run(["-m", "jupyterlab", *arguments])
 
 
@@ -286,11 +284,12 @@ def parse(arguments):
     """Return the options, and the words that are passed on to the tests or to the course."""
     look = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(description=__doc__, **look)
-    commands = parser.add_subparsers(dest="command", metavar="lab | course | test | download")
+    commands = parser.add_subparsers(dest="command", metavar="lab | course | test | teacher | download")
     texts = {"lab": "open the lessons in JupyterLab, as your own copies in my_lessons",
              "course": "train all four stages in the terminal and compare the models; what else you write "
                        "is passed on\n(its own help: python start.py course -- --help)",
              "test": "run all tests; what else you write is passed on to pytest",
+             "teacher": "build dist/solved, the lessons with solutions, and dist/nbgrader, exercises to grade",
              "download": "fill a folder, from which computers like this one install without a network"}
     for name, text in texts.items():
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False, **look)
@@ -301,7 +300,7 @@ def parse(arguments):
         if name == "download":
             command.add_argument("folder", help="such as that of a USB stick")
     options, rest = parser.parse_known_args(arguments or sys.argv[1:] or ["--help"])
-    if rest and options.command in ("lab", "download"):
+    if rest and options.command in ("lab", "teacher", "download"):
         parser.error("not understood: " + " ".join(rest))
     return options, [word for word in rest if word != "--"]
 
@@ -315,11 +314,11 @@ def main(arguments=None):
         check_python()
         if options.command == "download":
             return download(options)
-        extras = ["requirements-test.txt"] if options.command == "test" else []
-        prepare(["requirements.txt", *extras], options.torch_index)
+        prepare(["requirements.txt", "requirements-test.txt"][:1 + (options.command == "test")], options.torch_index)
         if options.command == "lab":
             return lab(options)
-        return run(["-m", "pytest", *rest] if extras else ["-m", "rlhf_lessons", "course", *rest])
+        starts = {"course": "rlhf_lessons course", "test": "pytest", "teacher": "rlhf_lessons.teacher"}
+        return run(["-m", *starts[options.command].split(), *rest])
     except Stop as stop:
         message = str(stop)
     except OSError as error:

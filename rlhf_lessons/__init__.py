@@ -6,6 +6,7 @@
     rl.judge("What is 4-2 and 3-1?", "2 and 2.")        # the true quality of an answer
     card = rl.rate(pairs, "my round")                   # you are the rater: a card in the notebook
     rl.live_reward_model(card)                          # a reward model that learns from your votes as you cast them
+    rl.report("Ada")                                    # one page of what you did
 
 Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it is needed. The
 stages (`PPO` and the others) are imported from their own modules, `rlhf_lessons.stages.ppo` and so on.
@@ -27,6 +28,7 @@ HOMES = {
     "Guess": "widgets.guess",
     "minutes_here": "clock",
     "stoppable": "clock",
+    "report": "reports.mine",
 }
 __all__ = ["__version__", *HOMES]
 

@@ -32,6 +32,7 @@ Data
   data build     write the course's data files anew
   ratings        people's votes: export, import, statistics, merge, forget (ratings --help says more)
   classroom      serve: the page on which a class rates from its phones; check: try it with one phone
+  reports        gather a class's reports, which rl.report() writes, into a table
 
 Each command has its own help, such as: {PROGRAM} ask --help
 Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not fit, 130 you stopped it.
@@ -119,6 +120,24 @@ def build(folder: Path | None = None) -> None:
         print(f"{path}  {path.stat().st_size:,} bytes")
 
 
+def reports(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
+            out: Path = Path("class.csv")) -> int:
+    """Gather a class's reports into a table for a spreadsheet: a row for each report.html in a folder.
+
+    The exit code is 1 where a file could not be read; the others are in the table all the same.
+
+    Args:
+        folder: The folder; reports in folders within it count too, whatever their files are called.
+        out: The CSV file to write; what is there is replaced.
+    """
+    from rlhf_lessons.reports.gather import gather
+    rows, problems = gather(folder, out)
+    for problem in problems:
+        note(f"left out: {problem}")
+    print(f"{rows} reports written to {out}")
+    return int(bool(problems))
+
+
 def trainer(name: str) -> Callable:
     """Return one of the commands that train."""
     import matplotlib
@@ -134,7 +153,7 @@ def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
     if first in ("-h", "--help", "help"):
         print(HELP)
         sys.exit(0)
-    here = {"ask": ask, "evaluate": evaluate, "diagnose": diagnose}
+    here = {"ask": ask, "evaluate": evaluate, "diagnose": diagnose, "reports": reports}
     if first in here:
         return here[first], first, rest
     if first in ("pretrain", "sft", "reward", "ppo", "course"):
@@ -150,8 +169,8 @@ def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
         from rlhf_lessons.classroom.commands import pick
         return pick(rest)
     note(HELP if not first else f"There is no command '{' '.join(arguments[:2]) if first == 'data' else first}'. "
-         f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom. "
-         f"More: {PROGRAM} --help")
+         f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom, "
+         f"reports. More: {PROGRAM} --help")
     sys.exit(2)
 
 

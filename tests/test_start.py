@@ -227,6 +227,18 @@ def test_words_for_pytest_are_passed_on_in_order(no_work, home, monkeypatch):
     assert started == [["-m", "pytest", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]]
 
 
+def test_teacher_builds_in_the_lessons_own_environment_and_takes_no_other_words(no_work, monkeypatch, capsys):
+    no_work.CACHE.mkdir()
+    started = []
+    monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 0)
+
+    assert no_work.main(["teacher"]) == 0
+    assert started == [["-m", "rlhf_lessons.teacher"]]
+    with pytest.raises(SystemExit):
+        no_work.main(["teacher", "lesson1"])
+    assert "not understood: lesson1" in capsys.readouterr().err
+
+
 def test_another_torch_index_makes_the_environment_again(no_work, monkeypatch):
     no_work.CACHE.mkdir()
     made = []

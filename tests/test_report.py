@@ -1,0 +1,246 @@
+"""A learner's report: it says what was done and no more, shows nobody's text as markup, and a class's add up."""
+import csv
+import json
+import re
+import sys
+import types
+
+import pytest
+import tiny
+
+import rlhf_lessons as rl
+from rlhf_lessons import checkpoints, checks
+from rlhf_lessons.cli import main
+from rlhf_lessons.data import tasks
+from rlhf_lessons.ratings import Store, new_id
+from rlhf_lessons.reports import gather, looks, mine, page
+
+NASTY = '</script><script>alert(1)</script>&<b>$\\frac{'
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    return tiny.checkpoints(tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture
+def home(tmp_path, shipped, monkeypatch):
+    return move_to(tmp_path / "runs", shipped, monkeypatch)
+
+
+def move_to(runs, shipped, monkeypatch):
+    """Return an empty folder for what the reader makes; untrained models are the shipped ones."""
+    monkeypatch.setattr(checkpoints, "MINE", runs)
+    monkeypatch.setattr(checkpoints, "SHIPPED", shipped)
+    monkeypatch.setattr(mine, "DEFAULT", runs / "ratings.sqlite3")
+    monkeypatch.setenv("RLHF_LESSONS_RUNS", str(runs))
+    return runs
+
+
+def pair(prompt: str, text: str = "a dragon came", other: str = "nobody came", n: int = 0) -> dict:
+    return {"kind": "pair", "prompt": prompt, "overlap": None, "completions": [
+        {"text": f"{text} {n}", "model": "after"}, {"text": f"{other} {n}", "model": "before"}]}
+
+
+def rate(home, round: str = "r", n: int = 50, repeats: float = 0.0, **texts) -> Store:
+    """Let the reader prefer the dragons in `n` pairs of a round."""
+    home.mkdir(exist_ok=True)
+    store = Store(home / "ratings.sqlite3")
+    you = store.reader()
+    store.add_tasks(round, [pair(task.prompt, n=i, **texts) for i, task in enumerate(tasks("train")[:n])], repeats)
+    while (task := store.next_task(you, round))["state"] == "task":
+        side = "left" if "dragon" in task["answers"][0]["text"] else "right"
+        store.answer(you, task["task"], "pair", {"choice": side}, new_id(), ms=4000)
+    return store
+
+
+def written(home) -> str:
+    return (home / "report" / "report.html").read_text(encoding="utf-8")
+
+
+# ---- A learner's page ----------------------------------------------------------------------------------
+
+
+def test_with_nothing_done_it_says_so_and_makes_no_ratings_file(home, capsys):
+    rl.report()
+    html = written(home)
+    for words in ("No votes yet", "Too few votes", "Nothing to compare yet", "No exercise passed yet",
+                  "No model trained and kept yet", "A report"):
+        assert words in html
+    assert "<img" not in html and "–" in html and not (home / "ratings.sqlite3").exists()
+    assert (home / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert capsys.readouterr().out == ("Your report: runs/report/report.html and, to print, runs/report/report.pdf. "
+                                       "0 votes, 0 exercises passed, 0 models trained.\n")
+
+
+def test_passed_checks_are_noted_where_the_report_looks_whatever_folder_a_lesson_runs_in(monkeypatch):
+    monkeypatch.delenv("RLHF_LESSONS_RUNS", raising=False)
+    assert checks.passed_file().is_absolute() and checks.passed_file().parent.name == "runs"
+
+
+def test_it_is_a_function_however_often_it_is_called(home):
+    rl.report()
+    rl.report()
+    assert callable(rl.report)
+
+
+def test_it_shows_votes_agreement_and_what_they_taught(home):
+    rate(home, "lesson 3", 40, repeats=0.25)
+    found = mine.gather("Ada")
+    repeats = found["self_agreement"]["n"]  # drawn by lot
+    assert found["self_agreement"]["value"] == 1.0 and repeats > 0
+    assert found["votes"] == 40 + repeats and found["rounds"][0]["kinds"] == {"pair": 40 + repeats}
+    assert found["rounds"][0]["seconds"] == 4.0
+    assert [point["votes"] for point in found["curve"]] == [0, 20], "repeats teach nothing new"
+    assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, "dragons are easily foreseen"
+    assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
+    assert found["chosen"]["better"]["model"] == "after"
+
+    rl.report("Ada")
+    html = written(home)
+    assert "<h1>Ada</h1>" in html and f"{40 + repeats} pairs" in html and "100% (" in html
+    assert "the interval counts votes" in html, "the reason why the interval is narrower than it seems"
+    assert 'alt="Of 20 votes it foresaw 100%' in html
+
+
+def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
+    store = rate(home, n=3)
+    other, simulated = store.reader("eve"), store.reader(kind="simulated")
+    for rater in (other, simulated):
+        task = store.next_task(rater, "r")
+        store.answer(rater, task["task"], "pair", {"choice": "tie"}, new_id())
+    assert mine.gather()["votes"] == 3 and mine.gather(rater="eve")["votes"] == 1
+
+
+def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
+    lesson = types.ModuleType("rlhf_lessons.checks.lesson9")
+    exec("from rlhf_lessons.checks import exercise\n@exercise\ndef half(yours): pass\n@exercise\ndef size(yours): pass",
+         vars(lesson))
+    monkeypatch.setitem(sys.modules, "rlhf_lessons.checks.lesson9", lesson)
+    monkeypatch.setattr(mine.pkgutil, "iter_modules",
+                        lambda *_: [types.SimpleNamespace(name="rlhf_lessons.checks.lesson9")])
+    for name in ("lesson9.half", "lesson9.half", "lesson9.none", "lesson1.other"):
+        checks.remember(name)
+    with checks.passed_file().open("a") as file:
+        file.write('[]\n"text"\n{"exercise": 3, "at": 1}\n{"exer')
+    found = mine.gather()["exercises"]
+    assert list(found["passed"]) == ["lesson9.half"] and found["of"] == {"lesson9": 2}
+    assert ("1 of 2", "exercises passed") in page.blocks(mine.gather())[1][1]
+
+
+def test_models_stand_beside_the_shipped_ones_and_a_damaged_one_is_left_out(home):
+    tiny.checkpoint(home / "sft", quality=0.4)
+    (home / "ppo").mkdir()
+    (home / "ppo" / "card.json").write_text('{"stage": "ppo"}')
+    found = mine.gather()
+    (model,) = found["models"]
+    assert (model["folder"], model["quality"], model["shipped"]) == ("sft", 0.4, 0.5)
+    assert found["before_after"].keys() == {"before", "after", "answers"} and found["before_after"]["before"] == "base"
+
+
+def test_what_others_wrote_is_no_markup_on_the_page_and_no_formula_in_the_pdf(home):
+    rate(home, NASTY, 2, text=f"{NASTY} dragon", other=NASTY)
+    rl.report(NASTY)
+    html = written(home)
+    assert html.count("<script") == 1 and "alert(1)</script>" not in html and "<b>" not in html
+    assert "default-src 'none'" in html
+    assert gather.read(home / "report" / "report.html")["name"] == NASTY
+
+
+def test_a_block_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="no block 'film'"):
+        looks.block_html(("film", "x"))
+
+
+# ---- A class's table -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, shipped):
+    """The text of a true report."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = move_to(tmp_path_factory.mktemp("ada") / "runs", shipped, patch)
+        rate(home, n=3)
+        rl.report("=Ada")
+        return written(home)
+
+
+def table(file) -> list[dict]:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys):
+    handed_in = tmp_path / "handed in"
+    for folder in ("ada", "bob"):
+        (handed_in / folder).mkdir(parents=True)
+        (handed_in / folder / "report.html").write_text(report, encoding="utf-8")
+    assert main(["reports", str(handed_in), "--out", str(tmp_path / "class.csv")]) == 0
+    assert "2 reports written" in capsys.readouterr().out
+    ada, bob = table(tmp_path / "class.csv")
+    assert ada["file"] == "ada/report.html" and ada["votes"] == "3" and ada["self_agreement"] == ""
+    assert ada["name"] == "'=Ada", "no formula for a spreadsheet"
+    assert ada["same_votes_as"] == "bob/report.html" and bob["same_votes_as"] == "ada/report.html"
+
+
+def numbers(report: str, **changed) -> str:
+    """The report with some numbers of its summary replaced."""
+    data = json.loads(gather.NUMBERS.search(report)[1])
+    data["summary"] |= changed
+    return re.sub(r"(id=\"rlhf-lessons-report\">).*?(</script>)", lambda m: m[1] + json.dumps(data) + m[2], report,
+                  flags=re.S)
+
+
+HOSTILE = {
+    "no_report": lambda report: "<h1>hello</h1>",
+    "two_in_one": lambda report: report + report,
+    "cut_short": lambda report: report[:len(report) // 4],
+    "no_json": lambda report: gather.NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">{</script>',
+                                                 report),
+    "deep": lambda report: gather.NUMBERS.sub(
+        f'<script type="application/json" id="rlhf-lessons-report">{"[" * 100_000}</script>', report),
+    "list": lambda report: gather.NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">[]</script>',
+                                              report),
+    "text_for_number": lambda report: numbers(report, votes="=1+1"),
+    "list_for_text": lambda report: numbers(report, name=["x"]),
+    "below_zero": lambda report: numbers(report, votes=-1),
+    "too_many": lambda report: numbers(report, votes=10**30),
+    "no_number": lambda report: numbers(report, foreseen=float("nan")),
+    "true": lambda report: numbers(report, votes=True),
+    "long_name": lambda report: numbers(report, name="x" * 501),
+    "large": lambda report: report + " " * gather.LARGEST,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_file_is_named_and_the_others_are_read(report, tmp_path, capsys, kind):
+    handed_in = tmp_path / "in"
+    handed_in.mkdir()
+    (handed_in / f"{kind}.html").write_text(HOSTILE[kind](report), encoding="utf-8")
+    (handed_in / "good.html").write_text(report, encoding="utf-8")
+    (handed_in / "binary.html").write_bytes(bytes(range(256)))
+    (handed_in / "folder.html").mkdir()
+    assert main(["reports", str(handed_in), "--out", str(tmp_path / "class.csv")]) == 1
+    said = capsys.readouterr()
+    assert [line.split(": ")[1] for line in said.err.splitlines()] == sorted(
+        [f"{kind}.html", "binary.html", "folder.html"])
+    assert [row["file"] for row in table(tmp_path / "class.csv")] == ["good.html"]
+
+
+def test_control_characters_in_a_name_reach_no_terminal_and_no_table(report, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(numbers(report, name="a\x1b[2J\nb"), encoding="utf-8")
+    assert gather.read(file)["name"] == "a?[2J b"
+
+
+def test_the_command_has_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["reports", "--help"])
+    said = capsys.readouterr().out
+    assert said.startswith("usage: python -m rlhf_lessons reports") and "--out" in said
+
+
+@pytest.mark.parametrize("folder, said", [("nowhere", "there is no such folder"), ("", "there is no report in it")])
+def test_a_folder_without_reports_is_named(tmp_path, capsys, folder, said):
+    assert main(["reports", str(tmp_path / folder), "--out", str(tmp_path / "class.csv")]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "class.csv").exists()
