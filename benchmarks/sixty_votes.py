@@ -10,6 +10,7 @@ votes so far; ten steps of PPO. Votes go through the ratings store, as a person'
 shipped SFT and reward model; a seed decides the answers shown, the reader's slips and PPO's samples. Measured on the
 held-out story prompts. Settings were chosen on the validation prompts (--split validation) with seeds 10 to 25, and
 once because of a held-out run: with the first settings one of six held-out runs (cheeky, seed 2) stopped at 56 %.
+Seconds are those of one core; two of the runs with 10 votes shared it with much else, and took over 700.
 What exists in `runs/sixty_votes` is not made again; the table goes to `data/results/sixty_votes.md` and `.json`.
 """
 import argparse

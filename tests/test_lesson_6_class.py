@@ -64,7 +64,7 @@ def lesson(monkeypatch, tmp_path):
 
 
 def test_a_class_goes_through_three_rounds(lesson):
-    train, ppo, second, third = blocks("l06-class")
+    train, ppo, second, third = blocks("l06-class") + blocks("l06-class-rounds")
     store = lesson["store"]
     assert students_vote(store, FIRST, 10) == 120
     exec(train, lesson)

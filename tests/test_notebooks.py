@@ -119,7 +119,8 @@ def test_its_links_lead_somewhere(book):
 
 
 def test_few_outputs_are_left_uncompared(book):
-    ignored = [cell.id for cell in code(book) if "nbval-ignore-output" in cell.metadata.get("tags", [])]
+    ignored = [cell.id for cell in code(book) if "nbval-ignore-output" in cell.metadata.get("tags", [])
+               and not cell.source.startswith("rl.minutes_here(")]  # that one is of the reader's machine
     assert len(ignored) <= 2 and not any("nbval-skip" in cell.metadata.get("tags", []) for cell in book.cells)
 
 
