@@ -175,7 +175,9 @@ def test_it_holds_the_exercises_alone_and_no_solution_in_its_texts(dist):
     cells = graded(dist)
     assert list(cells) == ["opening", "imports", "l07-ex1-text", "l07-ex1-code", "l07-ex1-check", "l07-ex1-hint",
                            "l07-ex2-text", "l07-ex2-code", "l07-ex2-check"]
-    assert cells["imports"].source == "import math\nimport sample_check as check"  # what needs models stays out
+    first, second, *_ = cells["imports"].source.splitlines()
+    assert (first, second) == ("import math", "import sample_check as check")
+    assert "rlhf_lessons" not in cells["imports"].source, "what needs models stays out"
     texts = "".join(cell.source for cell in cells.values() if cell.cell_type == "markdown")
     assert "13 points" in texts and "Solution" not in texts
     assert "(glossary.md)" not in texts and "(a.ipynb)" not in texts, "students get this file alone"
@@ -258,7 +260,7 @@ def hand_in(course: Path, name: str) -> tuple[float, float]:
     assert len(stubs) == len(tests) and all(cell.source.endswith("    ...  # your code") for cell in stubs)
     for student in ("ada", "bob"):
         for n, (stub, test) in enumerate(zip(stubs, tests)):
-            stub.source = answers[stub.id]
+            stub.source = answers[stub.id].replace("### BEGIN SOLUTION", "warnings.warn('no mistake')")
             if student == "bob" and n:
                 function = stub.source.split("(")[0].removeprefix("def ")
                 stub.source, test.source = f"def {function}(*anything):\n    return 42.0\ncheck = None", "check"
