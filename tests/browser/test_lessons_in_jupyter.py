@@ -71,7 +71,7 @@ def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
 
 def test_lesson_2_a_demonstration_is_written_and_saved(lesson, shot):
     reader = lesson("02")
-    card = reader.run("l02-imports", "l02-write-card").locator(".rl-card")
+    card = reader.run("l02-imports", "l02-demos-code", "l02-slips-code", "l02-write-card").locator(".rl-card")
     card.get_by_role("textbox", name="The ideal answer").fill("Once there was a princess. The end.")
     card.get_by_role("button", name="Save this answer").click()
     expect(card.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"))
