@@ -101,9 +101,9 @@ def make_venv():
     return found
 
 
-def torch_index(wanted):
+def torch_index(wanted, for_gpu=True):
     """Return the address of an extra package index for PyTorch, or None to take pip's own."""
-    gpu = shutil.which("nvidia-smi") or os.path.exists("/proc/driver/nvidia")
+    gpu = for_gpu and (shutil.which("nvidia-smi") or os.path.exists("/proc/driver/nvidia"))
     if wanted or gpu or WHEELS.is_dir() or not sys.platform.startswith("linux"):
         return wanted
     try:
@@ -270,8 +270,8 @@ def download(options):
     from rlhf_lessons.offline import fill  # only now, as above
     if not probe():
         make_venv()
-    try:  # for laptops without a GPU, whatever this one has
-        index = options.torch_index or (CPU_INDEX if sys.platform.startswith("linux") else None)
+    index = torch_index(options.torch_index, for_gpu=False)  # laptops have none, whatever this computer has
+    try:
         check(*fill(ROOT, Path(options.folder), pip_install, index))
     except ValueError as error:
         raise Stop(str(error)) from error

@@ -117,6 +117,8 @@ def test_on_linux_the_stick_gets_pytorch_without_a_gpus_libraries(course, tmp_pa
     monkeypatch.setattr(module, "probe", lambda: ([3, 12], tmp_path))
     monkeypatch.setattr(module, "pip_install", lambda *words: asked.append(words[0]) or (0, []))
     monkeypatch.setattr(module.sys, "platform", "linux")
+    monkeypatch.setattr(module.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(module.urllib.request, "urlopen", lambda request, timeout: SimpleNamespace(close=int))
     monkeypatch.setitem(sys.modules, "rlhf_lessons.offline", offline)
 
     assert module.main(["download", os.fspath(tmp_path / "stick")]) == 0

@@ -155,3 +155,10 @@ def test_the_slides_become_one_file_that_asks_for_nothing():
     assert shown.count("(data:image/svg+xml;base64,") == len(IMAGE.findall(text)) > 0
     assert "figures/" not in shown
     assert page.count("<script") - page.count("</script>") <= page.count("<\\/script>")
+
+
+def test_the_book_holds_every_lesson_and_every_page_of_the_kit():
+    listed = set(re.findall(r"(?:root|file): (\S+)", read(TEACHING / "book" / "_toc.yml")))
+    lessons = {f"notebooks/{path.stem}" for path in (PROJECT / "notebooks").glob("0*.ipynb")} | {"notebooks/glossary"}
+    pages = {page.relative_to(PROJECT).with_suffix("").as_posix() for page in PAGES} - {"teaching/slides"}
+    assert lessons | pages | {"README", "data/README"} == listed
