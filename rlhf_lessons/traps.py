@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch.nn.functional as F
+
 
 @dataclass(frozen=True)
 class Trap:
@@ -37,3 +39,29 @@ def trap(name: str) -> Iterator[Trap]:
         yield TRAPS[name]
     finally:
         setattr(home, function, right)
+
+
+# Lesson 1
+
+def learning(shift: int, leave_out: int = -100) -> Callable:
+    """Pair the logits at place t with the token at t + shift, where 1 is right; one token may be left out."""
+    def broken(_: Callable) -> Callable:
+        def loss(model, windows):
+            logits, targets = model(windows[:, :-1], use_cache=False).logits, windows[:, shift:]
+            time = min(logits.shape[1], targets.shape[1])
+            return F.cross_entropy(logits[:, :time].flatten(0, 1).float(), targets[:, :time].flatten(),
+                                   ignore_index=leave_out)
+        return loss
+    return broken
+
+
+END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
+TRAPS["targets not shifted"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=0),
+    "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the model copies.")
+TRAPS["targets shifted twice"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=2),
+    "The loss falls as if all were well, but stays higher, and samples lack every other token.")
+TRAPS["end left out of pretraining"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=1, leave_out=END),
+    "The curve is the healthy one, and no sample ends: count the share that does.")

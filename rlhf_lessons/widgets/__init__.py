@@ -5,8 +5,8 @@ Each name is fetched from its module when it is first used: the rater card works
 from importlib import import_module
 from pathlib import Path
 
-HOMES = {"AskBox": "ask", "PairRater": "pairs", "make_pairs": "pairs", "Picture": "show", "answers_table": "show",
-         "table": "show"}
+HOMES = {"AskBox": "ask", "Explorer": "explorer", "PairRater": "pairs", "make_pairs": "pairs", "Picture": "show",
+         "answers_table": "show", "table": "show"}
 __all__ = [*HOMES]
 
 
