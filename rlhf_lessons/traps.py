@@ -25,6 +25,38 @@ class Trap:
 
 TRAPS: dict[str, Trap] = {}
 
+# Lesson 2
+
+def prompts_learned(encode: Callable) -> Callable:
+    """The loss mask is forgotten: each token is its own label, those of the prompt too."""
+    return lambda tokenizer, rows: [(ids, ids) for ids, _ in encode(tokenizer, rows)]
+
+
+def end_ignored(encode: Callable) -> Callable:
+    """Padding is found by its id, and that id is the end token's: the real end gets the label -100 too."""
+    def encode_by_id(tokenizer, rows):
+        pad_id = tokenizer.eos_token_id  # what many recipes set for tokenizers that have no pad token
+        return [(ids, [-100 if i == pad_id else i for i in labels]) for ids, labels in encode(tokenizer, rows)]
+    return encode_by_id
+
+
+def unshifted(loss: Callable) -> Callable:
+    """Logits meet the label of their own place: the token to guess stands in the input already."""
+    def loss_in_place(model, rows, pad_id):
+        return loss(model, [(ids, [-100, *labels[:-1]]) for ids, labels in rows], pad_id)
+    return loss_in_place
+
+
+TRAPS["prompt tokens in the loss"] = Trap(
+    "stages.sft:encode_demonstrations", prompts_learned,
+    "The loss is another number: the prompts' tokens are in it. Compare two runs on the answers' tokens alone.")
+TRAPS["pad is the end token"] = Trap(
+    "stages.sft:encode_demonstrations", end_ignored,
+    "The loss looks healthy, and the answers do not end: count the share that does.")
+TRAPS["labels not shifted"] = Trap(
+    "stages.sft:sft_loss", unshifted,
+    "A pretrained model starts with a loss far above blind guessing, and its answers stammer.")
+
 
 @contextmanager
 def trap(name: str) -> Iterator[Trap]:
