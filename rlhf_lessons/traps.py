@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from rlhf_lessons.lm.batching import token_scores
+
 
 @dataclass(frozen=True)
 class Trap:
@@ -37,3 +39,33 @@ def trap(name: str) -> Iterator[Trap]:
         yield TRAPS[name]
     finally:
         setattr(home, function, right)
+
+
+# Lesson 3
+
+def ties_won_by_the_first(encode: Callable) -> Callable:
+    """Rankings are sorted before they are cut into pairs, so that a tie is won by whichever answer stood first."""
+    def encode_sorted(tokenizer, comparisons):
+        rows = []
+        for row in comparisons:
+            if "completions" in row:
+                marks = row.get("scores") or [-rank for rank in row["ranks"]]
+                row = {**row, "scores": [mark - 1e-6 * place for place, mark in enumerate(marks)]}
+            rows.append(row)
+        return encode(tokenizer, rows)
+    return encode_sorted
+
+
+def read_in_the_last_column(_: Callable) -> Callable:
+    """The reward is read at the end of the row, where shorter answers have their padding."""
+    def last_column(model, ids, mask):
+        return token_scores(model, ids, mask)[:, -1]
+    return last_column
+
+
+TRAPS["ties in the loss"] = Trap(
+    "stages.reward:to_rankings", ties_won_by_the_first,
+    "The loss stays near log 2 = 0.69, and the more so the more ties there are.")
+TRAPS["reward read at padding"] = Trap(
+    "stages.reward:last_scores", read_in_the_last_column,
+    "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.")
