@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch.nn.functional as F
+from rlhf_lessons.lm.batching import token_scores
 
 
 @dataclass(frozen=True)
@@ -97,3 +98,31 @@ TRAPS["targets shifted twice"] = Trap(
 TRAPS["end left out of pretraining"] = Trap(
     "stages.pretrain:next_token_loss", learning(shift=1, leave_out=END),
     "The curve is the healthy one, and no sample ends: count the share that does.")
+# Lesson 3
+
+def ties_won_by_the_first(encode: Callable) -> Callable:
+    """Rankings are sorted before they are cut into pairs, so that a tie is won by whichever answer stood first."""
+    def encode_sorted(tokenizer, comparisons):
+        rows = []
+        for row in comparisons:
+            if "completions" in row:
+                marks = row.get("scores") or [-rank for rank in row["ranks"]]
+                row = {**row, "scores": [mark - 1e-6 * place for place, mark in enumerate(marks)]}
+            rows.append(row)
+        return encode(tokenizer, rows)
+    return encode_sorted
+
+
+def read_in_the_last_column(_: Callable) -> Callable:
+    """The reward is read at the end of the row, where shorter answers have their padding."""
+    def last_column(model, ids, mask):
+        return token_scores(model, ids, mask)[:, -1]
+    return last_column
+
+
+TRAPS["ties in the loss"] = Trap(
+    "stages.reward:to_rankings", ties_won_by_the_first,
+    "The loss stays near log 2 = 0.69, and the more so the more ties there are.")
+TRAPS["reward read at padding"] = Trap(
+    "stages.reward:last_scores", read_in_the_last_column,
+    "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.")

@@ -1,0 +1,314 @@
+"""Checks of lesson 3's exercises. Right values come from plain loops, or from another formula in double precision."""
+import math
+from collections.abc import Callable
+from itertools import combinations, permutations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlhf_lessons.checks import compare, exercise
+
+
+# 3.1 The pairs in a ranking
+
+def in_order(pairs_of: Callable) -> Callable:
+    """Return a function whose pairs come sorted: any order of them is right."""
+    def sorted_pairs(*case):
+        got = pairs_of(*case)
+        readable = isinstance(got, (list, tuple, set)) and all(isinstance(pair, (list, tuple)) for pair in got)
+        return sorted(tuple(pair) for pair in got) if readable else got
+    return sorted_pairs
+
+
+def every_pair(texts: list[str], ranks: list[int], keep: Callable) -> list[tuple[int, int]]:
+    """Return the pairs (i, j) of different places that `keep` wants."""
+    return [(i, j) for i, j in permutations(range(len(texts)), 2) if keep(i, j)]
+
+
+@exercise
+def ranking_pairs(yours):
+    """Pairs (better, worse) of a ranking, without ties and without identical texts."""
+    def right(texts, ranks):
+        found = []
+        for i in range(len(texts)):
+            for j in range(len(texts)):
+                if ranks[i] < ranks[j] and texts[i] != texts[j]:
+                    found.append((i, j))
+        return found
+
+    def neighbours(texts, ranks):
+        order = sorted(range(len(texts)), key=lambda i: ranks[i])
+        return [(i, j) for i, j in zip(order, order[1:]) if ranks[i] < ranks[j] and texts[i] != texts[j]]
+
+    def only(keep):
+        return lambda texts, ranks: every_pair(texts, ranks, lambda i, j: texts[i] != texts[j] and keep(ranks, i, j))
+
+    mistakes = {
+        "The worse answer stands first in your pairs. Rank 1 is the best, so the smaller rank is the chosen one.":
+            only(lambda ranks, i, j: ranks[i] > ranks[j]),
+        "Answers of equal rank are in your pairs, both ways round. A tie says nothing about better and worse: leave "
+        "it out.": only(lambda ranks, i, j: ranks[i] <= ranks[j]),
+        "You let a tie be won by whichever answer stands first in the list. That is a label from nowhere: where the "
+        "ranks are equal, make no pair.": lambda texts, ranks: [
+            (i, j) if ranks[i] <= ranks[j] else (j, i) for i, j in combinations(range(len(texts)), 2)
+            if texts[i] != texts[j]],
+        "Two identical texts form a pair in your list. Their rewards are always equal, so the loss of that pair stays "
+        "at log 2 for ever: leave it out.": lambda texts, ranks: every_pair(
+            texts, ranks, lambda i, j: ranks[i] < ranks[j]),
+        "You pair neighbours in the ranking only. The best also beats the third and the fourth: four answers hold six "
+        "pairs, not three.": neighbours,
+        "You pair the best answer with the others, and forget that the others beat each other too.":
+            only(lambda ranks, i, j: ranks[i] == min(ranks) and ranks[i] < ranks[j]),
+        "You miss the pairs whose better answer stands later in the list. Look at each pair both ways round.":
+            only(lambda ranks, i, j: i < j and ranks[i] < ranks[j]),
+    }
+    cases = [(list("abcd"), [2, 1, 4, 3]), (list("abcd"), [1, 2, 2, 3]), (list("abca"), [3, 2, 4, 1]),
+             (list("abc"), [1, 1, 1]), (["a"], [1]), (list("aab"), [1, 1, 2]), (list("edcba"), [5, 1, 4, 4, 2])]
+    compare(in_order(yours), in_order(right), cases, {hint: in_order(wrong) for hint, wrong in mistakes.items()})
+
+
+# 3.2 Agreement of two raters
+
+@exercise
+def agreement_beyond_chance(yours):
+    """Cohen's kappa: (observed - expected) / (1 - expected)."""
+    def observed(first, second):
+        return sum(a == b for a, b in zip(first, second)) / len(first)
+
+    def expected(first, second):  # each vote of the one beside each vote of the other
+        return sum(a == b for a in first for b in second) / (len(first) * len(second))
+
+    def kappa(seen, chance):
+        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+
+    def right(first, second):
+        return kappa(observed(first, second), expected(first, second))
+
+    def without_ties(first, second):
+        both = [(a, b) for a, b in zip(first, second) if "tie" not in (a, b)]
+        return right(*map(list, zip(*both))) if both else math.nan
+
+    def over_the_observed(first, second):
+        seen, chance = observed(first, second), expected(first, second)
+        return (seen - chance) / (1 - seen) if seen < 1 else math.nan
+
+    mistakes = {
+        "That is the share of equal votes. Two people who click without looking agree too: subtract what chance gives, "
+        "and divide by 1 − chance.": observed,
+        "You subtract what chance gives, but do not divide by 1 − chance, which is all that there was to win. Full "
+        "agreement must give 1.": lambda first, second: observed(first, second) - expected(first, second),
+        "You take chance as one over the number of choices. It depends on how often each rater says each: who always "
+        "says left agrees by chance with whoever often says left.": lambda first, second: kappa(
+            observed(first, second), 1 / len({*first, *second}) if len({*first, *second}) > 1 else 1),
+        "You pool the votes of both raters to find what chance gives. Take each rater's own shares, and multiply them.":
+            lambda first, second: kappa(observed(first, second), expected(first + second, first + second)),
+        "You leave ties out. Here a tie is a choice like the others: two raters can agree that there is no difference.":
+            without_ties,
+        "You divide by 1 − the observed agreement. Divide by 1 − the expected one: the room between chance and full "
+        "agreement.": over_the_observed,
+    }
+    left, right_, tie = "left", "right", "tie"
+    cases = [([left, left, right_, left, tie], [left, right_, right_, left, left]),
+             ([left] * 8 + [right_] * 2, [left] * 9 + [right_]), ([left, right_, tie], [left, right_, tie]),
+             ([left, right_] * 3, [right_, left] * 3), ([left] * 4, [left] * 4),
+             ([tie, tie, left, right_], [tie, tie, right_, right_]), ([left], [right_])]
+    compare(yours, right, cases, mistakes)
+
+
+# 3.3 A loss that stands large differences
+
+@exercise
+def stable_loss(yours):
+    """-log sigmoid(chosen - rejected) of each pair, at differences of 1e4 too."""
+    def right(chosen, rejected):
+        lead = chosen.double() - rejected.double()
+        return F.binary_cross_entropy_with_logits(lead, torch.ones_like(lead), reduction="none")
+
+    mistakes = {
+        "You have swapped the two: your loss is small where the rejected answer leads. Take chosen − rejected.":
+            lambda c, r: -F.logsigmoid(r - c),
+        "Your loss is negative: log of a chance is below 0, and the loss is minus that.":
+            lambda c, r: F.logsigmoid(c - r),
+        "That is the chance that the choice was another one. The loss is −log of the chance of what was chosen.":
+            lambda c, r: torch.sigmoid(r - c),
+        "You return one number for all pairs. Return the loss of each pair, in the shape of the rewards.":
+            lambda c, r: -F.logsigmoid(c - r).mean(),
+        "At a difference of −10,000 the sigmoid is exactly 0 in 32 bits, and its log is −∞; exp(10,000) is ∞ too. "
+        "Use a function that takes log and sigmoid in one step.": lambda c, r: -torch.log(torch.sigmoid(c - r)),
+        "You keep the chance away from 0, and the loss finite, but where you do so the slope is 0: the worst mistakes "
+        "would teach nothing. Take log and sigmoid in one step.":
+            lambda c, r: -torch.log(torch.sigmoid(c - r).clamp(min=1e-12)),
+        "You limit the difference. Beyond the limit the slope is 0, so that the worst mistakes would teach nothing.":
+            lambda c, r: -F.logsigmoid((c - r).clamp(-30, 30)),
+        "You have forgotten the rejected answer: only the difference of the two counts.": lambda c, r: -F.logsigmoid(c),
+    }
+    draw = torch.Generator().manual_seed(3)
+    chosen, rejected = 3 * torch.randn(2, 4, generator=draw), 3 * torch.randn(2, 4, generator=draw)
+    far = torch.tensor([1e4, -1e4, 5e3, -120.0, 0.25])
+    cases = [(chosen.requires_grad_(), rejected.requires_grad_()),
+             (far.clone().requires_grad_(), torch.zeros(5, requires_grad=True)),
+             (torch.zeros(1, requires_grad=True), torch.tensor([1e4], requires_grad=True)),
+             (torch.tensor([7.0, -300.0]), torch.tensor([7.0, -300.0]))]
+    compare(yours, right, cases, mistakes)
+
+
+# 3.4 The reward at the end token
+
+def at(scores: Tensor, places: Tensor) -> Tensor:
+    """Return the score of each row at its place; IndexError where a place lies outside."""
+    return torch.stack([row[place] for row, place in zip(scores, places.tolist(), strict=True)])
+
+
+@exercise
+def reward_at_end(yours):
+    """The score at each row's last real token, wherever the padding is."""
+    def right(scores, mask):
+        found = []
+        for row, real in zip(scores, mask.tolist(), strict=True):
+            found.append(row[max(place for place, is_real in enumerate(real) if is_real)])
+        return torch.stack(found)
+
+    def last_place(mask):
+        return torch.tensor([max(place for place, is_real in enumerate(row) if is_real) for row in mask.tolist()])
+
+    mistakes = {
+        "You read the last column. Under right padding that is padding in every row but the longest.":
+            lambda s, m: s[:, -1],
+        "You count the real tokens and take that place, less one. That is right only where the row begins at 0: under "
+        "left padding you land in the prompt.": lambda s, m: at(s, m.sum(1) - 1),
+        "You read one place before the end token. The reward is read at the end token itself, the first place that has "
+        "seen the whole answer.": lambda s, m: at(s, (last_place(m) - 1).clamp(min=0)),
+        "You read one place after the end, which is padding. The last of n tokens is at place n − 1.":
+            lambda s, m: at(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
+        "You read at the first real token, which has seen nothing of the answer.":
+            lambda s, m: at(s, m.long().argmax(1)),
+        "You take the mean over the real tokens. A reward model gives one number, and only the end token has seen the "
+        "whole answer.": lambda s, m: (s * m).sum(1) / m.sum(1),
+        "You take the mean over all places, padding too. Only the end token has seen the whole answer.":
+            lambda s, m: s.mean(1),
+        "You look for the last score that is not 0. A reward may be 0, and scores on padding need not be: only the "
+        "mask knows what is real.": lambda s, m: at(s, torch.tensor(
+            [max((place for place, x in enumerate(row) if x), default=0) for row in (s * m).tolist()])),
+    }
+    draw = torch.Generator().manual_seed(4)
+
+    def case(lengths: list[int], time: int, side: str, gradient: bool = False):
+        scores, mask = torch.randn(len(lengths), time, generator=draw), torch.zeros(len(lengths), time).bool()
+        for row, length in enumerate(lengths):
+            mask[row, slice(length) if side == "right" else slice(time - length, time)] = True
+        return torch.where(mask, scores, 1e4 * scores).requires_grad_(gradient), mask  # padding must not matter
+
+    zero = torch.tensor([[1.0, 2.0, 0.0, 7.0], [3.0, 4.0, 5.0, 0.0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
+    cases = [case([3, 6, 2], 6, "right"), case([3, 6, 2], 6, "left"), case([4, 4], 4, "right", True), zero,
+             case([1, 5], 5, "right"), case([1, 5], 5, "left", True), case([1], 1, "right")]
+    compare(yours, right, cases, mistakes)
+
+
+# 3.5 Accuracy, where scores may be equal
+
+@exercise
+def accuracy_with_ties(yours):
+    """The share of pairs in the labelled order; equal scores are half right."""
+    def right(chosen, rejected):
+        points = [1.0 if c > r else 0.5 if c == r else 0.0 for c, r in zip(chosen.tolist(), rejected.tolist())]
+        return sum(points) / len(points)
+
+    mistakes = {
+        "Equal scores count as wrong in yours. A model that cannot decide is right half of the time: count a half.":
+            lambda c, r: (c > r).float().mean(),
+        "Equal scores count as right in yours, so a model that gives everything the same number would be perfect. "
+        "Count a half.": lambda c, r: (c >= r).float().mean(),
+        "You leave pairs of equal scores out. Then a model that decides once, and rightly, is perfect: count a half "
+        "for each of them, and divide by all pairs.": lambda c, r: (c > r)[c != r].float().mean(),
+        "You have the order the wrong way round: right is where the chosen answer has the larger score.":
+            lambda c, r: 1 - ((c > r).float() + 0.5 * (c == r).float()).mean(),
+        "You return the number of right pairs. Divide by the number of pairs.":
+            lambda c, r: ((c > r).float() + 0.5 * (c == r).float()).sum(),
+        "You average how sure the model is. Accuracy asks only which of the two is larger, not by how much.":
+            lambda c, r: (c - r).sigmoid().mean(),
+    }
+    cases = [(torch.tensor([1.0, 0.5, 2.0, -1.0, 0.0]), torch.tensor([0.0, 0.5, 3.0, -4.0, 0.0])),
+             (torch.zeros(3), torch.zeros(3)), (torch.tensor([1e4, -1e4]), torch.tensor([-1e4, 1e4])),
+             (torch.tensor([2.0]), torch.tensor([2.5])), (torch.tensor([0.1, 0.1, 9.0]), torch.tensor([0.1, 0.1, 8.0]))]
+    compare(yours, right, cases, mistakes)
+
+
+# 3.6 The truth behind noisy labels
+
+@exercise
+def truth_behind(yours):
+    """Accuracy against the truth, from accuracy against labels of which a known share is wrong."""
+    def right(measured, flipped):  # a straight line through what a model measures that is never, and always, right
+        never, always = flipped, 1.0 - flipped
+        return (measured - never) / (always - never) if always != never else math.nan
+
+    mistakes = {
+        "You divide by the ceiling. That forgets the lucky hits: where model and label are both wrong, they agree too.":
+            lambda m, e: m / (1 - e) if e < 1 else math.nan,
+        "You add the share of wrong labels. Some of them the model got wrong as well, and there it agreed.":
+            lambda m, e: m + e,
+        "You subtract the lucky hits as if the model were always wrong there. Solve the whole equation for a.":
+            lambda m, e: m - e,
+        "You divide by 1 − e. Bring both terms with a to one side: a(1 − e) − a·e = a(1 − 2e).":
+            lambda m, e: (m - e) / (1 - e) if e < 1 else math.nan,
+        "You go the other way: that is what a model of this accuracy would measure. Solve the equation for a.":
+            lambda m, e: m * (1 - e) + (1 - m) * e,
+        "That is the ceiling, which does not depend on what was measured.": lambda m, e: 1.0 - e,
+        "You cut off what is above 1 or below 0. With few pairs chance takes the estimate there; cut off, it would be "
+        "wrong on average.": lambda m, e: min(1.0, max(0.0, right(m, e))),
+    }
+    cases = [(0.78, 0.1), (0.9, 0.1), (0.5, 0.3), (0.65, 0.0), (0.4, 1.0), (0.6, 0.5), (0.83, 0.2), (0.27, 0.3)]
+    compare(yours, right, cases, mistakes)
+
+
+# 3.7 One number for calibration
+
+@exercise
+def calibration_error(yours):
+    """Expected calibration error over bins of equal width between 0.5 and 1."""
+    def error(sure, right, bins, low=0.5, clamp=True, gap=lambda s, r, n, total, middle: n / total * abs(s - r)):
+        groups = {}
+        for s, r in zip(sure.double().tolist(), right.double().tolist()):
+            place = int((s - low) / (1 - low) * bins)
+            groups.setdefault(min(place, bins - 1) if clamp else place, []).append((s, r))
+        found = 0.0
+        for place, group in groups.items():
+            n, middle = len(group), low + (place + 0.5) * (1 - low) / bins
+            found += gap(sum(s for s, _ in group) / n, sum(r for _, r in group) / n, n, len(sure), middle)
+        return found
+
+    def unweighted(sure, right, bins):
+        groups = len({min(int((s - 0.5) * 2 * bins), bins - 1) for s in sure.double().tolist()})
+        return error(sure, right, bins, gap=lambda s, r, n, total, middle: abs(s - r) / groups)
+
+    def empty_bins(sure, right, bins):
+        full = len({min(int((s - 0.5) * 2 * bins), bins - 1) for s in sure.double().tolist()}) == bins
+        return error(sure, right, bins) if full else math.nan
+
+    mistakes = {
+        "You add gaps with their signs, so that too sure in one bin and too modest in another cancel. Take |…|.":
+            lambda *case: error(*case, gap=lambda s, r, n, total, middle: n / total * (s - r)),
+        "That too is signed, the other way round: take the size |…| of each bin's gap.":
+            lambda *case: error(*case, gap=lambda s, r, n, total, middle: n / total * (r - s)),
+        "All bins weigh the same in yours. Weigh each by its share of the pairs, or three pairs count like three "
+        "hundred.": unweighted,
+        "Your bins reach from 0 to 1. Nobody is less than 50 % sure of the answer that leads: cut from 0.5 to 1.":
+            lambda *case: error(*case, low=0.0),
+        "A pair that is exactly 1.0 sure gets a bin of its own in yours, beyond the last. The last bin holds its upper "
+        "end.": lambda *case: error(*case, clamp=False),
+        "A pair that is exactly 1.0 sure is in none of your bins. The last bin holds its upper end.":
+            lambda sure, right, bins: error(sure[sure < 1], right[sure < 1], bins) * (sure < 1).double().mean().item(),
+        "You take the gap of each pair and average. A model that says 70 % is never 70 % right on one pair: average "
+        "within the bin first, then take the gap.":
+            lambda sure, right, bins: (sure - right).abs().mean(),
+        "An empty bin gives 0/0 in yours, and nan spoils the sum. Pass over empty bins.": empty_bins,
+        "You compare with the middle of each bin. Compare with the mean of how sure the model was in it.":
+            lambda *case: error(*case, gap=lambda s, r, n, total, middle: n / total * abs(middle - r)),
+    }
+    sure = torch.tensor([0.52, 0.56, 0.58, 0.63, 0.67, 0.72, 0.78, 0.83, 0.88, 0.93, 0.97, 0.99])
+    right = torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0, 1.0, 0.0])
+    cases = [(sure, right, 5), (torch.tensor([1.0, 0.95, 0.55]), torch.tensor([0.0, 1.0, 1.0]), 5),
+             (torch.tensor([0.5, 0.53, 0.99]), torch.tensor([0.5, 0.0, 1.0]), 4),
+             (torch.tensor([0.81]), torch.tensor([1.0]), 5), (torch.ones(3), torch.tensor([1.0, 0.0, 1.0]), 10)]
+    compare(yours, error, cases, mistakes)

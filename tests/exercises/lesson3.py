@@ -1,0 +1,312 @@
+"""Solutions of lesson 3's exercises: right ones, and wrong ones with a phrase of the hint that each must hear."""
+import math
+from collections import Counter
+from itertools import combinations, permutations
+
+import torch
+import torch.nn.functional as F
+
+
+class ranking_pairs:
+    def right_both_ways_round(texts, ranks):
+        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
+
+    def right_from_the_best_down(texts, ranks):
+        order, found = sorted(range(len(ranks)), key=ranks.__getitem__), set()
+        for place, better in enumerate(order):
+            for worse in order[place + 1:]:
+                if ranks[better] != ranks[worse] and texts[better] != texts[worse]:
+                    found.add((better, worse))
+        return found
+
+    def wrong_the_larger_rank_wins(texts, ranks):
+        """Rank 1 is the best"""
+        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] > ranks[j] and texts[i] != texts[j]]
+
+    def wrong_ties_both_ways(texts, ranks):
+        """both ways round. A tie says nothing"""
+        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] <= ranks[j] and texts[i] != texts[j]]
+
+    def wrong_ties_go_to_the_first(texts, ranks):
+        """a label from nowhere"""
+        return [(i, j) if ranks[i] <= ranks[j] else (j, i) for i, j in combinations(range(len(ranks)), 2)
+                if texts[i] != texts[j]]
+
+    def wrong_identical_texts(texts, ranks):
+        """stays at log 2 for ever"""
+        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] < ranks[j]]
+
+    def wrong_neighbours(texts, ranks):
+        """six pairs, not three"""
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        return [(i, j) for i, j in zip(order, order[1:]) if ranks[i] != ranks[j] and texts[i] != texts[j]]
+
+    def wrong_one_way_round(texts, ranks):
+        """stands later in the list"""
+        return [(i, j) for i, j in combinations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
+
+
+class agreement_beyond_chance:
+    def right_with_counters(first, second):
+        n, one, two = len(first), Counter(first), Counter(second)
+        chance = sum(one[choice] * two[choice] for choice in one) / n**2
+        seen = sum(map(str.__eq__, first, second)) / n
+        return (seen - chance) / (1 - chance) if chance < 1 else float("nan")
+
+    def right_as_a_table(first, second):
+        names = sorted({*first, *second})
+        counts = torch.zeros(len(names), len(names), dtype=torch.double)
+        for a, b in zip(first, second):
+            counts[names.index(a), names.index(b)] += 1
+        counts /= counts.sum()
+        chance = counts.sum(0) @ counts.sum(1)
+        return (counts.trace() - chance) / (1 - chance)
+
+    def wrong_plain_share(first, second):
+        """subtract what chance gives, and divide"""
+        return sum(a == b for a, b in zip(first, second)) / len(first)
+
+    def wrong_not_divided(first, second):
+        """Full agreement must give 1"""
+        n, one, two = len(first), Counter(first), Counter(second)
+        return sum(a == b for a, b in zip(first, second)) / n - sum(one[c] * two[c] for c in one) / n**2
+
+    def wrong_even_chances(first, second):
+        """how often each rater says each"""
+        chance = 1 / len({*first, *second})
+        seen = sum(a == b for a, b in zip(first, second)) / len(first)
+        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+
+    def wrong_pooled(first, second):
+        """You pool the votes"""
+        both = Counter(first + second)
+        chance = sum((count / (2 * len(first)))**2 for count in both.values())
+        seen = sum(a == b for a, b in zip(first, second)) / len(first)
+        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+
+    def wrong_without_ties(first, second):
+        """You leave ties out"""
+        both = [(a, b) for a, b in zip(first, second) if a != "tie" and b != "tie"]
+        if not both:
+            return math.nan
+        return agreement_beyond_chance.right_with_counters([a for a, _ in both], [b for _, b in both])
+
+
+class stable_loss:
+    def right_softplus(chosen, rejected):
+        return F.softplus(rejected - chosen)
+
+    def right_logaddexp(chosen, rejected):
+        lead = chosen - rejected
+        return torch.logaddexp(torch.zeros_like(lead), -lead)
+
+    def right_by_hand(chosen, rejected):
+        lead = chosen - rejected
+        return (-lead).clamp(min=0) + torch.log1p(torch.exp(-lead.abs()))
+
+    def wrong_swapped(chosen, rejected):
+        """You have swapped the two"""
+        return -F.logsigmoid(rejected - chosen)
+
+    def wrong_no_minus(chosen, rejected):
+        """Your loss is negative"""
+        return F.logsigmoid(chosen - rejected)
+
+    def wrong_no_log(chosen, rejected):
+        """chance that the choice was another one"""
+        return 1 - torch.sigmoid(chosen - rejected)
+
+    def wrong_mean(chosen, rejected):
+        """Return the loss of each pair"""
+        return -F.logsigmoid(chosen - rejected).mean()
+
+    def wrong_in_two_steps(chosen, rejected):
+        """Use a function that takes log and sigmoid in one step"""
+        return torch.log(1 + torch.exp(rejected - chosen))
+
+    def wrong_clamped_chance(chosen, rejected):
+        """You keep the chance away from 0"""
+        return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=1e-12))
+
+    def wrong_clamped_difference(chosen, rejected):
+        """You limit the difference"""
+        return -F.logsigmoid(torch.clamp(chosen - rejected, -30, 30))
+
+    def wrong_half_the_formula(chosen, rejected):
+        """forgotten the rejected answer"""
+        return F.softplus(-chosen)
+
+
+class reward_at_end:
+    def right_with_positions(scores, mask):
+        places = torch.arange(mask.shape[1]).masked_fill(~mask, -1)
+        return scores.gather(1, places.argmax(1, keepdim=True))[:, 0]
+
+    def right_row_by_row(scores, mask):
+        return torch.stack([row[real][-1] for row, real in zip(scores, mask)])
+
+    def right_flipped(scores, mask):
+        last = mask.shape[1] - 1 - mask.long().flip(1).argmax(1)
+        return scores[torch.arange(len(scores)), last]
+
+    def wrong_last_column(scores, mask):
+        """You read the last column"""
+        return scores[:, -1]
+
+    def wrong_counted(scores, mask):
+        """under left padding you land in the prompt"""
+        return scores.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
+
+    def wrong_one_early(scores, mask):
+        """one place before the end token"""
+        return torch.stack([row[max(int(real.nonzero()[-1]) - 1, 0)] for row, real in zip(scores, mask)])
+
+    def wrong_one_late(scores, mask):
+        """one place after the end"""
+        return torch.stack([row[min(int(real.nonzero()[-1]) + 1, len(row) - 1)] for row, real in zip(scores, mask)])
+
+    def wrong_first(scores, mask):
+        """the first real token"""
+        return torch.stack([row[real][0] for row, real in zip(scores, mask)])
+
+    def wrong_mean(scores, mask):
+        """the mean over the real tokens"""
+        return torch.stack([row[real].mean() for row, real in zip(scores, mask)])
+
+    def wrong_mean_over_padding(scores, mask):
+        """over all places, padding too"""
+        return scores.mean(dim=1)
+
+    def wrong_last_that_is_not_zero(scores, mask):
+        """the last score that is not 0"""
+        return torch.stack([row[real][row[real] != 0][-1] for row, real in zip(scores, mask)])
+
+
+class accuracy_with_ties:
+    def right_signs(chosen, rejected):
+        return (1 + (chosen - rejected).sign()).mean() / 2
+
+    def right_halves(chosen, rejected):
+        return ((chosen > rejected).float().mean() + (chosen >= rejected).float().mean()) / 2
+
+    def wrong_ties_are_wrong(chosen, rejected):
+        """Equal scores count as wrong"""
+        return (chosen > rejected).float().mean().item()
+
+    def wrong_ties_are_right(chosen, rejected):
+        """Equal scores count as right"""
+        return (chosen >= rejected).float().mean().item()
+
+    def wrong_ties_left_out(chosen, rejected):
+        """You leave pairs of equal scores out"""
+        return (chosen > rejected)[chosen != rejected].float().mean()
+
+    def wrong_way_round(chosen, rejected):
+        """the order the wrong way round"""
+        return (1 + (rejected - chosen).sign()).mean() / 2
+
+    def wrong_sum(chosen, rejected):
+        """Divide by the number of pairs"""
+        return ((1 + (chosen - rejected).sign()) / 2).sum()
+
+    def wrong_how_sure(chosen, rejected):
+        """how sure the model is"""
+        return torch.sigmoid(chosen - rejected).mean()
+
+
+class truth_behind:
+    def right_solved(measured, flipped):
+        return (measured - flipped) / (1 - 2 * flipped) if flipped != 0.5 else float("nan")
+
+    def right_around_the_middle(measured, flipped):
+        try:
+            return 0.5 + (measured - 0.5) / (1 - 2 * flipped)
+        except ZeroDivisionError:
+            return math.nan
+
+    def wrong_over_the_ceiling(measured, flipped):
+        """forgets the lucky hits"""
+        return measured / (1 - flipped) if flipped < 1 else math.nan
+
+    def wrong_added(measured, flipped):
+        """You add the share of wrong labels"""
+        return measured + flipped
+
+    def wrong_subtracted(measured, flipped):
+        """as if the model were always wrong there"""
+        return measured - flipped
+
+    def wrong_half_the_denominator(measured, flipped):
+        """Bring both terms with a to one side"""
+        return (measured - flipped) / (1 - flipped) if flipped < 1 else math.nan
+
+    def wrong_way(measured, flipped):
+        """You go the other way"""
+        return measured * (1 - flipped) + (1 - measured) * flipped
+
+    def wrong_cut_off(measured, flipped):
+        """You cut off"""
+        return min(1, max(0, (measured - flipped) / (1 - 2 * flipped))) if flipped != 0.5 else math.nan
+
+
+class calibration_error:
+    def right_bin_by_bin(sure, right, bins):
+        place, total = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1), 0.0
+        for number in place.unique():
+            here = place == number
+            total += here.float().mean() * (sure[here].mean() - right[here].mean()).abs()
+        return total
+
+    def right_with_sums(sure, right, bins):
+        place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
+        return torch.zeros(bins).index_add(0, place, sure - right).abs().sum().item() / len(sure)
+
+    def wrong_signed(sure, right, bins):
+        """You add gaps with their signs"""
+        return (sure - right).mean()
+
+    def wrong_unweighted(sure, right, bins):
+        """All bins weigh the same"""
+        place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
+        gaps = [(sure[place == b].mean() - right[place == b].mean()).abs() for b in place.unique()]
+        return sum(gaps) / len(gaps)
+
+    def wrong_bins_from_zero(sure, right, bins):
+        """Your bins reach from 0 to 1"""
+        place = (sure * bins).long().clamp(max=bins - 1)
+        return torch.zeros(bins).index_add(0, place, sure - right).abs().sum() / len(sure)
+
+    def wrong_pairs(sure, right, bins):
+        """You take the gap of each pair"""
+        return (sure - right).abs().mean()
+
+    def wrong_last_bin_open(sure, right, bins):
+        """in none of your bins"""
+        place, total = ((sure - 0.5) * 2 * bins).long(), 0.0
+        for number in range(bins):
+            here = place == number
+            if here.any():
+                total += here.float().mean() * (sure[here].mean() - right[here].mean()).abs()
+        return torch.as_tensor(total)
+
+    def wrong_bin_of_its_own(sure, right, bins):
+        """a bin of its own"""
+        place, total = ((sure - 0.5) * 2 * bins).long(), 0.0
+        for number in place.unique():
+            here = place == number
+            total += here.float().mean() * (sure[here].mean() - right[here].mean()).abs()
+        return total
+
+    def wrong_empty_bins(sure, right, bins):
+        """An empty bin gives 0/0"""
+        place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
+        return sum((place == b).float().mean() * (sure[place == b].mean() - right[place == b].mean()).abs()
+                   for b in range(bins))
+
+    def wrong_middles(sure, right, bins):
+        """the middle of each bin"""
+        place, total = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1), 0.0
+        for number in place.unique():
+            here = place == number
+            total += here.float().mean() * (0.5 + (number + 0.5) / (2 * bins) - right[here].mean()).abs()
+        return total
