@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from rlhf_lessons.lm.batching import token_scores
+import torch
 
 
 @dataclass(frozen=True)
@@ -126,3 +127,37 @@ TRAPS["ties in the loss"] = Trap(
 TRAPS["reward read at padding"] = Trap(
     "stages.reward:last_scores", read_in_the_last_column,
     "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.")
+# Lesson 4
+
+def score_after_the_end(gae: Callable) -> Callable:
+    """Put each score one token after the end, where padding begins: the mask takes it away."""
+    def broken(rewards, values, mask, gamma, lam):
+        columns = torch.arange(mask.shape[1], device=mask.device)
+        at_the_end = columns == mask.sum(1, keepdim=True) - 1
+        return gae(rewards.masked_fill(at_the_end, 0.0), values, mask, gamma, lam)
+    return broken
+
+
+def padding_in_the_returns(gae: Callable) -> Callable:
+    """Forget the mask: what the critic says about padding flows back into the answers."""
+    def broken(rewards, values, mask, gamma, lam):
+        return gae(rewards, values, torch.ones_like(mask), gamma, lam)
+    return broken
+
+
+def another_temperature(generate: Callable) -> Callable:
+    """Sample at 0.6 times the temperature at which the update then scores the tokens."""
+    def broken(policy, tokenizer, prompts, max_new_tokens, temperature, seed):
+        return generate(policy, tokenizer, prompts, max_new_tokens, 0.6 * temperature, seed)
+    return broken
+
+
+TRAPS["score after the end"] = Trap(
+    "stages.ppo_math:gae", score_after_the_end,
+    "The reward does not rise, and the value loss is next to nothing: no score ever comes.")
+TRAPS["padding in the returns"] = Trap(
+    "stages.ppo_math:gae", padding_in_the_returns,
+    "Explained variance stays low: what comes back to a token depends on how long its neighbours in the batch are.")
+TRAPS["another temperature"] = Trap(
+    "stages.ppo:generate", another_temperature,
+    "The ratio is far from 1 before the first update: watch ratio_error.")

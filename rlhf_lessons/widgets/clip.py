@@ -1,0 +1,72 @@
+"""The clipped objective as a picture that follows sliders: see where a token stops pulling."""
+import ipywidgets as w
+import torch
+
+from rlhf_lessons.plots import COLOURS, STYLES, canvas
+from rlhf_lessons.stages.ppo_math import clipped_policy_loss
+from rlhf_lessons.widgets.live import png
+from rlhf_lessons.widgets.show import escaped
+
+
+class ClippedObjective(w.VBox):
+    """Three sliders, a token's ratio, its advantage and the clip, and a picture that follows them."""
+
+    def __init__(self, ratio: float = 1.4, advantage: float = 1.0, clip: float = 0.2):
+        def slider(name: str, value: float, low: float, high: float, step: float) -> w.FloatSlider:
+            return w.FloatSlider(value=value, min=low, max=high, step=step, description=name,
+                                 style={"description_width": "150px"}, layout=w.Layout(width="430px"))
+        self.ratio = slider("ratio, new / old", ratio, 0.4, 1.8, 0.05)
+        self.advantage = slider("advantage", advantage, -2.0, 2.0, 0.25)
+        self.clip = slider("clip", clip, 0.05, 0.5, 0.05)
+        self.picture = w.HTML()
+        for control in (self.ratio, self.advantage, self.clip):
+            control.observe(lambda change: self.show(), "value")
+        super().__init__([self.ratio, self.advantage, self.clip, self.picture])
+        self.show()
+
+    def __repr__(self):
+        return "Sliders for the clipped objective. They work in Jupyter; two of their settings stand below."
+
+    def show(self) -> None:
+        """Draw the picture for what the sliders say."""
+        token = self.ratio.value, self.advantage.value, self.clip.value
+        figure, (axis,) = canvas(width=5.6, height=3.0)
+        draw(axis, *token)
+        words = escaped(in_words(*token))
+        self.picture.value = (f"<p aria-live='polite'>{words}</p>"
+                              f"<img alt='{words}' src='data:image/png;base64,{png(figure)}'>")
+
+
+def objective(ratio: torch.Tensor, advantage: float, clip: float) -> torch.Tensor:
+    """Return what PPO makes large, for tokens of these ratios."""
+    return -clipped_policy_loss(ratio.log(), torch.zeros_like(ratio), torch.tensor(advantage), clip)
+
+
+def pull(ratio: float, advantage: float, clip: float) -> float:
+    """Return the slope of the objective at a ratio: which way, and how strongly, the token moves the policy."""
+    at = torch.tensor(ratio, dtype=torch.double, requires_grad=True)
+    return torch.autograd.grad(objective(at, advantage, clip), at)[0].item()
+
+
+def in_words(ratio: float, advantage: float, clip: float) -> str:
+    """Return a sentence on what a token does at this ratio."""
+    slope, where = pull(ratio, advantage, clip), f"Ratio {ratio:.2f}, advantage {advantage:+.2f}"
+    if advantage == 0:
+        return f"{where}: as good as expected, so the token pulls nowhere."
+    if slope == 0:
+        return f"{where}: the line is flat. The token has moved enough and pulls no more."
+    return f"{where}: the token pulls its probability {'up' if slope > 0 else 'down'}."
+
+
+def draw(axis, ratio: float, advantage: float, clip: float) -> None:
+    """Draw the objective against the ratio, clipped and not, and where the token is."""
+    ratios, here = torch.linspace(0.4, 1.8, 281), torch.tensor([ratio])
+    axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")
+    axis.plot(ratios, ratios * advantage, color="grey", linestyle=STYLES[3], label="not clipped")
+    axis.plot(ratios, objective(ratios, advantage, clip), color=COLOURS[0], linestyle=STYLES[0], label="clipped")
+    axis.plot(here, objective(here, advantage, clip), color=COLOURS[1], marker="o", markersize=8, linestyle="none",
+              label="this token")
+    still = "still pulls" if pull(ratio, advantage, clip) else "pulls no more"
+    axis.set(xlabel="ratio: new probability / old", ylabel="objective", xlim=(0.4, 1.8))
+    axis.set_title(f"Ratio {ratio:.2f}: this token {still}", loc="left", fontsize=10)
+    axis.legend(fontsize=8)
