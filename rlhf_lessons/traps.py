@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-from rlhf_lessons.lm.batching import token_scores
 import torch
+import torch.nn.functional as F
+
+from rlhf_lessons.lm.batching import token_scores
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,48 @@ class Trap:
 
 TRAPS: dict[str, Trap] = {}
 
-# Lesson 2
 
+@contextmanager
+def trap(name: str) -> Iterator[Trap]:
+    """Break what `name` says until the end of the block. KeyError, with the names there are, for another."""
+    if name not in TRAPS:
+        raise KeyError(f"no trap is called '{name}'; there are: {', '.join(TRAPS)}")
+    module, function = TRAPS[name].where.split(":")
+    home = importlib.import_module(f"rlhf_lessons.{module}")
+    right = getattr(home, function)
+    setattr(home, function, TRAPS[name].broken(right))
+    try:
+        yield TRAPS[name]
+    finally:
+        setattr(home, function, right)
+
+
+# Lesson 1
+def learning(shift: int, leave_out: int = -100) -> Callable:
+    """Pair the logits at place t with the token at t + shift, where 1 is right; one token may be left out."""
+    def broken(_: Callable) -> Callable:
+        def loss(model, windows):
+            logits, targets = model(windows[:, :-1], use_cache=False).logits, windows[:, shift:]
+            time = min(logits.shape[1], targets.shape[1])
+            return F.cross_entropy(logits[:, :time].flatten(0, 1).float(), targets[:, :time].flatten(),
+                                   ignore_index=leave_out)
+        return loss
+    return broken
+
+
+END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
+TRAPS["targets not shifted"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=0),
+    "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the model copies.")
+TRAPS["targets shifted twice"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=2),
+    "The loss falls as if all were well, but stays higher, and samples lack every other token.")
+TRAPS["end left out of pretraining"] = Trap(
+    "stages.pretrain:next_token_loss", learning(shift=1, leave_out=END),
+    "The curve is the healthy one, and no sample ends: count the share that does.")
+
+
+# Lesson 2
 def prompts_learned(encode: Callable) -> Callable:
     """The loss mask is forgotten: each token is its own label, those of the prompt too."""
     return lambda tokenizer, rows: [(ids, ids) for ids, _ in encode(tokenizer, rows)]
@@ -60,47 +101,7 @@ TRAPS["labels not shifted"] = Trap(
     "A pretrained model starts with a loss far above blind guessing, and its answers stammer.")
 
 
-@contextmanager
-def trap(name: str) -> Iterator[Trap]:
-    """Break what `name` says until the end of the block. KeyError, with the names there are, for another."""
-    if name not in TRAPS:
-        raise KeyError(f"no trap is called '{name}'; there are: {', '.join(TRAPS)}")
-    module, function = TRAPS[name].where.split(":")
-    home = importlib.import_module(f"rlhf_lessons.{module}")
-    right = getattr(home, function)
-    setattr(home, function, TRAPS[name].broken(right))
-    try:
-        yield TRAPS[name]
-    finally:
-        setattr(home, function, right)
-
-
-# Lesson 1
-
-def learning(shift: int, leave_out: int = -100) -> Callable:
-    """Pair the logits at place t with the token at t + shift, where 1 is right; one token may be left out."""
-    def broken(_: Callable) -> Callable:
-        def loss(model, windows):
-            logits, targets = model(windows[:, :-1], use_cache=False).logits, windows[:, shift:]
-            time = min(logits.shape[1], targets.shape[1])
-            return F.cross_entropy(logits[:, :time].flatten(0, 1).float(), targets[:, :time].flatten(),
-                                   ignore_index=leave_out)
-        return loss
-    return broken
-
-
-END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
-TRAPS["targets not shifted"] = Trap(
-    "stages.pretrain:next_token_loss", learning(shift=0),
-    "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the model copies.")
-TRAPS["targets shifted twice"] = Trap(
-    "stages.pretrain:next_token_loss", learning(shift=2),
-    "The loss falls as if all were well, but stays higher, and samples lack every other token.")
-TRAPS["end left out of pretraining"] = Trap(
-    "stages.pretrain:next_token_loss", learning(shift=1, leave_out=END),
-    "The curve is the healthy one, and no sample ends: count the share that does.")
 # Lesson 3
-
 def ties_won_by_the_first(encode: Callable) -> Callable:
     """Rankings are sorted before they are cut into pairs, so that a tie is won by whichever answer stood first."""
     def encode_sorted(tokenizer, comparisons):
@@ -127,8 +128,9 @@ TRAPS["ties in the loss"] = Trap(
 TRAPS["reward read at padding"] = Trap(
     "stages.reward:last_scores", read_in_the_last_column,
     "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.")
-# Lesson 4
 
+
+# Lesson 4
 def score_after_the_end(gae: Callable) -> Callable:
     """Put each score one token after the end, where padding begins: the mask takes it away."""
     def broken(rewards, values, mask, gamma, lam):

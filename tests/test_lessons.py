@@ -23,13 +23,14 @@ def cells(request):
 def minutes(cells) -> tuple[float, float, float]:
     """(to read and do, core exercises, to run), as the opening cell says."""
     (time,) = re.findall(r"\*\*Time\.\*\* (.+)", cells[0].source)
-    read, work, run = re.fullmatch(r"(\d+) minutes? to read.*?, (\d+) for .*?, (\d+|half a|a|one|two|three|four) "
-                                   r"minutes? to run on 2 CPU cores\.", time).groups()
+    read, work, run = re.match(r"(\d+) minutes? to read.*?, (\d+)(?: minutes)? for .*?, "
+                               r"(\d+|half a|a|one|two|three|four) minutes? to run on 2 CPU cores\.", time).groups()
     return float(read), float(work), float(NUMBERS.get(run) or run)
 
 
 def test_the_core_path_fits_an_afternoon():
-    assert sum(sum(minutes(nbformat.read(file, as_version=4).cells)) for file in FILES) <= CORE
+    """Reading (180 words a minute, 4 seconds a line of code, 12 a vote) and core exercises; cells run meanwhile."""
+    assert sum(sum(minutes(nbformat.read(file, as_version=4).cells)[:2]) for file in FILES) <= CORE
 
 
 def test_the_minutes_for_exercises_are_those_of_the_core_ones_and_the_clock_knows_the_run(cells):
@@ -47,7 +48,7 @@ def test_the_quiz_explains_every_choice_and_has_one_right(cells):
         assert question.startswith(f"**{number}. ")
         choices = CHOICE.findall(question)
         assert [letter for letter, _, _ in choices] == list("ABCD")[:len(choices)] and len(choices) >= 3
-        verdicts = [re.match(r"(Yes|No)\. \w", words)[1] for _, _, words in choices]
+        verdicts = [re.match(r"(Yes|No)\. ", words)[1] for _, _, words in choices]
         assert verdicts.count("Yes") == 1
         assert question.count("<details>") == question.count("</details>") == len(choices)
 

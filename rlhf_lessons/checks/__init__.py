@@ -64,12 +64,23 @@ def compare(yours: Callable, right: Callable, cases: list[tuple], mistakes: dict
         problem = difference(call(yours, case), call(right, case), tolerance)
         if problem is None:
             continue
-        agreeing = {hint: sum(alike(call(yours, c), attempt(wrong, c), tolerance) for c in cases)
-                    for hint, wrong in (mistakes or {}).items()
-                    if alike(call(yours, case), attempt(wrong, case), tolerance)}
-        if agreeing:
-            raise Mistake(max(agreeing, key=agreeing.get))
+        if hint := likely(yours, right, case, cases, mistakes or {}, tolerance):
+            raise Mistake(hint)
         raise Mistake(f"On input {number} of {len(cases)}, {problem}.")
+
+
+def likely(yours: Callable, right: Callable, case: tuple, cases: list[tuple], mistakes: dict[str, Callable],
+           tolerance: float) -> str | None:
+    """Return the hint of the mistake that agrees with yours on `case`, and on most of all cases; or, where yours is
+    not finite though it should be, of the first mistake whose result is not finite either."""
+    def same(wrong, case):
+        return not difference(attempt(yours, case), attempt(wrong, case), tolerance)
+    agreeing = {hint: sum(same(wrong, each) for each in cases) for hint, wrong in mistakes.items() if same(wrong, case)}
+    if agreeing:
+        return max(agreeing, key=agreeing.get)
+    if finite(attempt(yours, case)) or not finite(attempt(right, case)):
+        return None
+    return next((hint for hint, wrong in mistakes.items() if not finite(attempt(wrong, case))), None)
 
 
 def call(yours: Callable, case: tuple) -> object:
@@ -102,11 +113,6 @@ def attempt(wrong: Callable, case: tuple) -> object:
         return call(wrong, case)
     except Mistake:
         return None
-
-
-def alike(got: object, wrong: object, tolerance: float) -> bool:
-    """Return whether two results are the same, or neither of them is finite."""
-    return not difference(got, wrong, tolerance) or not (finite(got) or finite(wrong))
 
 
 def finite(value: object) -> bool:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rlhf_lessons.checks import compare, exercise
 
-
 # 3.1 The pairs in a ranking
 
 def in_order(pairs_of: Callable) -> Callable:
