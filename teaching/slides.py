@@ -30,8 +30,7 @@ LOOK = """
 .reveal table { width: 100%; border-collapse: collapse; font-size: .72em; margin-bottom: .8em; }
 .reveal th, .reveal td { border-bottom: 2px solid #D0D0D0; padding: .45em .5em; vertical-align: top; text-align: left; }
 .reveal th { border-bottom-color: #222; }
-.reveal .sides { font-size: 1.05em; border-spacing: 24px 0; border-collapse: separate; width: calc(100% + 48px);
-  margin: 0 -24px; }
+.reveal .sides { font-size: 1.05em; border-spacing: 24px 0; border-collapse: separate; width: 100%; }
 .reveal .sides td { width: 50%; padding: .6em .8em; border: 4px solid #56B4E9; border-radius: 20px; }
 .reveal .sides td + td { border: 4px dashed #D55E00; }
 .reveal img { display: block; margin: 0 auto; width: 100%; max-height: 525px; object-fit: contain; }

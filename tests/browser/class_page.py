@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ class Class:
 
     def new_round(self) -> str:
         """Open a fresh round of pairs, so that a test counts its own votes alone."""
-        return rounds.new_round(self.store, self.answers, n=80)
+        name = rounds.new_round(self.store, self.answers, n=80)
+        time.sleep(1.1)  # the server looks once a second which round is open
+        return name
 
 
 def write_answers(folder: Path) -> tuple[Path, dict[str, str]]:

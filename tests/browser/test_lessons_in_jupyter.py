@@ -26,7 +26,7 @@ class Lesson:
         nbformat.write(book, folder / file.name)
         self.page, self.cells = page, [cell.id for cell in book.cells]
         page.set_default_timeout(PATIENCE)
-        page.goto(address("lab", file.name))
+        page.goto(address("lab", file.name) + "&reset")  # without the tabs of the lesson before
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         page.wait_for_function(READY)
         page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
