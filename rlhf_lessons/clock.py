@@ -31,7 +31,8 @@ def minutes_here(minutes: float) -> None:
     """Print how long cells that took so many minutes on our two cores will take on this machine."""
     here = minutes * seconds_a_step() / REFERENCE
     about = "less than a minute" if here < 0.75 else f"about {here:.0f} minute{'s' * (round(here) != 1)}"
-    print(f"All cells of this lesson took {minutes:g} minutes on two CPU cores. On this machine: {about}.")
+    took = f"{minutes:g} minute{'s' * (minutes != 1)}"
+    print(f"All cells of this lesson took {took} on two CPU cores. On this machine: {about}.")
 
 
 @contextmanager

@@ -95,7 +95,7 @@ TRAPS["prompt tokens in the loss"] = Trap(
     "The loss is another number: the prompts' tokens are in it. Compare two runs on the answers' tokens alone.")
 TRAPS["pad is the end token"] = Trap(
     "stages.sft:encode_demonstrations", end_ignored,
-    "The loss looks healthy, and the answers do not end: count the share that does.")
+    "The loss looks healthy. Watch the chance of the end token where an answer should end: it sinks.")
 TRAPS["labels not shifted"] = Trap(
     "stages.sft:sft_loss", unshifted,
     "A pretrained model starts with a loss far above blind guessing, and its answers stammer.")
