@@ -60,7 +60,7 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
-    axis.legend()
+    axis.legend(loc="lower left")  # where a falling curve leaves room; "best" is slow
     return figure
 
 
