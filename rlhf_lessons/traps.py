@@ -6,6 +6,7 @@
 Inside the `with`, one named function of the package is swapped for one that makes a well-known mistake; the stages
 know nothing of it. What is trained inside is for looking at: never save it.
 """
+import copy
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -154,6 +155,24 @@ def another_temperature(generate: Callable) -> Callable:
     return broken
 
 
+def sampled_from_few(generate: Callable) -> Callable:
+    """Sample among the five likeliest tokens; the update scores them as if all had been in the draw."""
+    def broken(policy, tokenizer, prompts, max_new_tokens, temperature, seed):
+        return generate(policy, tokenizer, prompts, max_new_tokens, temperature, seed, top_k=5)
+    return broken
+
+
+def random_critic(_: Callable) -> Callable:
+    """Start the critic from random weights, as if no reward model were at hand. (A warm-up would hide it.)"""
+    def broken(reward_model):
+        config = copy.deepcopy(reward_model.config)
+        config.reward_mean = 0.0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return type(reward_model)(config).to(reward_model.device, reward_model.dtype).eval()
+    return broken
+
+
 TRAPS["score after the end"] = Trap(
     "stages.ppo_math:gae", score_after_the_end,
     "The reward does not rise, and the value loss is next to nothing: no score ever comes.")
@@ -163,3 +182,9 @@ TRAPS["padding in the returns"] = Trap(
 TRAPS["another temperature"] = Trap(
     "stages.ppo:generate", another_temperature,
     "The ratio is far from 1 before the first update: watch ratio_error.")
+TRAPS["top-k in the sampling only"] = Trap(
+    "stages.ppo:generate", sampled_from_few,
+    "The ratio is far from 1 before the first update, the tokens left out of the draw being missing from one side.")
+TRAPS["cold critic"] = Trap(
+    "stages.ppo:new_critic", random_critic,
+    "Explained variance starts far below 0: the critic's guesses are worse than none.")

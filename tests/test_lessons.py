@@ -12,6 +12,7 @@ FILES = sorted(FOLDER.glob("0*.ipynb"))
 CORE = 240  # minutes: an afternoon
 CHOICE = re.compile(r"<details><summary>([A-D]) · (.+?)</summary>\n\n(.+?)\n\n</details>", re.S)
 HEADING = re.compile(r"\*(Core|More) · (?:easy|medium|hard) · (\d+) minutes\*")
+VOTES = {"00": 5, "02": 10, "03": 32, "06": 70}  # 12 seconds each; a demonstration takes as long as ten
 NUMBERS = {"half a": 0.5, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
 
@@ -28,9 +29,31 @@ def minutes(cells) -> tuple[float, float, float]:
     return float(read), float(work), float(NUMBERS.get(run) or run)
 
 
+def minutes_to_read(cells, votes: int) -> float:
+    """180 words a minute, 4 seconds a line of code, without exercises, imports, and sections marked as more."""
+    words = lines = more = 0
+    for cell in cells:
+        if cell.source.startswith("## "):
+            more = "(more)" in cell.source.splitlines()[0]
+        if more or re.search(r"-ex\d|-colab$|-imports$", cell.id):
+            continue
+        if cell.cell_type == "markdown":
+            words += sum(bool(re.search(r"\w", word)) for word in cell.source.split())
+        else:
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+    return words / 180 + lines * 4 / 60 + votes * 12 / 60
+
+
 def test_the_core_path_fits_an_afternoon():
-    """Reading (180 words a minute, 4 seconds a line of code, 12 a vote) and core exercises; cells run meanwhile."""
+    """Reading, rating and core exercises; cells run meanwhile."""
     assert sum(sum(minutes(nbformat.read(file, as_version=4).cells)[:2]) for file in FILES) <= CORE
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_minutes_to_read_are_those_that_its_words_take(file):
+    cells = nbformat.read(file, as_version=4).cells
+    estimated = minutes_to_read(cells, VOTES.get(file.name[:2], 0))
+    assert -0.5 <= minutes(cells)[0] - estimated <= 5, f"{estimated:.1f} minutes; the rest is for looking and trying"
 
 
 def test_the_minutes_for_exercises_are_those_of_the_core_ones_and_the_clock_knows_the_run(cells):

@@ -2,6 +2,7 @@
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 TEACHING = PROJECT / "teaching"
 PAGES = sorted(TEACHING.rglob("*.md"))
-FIGURES = TEACHING / "figures"
+FIGURES = PROJECT / "notebooks" / "images"
 IMAGE = re.compile(r"!\[(?P<alt>[^]]*)\]\((?P<file>[^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[[^]]*\]\((?P<target>[^)\s]+)\)")
 
@@ -29,9 +30,14 @@ def prose(page: Path) -> str:
 
 
 def load(script: Path) -> ModuleType:
+    """Run a script of the kit as a module, with its folder on the path, as if it were started there."""
     spec = importlib.util.spec_from_file_location(script.stem + "_of_the_kit", script)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(script.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(script.parent))
     return module
 
 
@@ -138,7 +144,7 @@ def test_what_the_slides_quote_of_the_models_is_what_lesson_0_shows():
 def test_the_diagrams_are_what_their_script_draws_and_small_enough_for_a_lesson():
     draw = load(FIGURES / "draw.py")
     for name in draw.DIAGRAMS:
-        assert read(FIGURES / f"{name}.svg") == draw.svg(name), f"{name}: run python teaching/figures/draw.py"
+        assert read(FIGURES / f"{name}.svg") == draw.svg(name), f"{name}: run python notebooks/images/draw.py"
         picture = FIGURES / f"{name}.png"
         assert picture.stat().st_size < 60_000 and f"({name}.png)" in read(FIGURES / "README.md")
 
@@ -153,7 +159,7 @@ def test_the_slides_become_one_file_that_asks_for_nothing():
     assert "<link" not in page.split("<body>")[0] and "<script src" not in page
     shown = page.split('<script type="text/template">')[1].split("</script>")[0]
     assert shown.count("(data:image/svg+xml;base64,") == len(IMAGE.findall(text)) > 0
-    assert "figures/" not in shown
+    assert "images/" not in shown
     assert page.count("<script") - page.count("</script>") <= page.count("<\\/script>")
 
 

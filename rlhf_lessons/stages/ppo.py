@@ -86,6 +86,11 @@ class Rollout:
     returns: Tensor
 
 
+def new_critic(reward_model):
+    """Return the critic as it starts: a copy of the reward model, which knows what a good answer is."""
+    return copy.deepcopy(reward_model).eval()
+
+
 class PPO(Stage):
     """Train `policy` by PPO against `reward`; each item is one `PPOStep`. The reference is `policy` as it comes.
 
@@ -101,7 +106,7 @@ class PPO(Stage):
             raise ValueError("batch_size must be a multiple of minibatches, and kl_estimator k1, k2 or k3")
         self.policy, self.tokenizer, self.reward, self.prompts = policy.eval(), tokenizer, reward, list(prompts)
         self.config, self.steps, self.true_utility, self.kl_coef = config, config.steps, true_utility, config.kl_coef
-        self.reference, self.critic = copy.deepcopy(policy), copy.deepcopy(critic).eval()
+        self.reference, self.critic = copy.deepcopy(policy), new_critic(critic)
         self.banned = banned_ids(tokenizer)
         self.models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
         rates = {"policy": config.lr, "critic": config.critic_lr}
