@@ -10,14 +10,14 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEACHING = PROJECT / "teaching"
-PAGES = sorted(TEACHING.rglob("*.md"))
 FIGURES = PROJECT / "notebooks" / "images"
+PAGES = sorted([*TEACHING.rglob("*.md"), FIGURES / "README.md"])
 IMAGE = re.compile(r"!\[(?P<alt>[^]]*)\]\((?P<file>[^)\s]+)\)")
 LINK = re.compile(r"(?<!!)\[[^]]*\]\((?P<target>[^)\s]+)\)")
 
 
 def name_of(page: Path) -> str:
-    return page.relative_to(TEACHING).as_posix()
+    return page.relative_to(PROJECT).as_posix()
 
 
 def read(page: Path) -> str:
