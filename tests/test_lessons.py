@@ -38,7 +38,8 @@ def minutes_to_read(cells, votes: int) -> float:
         if more or re.search(r"-ex\d|-colab$|-imports$", cell.id):
             continue
         if cell.cell_type == "markdown":
-            words += sum(bool(re.search(r"\w", word)) for word in cell.source.split())
+            shown = re.sub(r"!\[.*?\]\(.*?\)", "", cell.source)  # a picture's words are for those who do not see it
+            words += sum(bool(re.search(r"\w", word)) for word in shown.split())
         else:
             lines += sum(bool(line.strip()) for line in cell.source.splitlines())
     return words / 180 + lines * 4 / 60 + votes * 12 / 60
