@@ -1,6 +1,6 @@
 """Lesson 4's curves: four prices of KL under a good and a weak reward model, and five mistakes, over four seeds.
 
-    python benchmarks/lesson4.py            # MINUTES minutes on one core of ours
+    python benchmarks/lesson4.py            # half an hour on one core of ours
 
 Each run is PPO from the shipped SFT model: twenty steps of 48 answers to prompts of the train split. The good reward
 model is the shipped one; the weak one keeps one layer and learns from 100 comparisons, others for each seed. Before

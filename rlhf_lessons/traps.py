@@ -178,13 +178,16 @@ TRAPS["score after the end"] = Trap(
     "The reward does not rise, and the value loss is next to nothing: no score ever comes.")
 TRAPS["padding in the returns"] = Trap(
     "stages.ppo_math:gae", padding_in_the_returns,
-    "Explained variance stays low: what comes back to a token depends on how long its neighbours in the batch are.")
+    "No curve tells: explained variance even rises, for the critic's own words on padding flow into what it is measured "
+    "by. Add padding to a batch: the advantages must not change.")
 TRAPS["another temperature"] = Trap(
     "stages.ppo:generate", another_temperature,
     "The ratio is far from 1 before the first update: watch ratio_error.")
 TRAPS["top-k in the sampling only"] = Trap(
     "stages.ppo:generate", sampled_from_few,
-    "The ratio is far from 1 before the first update, the tokens left out of the draw being missing from one side.")
+    "Reward in training starts above that of the model it starts from: only the likely tokens are drawn. The model, "
+    "used without top-k, is no better than before.")
 TRAPS["cold critic"] = Trap(
     "stages.ppo:new_critic", random_critic,
-    "Explained variance starts far below 0: the critic's guesses are worse than none.")
+    "KL rises from the first step on while explained variance is still near 0: the policy follows guesses of one who "
+    "knows nothing.")
