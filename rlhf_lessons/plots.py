@@ -81,10 +81,13 @@ def ppo_dashboard(steps: list, figure=None):
         axis.set_ylabel(label, fontsize=9)
         axis.tick_params(labelsize=9)
         axis.grid(alpha=0.25)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if name == "kl":
+            axis.set_ylim(top=max(axis.get_ylim()[1], 0.1), bottom=min(axis.get_ylim()[0], 0.0))
         if len(values):
             first, last = (round(values[i], 2) + 0 for i in (0, -1))  # + 0 turns -0.0 into 0.0
             news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
-    title = f"After {len(steps)} steps: {', '.join(news)}" if steps else "Before the first step"
+    title = f"After {len(steps)} step{'s' * (len(steps) > 1)}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 

@@ -33,7 +33,7 @@ export function mountCard(el, channel) {
     ["S", "Skip", () => ask("skip"), () => asks() && !saved],
     ["F", "Flag", () => ask("flag"), () => asks() && !saved],
     ["U", "Undo", () => act({ type: "undo", id: newId() }), () => begun() && !revealed],
-    ["R", "Reveal", () => act({ type: "reveal", id: newId(), task: shown.task.task }), () => saved && !revealed],
+    ["R", "Reveal", reveal, () => saved && !revealed],
     ["Enter", "Next", () => act({ type: "next" }), () => saved],
   ];
   const buttons = acts.map(([key, label, run]) => button(label, key, run, { class: `rl-act-${label}` }));
@@ -76,6 +76,9 @@ export function mountCard(el, channel) {
     clearTimeout(timer);
     if (pending.type === "answer") keep(null);
     pending = null;
+  }
+  function reveal(event) { // it stands where "Save" stood: the second click of a double click is not meant for it
+    if (!(event?.detail > 1)) act({ type: "reveal", id: newId(), task: shown.task.task });
   }
   function judge(payload, kind = shown.task.kind) {
     if (pending || saved) return;

@@ -48,11 +48,12 @@ def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
     """Return rows of (ids, labels), padded to one length, as HTML: each token over its label."""
     ids, real = pad([ids for ids, _ in rows], tokenizer.pad_token_id)
     labels, _ = pad([labels for _, labels in rows], sft.IGNORE)
+    labels[:, 0] = sft.IGNORE  # whatever it says: nothing stands before the first token to guess it from
     lines = ""
     for row, *marks in zip(ids.tolist(), labels.tolist(), real.tolist()):
         chips = map(chip, (tokenizer.decode([i]) for i in row), *marks)
         lines += f'<div style="margin:8px 0">{"".join(chips)}</div>'
-    learned = int((labels[:, 1:] != sft.IGNORE).sum())
+    learned = int((labels != sft.IGNORE).sum())
     return (f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. Dashed: read, and "
             "ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a new line.</p>")
 

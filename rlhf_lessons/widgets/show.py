@@ -1,8 +1,12 @@
 """Tables and pictures that read well in JupyterLab, on GitHub and aloud. Every text in them is escaped."""
 import html
+import io
 from collections.abc import Iterable
 
 from IPython.display import HTML, display
+from PIL import Image
+
+COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file is a third of the size
 
 
 def escaped(text: object) -> str:
@@ -46,10 +50,17 @@ class Picture:
     """A figure with alternative text, which `update` draws anew in its place: live, and accepted by strict nbval."""
 
     def __init__(self, figure, alt: str):
-        self.figure, self.metadata = figure, {"image/png": {"alt": alt}}
-        self.handle = display(figure, display_id=True, metadata=self.metadata)
+        self.figure, self.alt = figure, alt
+        self.handle = display(self.data(), raw=True, display_id=True, metadata={"image/png": {"alt": alt}})
 
     def update(self, figure) -> None:
         """Show this figure where the last one was."""
         self.figure = figure
-        self.handle.update(figure, metadata=self.metadata)
+        self.handle.update(self.data(), raw=True, metadata={"image/png": {"alt": self.alt}})
+
+    def data(self) -> dict:
+        """Return what Jupyter shows: a PNG of few colours, and words where there are no pictures."""
+        drawn, small = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(drawn, format="png", bbox_inches="tight")
+        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        return {"image/png": small.getvalue(), "text/plain": self.alt}

@@ -150,6 +150,20 @@ def test_undo_brings_the_task_back_until_the_reveal_locks_it(bench):
     assert card.rows() == [("pair", {"choice": "right", "strength": 2})]
 
 
+def test_a_double_click_on_save_reveals_nothing(bench):
+    card = bench([task("demonstration")])
+    place = card.button("Save this answer").bounding_box()
+    at = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    card.page.mouse.click(*at)
+    card.saved(1)
+    card.page.mouse.down(click_count=2)  # the second click, on what stands there now
+    card.page.mouse.up(click_count=2)
+    card.page.wait_for_timeout(300)
+    card.is_now("saved")
+    card.button("Reveal").click()
+    card.is_now("revealed")
+
+
 def test_it_is_blind_until_the_judgement_and_the_reveal_tells_all(bench):
     card = bench([task("pair", gold={"best": 0, "why": "It has an <b>ending</b>."})])
     for name, kind in (("other", "person"), ("simulated x", "simulated")):
