@@ -122,13 +122,13 @@ def test_masks_are_true_or_false_and_ids_are_whole_numbers():
     for wrong, kind in (((mask.long(), ids), "torch.int64, where torch.bool"),
                         ((mask, ids.float()), "torch.float32, where torch.int64")):
         with pytest.raises(Mistake, match=f"numbers of type {kind} was expected"):
-            compare(lambda: wrong, lambda: (mask, ids), [()])
+            compare(lambda wrong=wrong: wrong, lambda: (mask, ids), [()])
 
 
 def test_where_numbers_differ_is_said_and_with_digits_enough():
     many = torch.arange(12.0).view(3, 4)
     far = many + torch.eye(3, 4) * (many == 10)
-    with pytest.raises(Mistake, match=r"you return 11 at place \[2, 2\], where 10 was expected; 1 of 12 numbers differ"):
+    with pytest.raises(Mistake, match=r"you return 11 at place \[2, 2\], where 10 was expected; 1 of 12 numbers"):
         compare(lambda: far, lambda: many, [()])
     with pytest.raises(Mistake, match="you return 0.6667, where 0.6666667 was expected"):
         compare(lambda: 0.6667, lambda: 2 / 3, [()])

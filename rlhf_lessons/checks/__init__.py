@@ -122,7 +122,7 @@ def gradients(got: object, wanted: list[torch.Tensor]) -> tuple:
         found = torch.autograd.grad(got.sum(), wanted, allow_unused=True)
     except RuntimeError:
         raise Mistake("The gradient breaks on its way back through your function: does it change a tensor in place, "
-                      "as with += or exp_(), after something was computed from it? Or call backward() itself?") from None
+                      "as with += or exp_(), after something was made of it? Or call backward() itself?") from None
     return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, wanted))
 
 
