@@ -116,3 +116,11 @@ def test_each_shade_stands_in_the_legend_and_black_letters_are_readable_on_it():
 
 def test_what_stands_in_for_it_on_a_page_says_what_it_is(explorer):
     assert "works in Jupyter" in repr(explorer)
+
+
+def test_begun_with_a_text_that_is_too_long_it_says_so_and_walks_from_the_start():
+    explorer = Explorer(tiny.model(), tiny.tokenizer(), "word " * 20_000)
+    assert "Begin with a shorter one" in explorer.note.value and len(explorer.ids) == 1
+    explorer.temperature.value = 0.5
+    explorer.choose.click()
+    assert len(explorer.ids) == 2

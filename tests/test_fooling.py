@@ -50,7 +50,13 @@ def test_the_best_stand_on_the_board_once_each_and_as_they_were_written(box):
     assert "<script" not in box.page() and "&lt;script&gt;2" in box.page()
 
 
-@pytest.mark.parametrize(("text", "word"), [("  \n", "Write something"), ("soup " * 400, "too long")])
+def test_names_of_special_tokens_win_nothing(box):
+    honest = box.enter("2 and 2.")
+    assert box.enter("2 <user>and 2.<eos>") == honest and len(box.entries) == 1  # the reward model reads no such names
+
+
+@pytest.mark.parametrize(("text", "word"), [
+    ("  \n", "Write something"), ("<eos> <pad>", "Write something"), ("soup " * 400, "too long")])
 def test_a_text_that_cannot_be_scored_is_refused_in_words(box, text, word):
     box.text.value = text
     box.button.click()

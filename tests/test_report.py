@@ -1,6 +1,7 @@
 """A learner's report: it says what was done and no more, shows nobody's text as markup, and a class's add up."""
 import csv
 import json
+import os
 import re
 import sys
 import types
@@ -15,6 +16,7 @@ from rlhf_lessons.data import tasks
 from rlhf_lessons.ratings import Store, new_id
 from rlhf_lessons.reports import gather, looks, mine, page
 
+NUMBERS = re.compile(re.escape(gather.OPENING) + "(.*?)" + gather.CLOSING, re.S)
 NASTY = '</script><script>alert(1)</script>&<b>$\\frac{'
 
 
@@ -185,7 +187,7 @@ def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys
 
 def numbers(report: str, **changed) -> str:
     """The report with some numbers of its summary replaced."""
-    data = json.loads(gather.NUMBERS.search(report)[1])
+    data = json.loads(NUMBERS.search(report)[1])
     data["summary"] |= changed
     return re.sub(r"(id=\"rlhf-lessons-report\">).*?(</script>)", lambda m: m[1] + json.dumps(data) + m[2], report,
                   flags=re.S)
@@ -195,11 +197,11 @@ HOSTILE = {
     "no_report": lambda report: "<h1>hello</h1>",
     "two_in_one": lambda report: report + report,
     "cut_short": lambda report: report[:len(report) // 4],
-    "no_json": lambda report: gather.NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">{</script>',
+    "no_json": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">{</script>',
                                                  report),
-    "deep": lambda report: gather.NUMBERS.sub(
+    "deep": lambda report: NUMBERS.sub(
         f'<script type="application/json" id="rlhf-lessons-report">{"[" * 100_000}</script>', report),
-    "list": lambda report: gather.NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">[]</script>',
+    "list": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">[]</script>',
                                               report),
     "text_for_number": lambda report: numbers(report, votes="=1+1"),
     "list_for_text": lambda report: numbers(report, name=["x"]),
@@ -207,6 +209,9 @@ HOSTILE = {
     "too_many": lambda report: numbers(report, votes=10**30),
     "no_number": lambda report: numbers(report, foreseen=float("nan")),
     "true": lambda report: numbers(report, votes=True),
+    "above_one": lambda report: numbers(report, self_agreement=7.5),
+    "many_digits": lambda report: report.replace('"votes": 3', '"votes": ' + "9" * 5000),
+    "opened_often": lambda report: gather.OPENING * 50_000,
     "long_name": lambda report: numbers(report, name="x" * 501),
     "large": lambda report: report + " " * gather.LARGEST,
 }
@@ -225,6 +230,16 @@ def test_a_hostile_file_is_named_and_the_others_are_read(report, tmp_path, capsy
     assert [line.split(": ")[1] for line in said.err.splitlines()] == sorted(
         [f"{kind}.html", "binary.html", "folder.html"])
     assert [row["file"] for row in table(tmp_path / "class.csv")] == ["good.html"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files have no such names")
+def test_a_files_own_name_may_be_anything(report, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in (b"caf\xe9.html", b"=1\n\x1b[2J.html"):
+        with open(os.fsencode(tmp_path / "in") + b"/" + name, "w", encoding="utf-8") as file:
+            file.write(report)
+    assert gather.gather(tmp_path / "in", tmp_path / "class.csv") == (2, [])
+    assert [row["file"] for row in table(tmp_path / "class.csv")] == ["'=1??[2J.html", "caf?.html"]
 
 
 def test_control_characters_in_a_name_reach_no_terminal_and_no_table(report, tmp_path):

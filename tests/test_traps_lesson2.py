@@ -99,3 +99,11 @@ def test_the_mask_box_follows_what_is_typed_and_refuses_an_empty_answer_kindly(t
     assert "<b>" not in box.view.value and "&lt;" in box.view.value
     box.completion.value = " "
     assert "nothing to learn" in box.view.value
+
+
+def test_the_mask_box_shows_no_more_than_a_model_reads(tokenizer):
+    box = MaskBox(tokenizer, "What is 4-2?", "2.")
+    box.completion.value = "dragon " * 20_000
+    assert "too long" in box.view.value and len(box.view.value) < 200
+    box.completion.value = "dragon"
+    assert 'title="learned"' in box.view.value

@@ -8,8 +8,11 @@ values at a tight tolerance. Where your values are those of a known mistake, it 
 or `...` is "not done yet", so that a whole notebook runs with its exercises open.
 """
 import copy
+import dis
 import functools
+import inspect
 import json
+import numbers
 import os
 import time
 import traceback
@@ -19,6 +22,7 @@ from pathlib import Path
 import torch
 
 TOLERANCE = 1e-5
+NOTHING = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # what a stub is made of
 
 
 class Mistake(AssertionError):
@@ -57,58 +61,95 @@ def compare(yours: Callable, right: Callable, cases: list[tuple], mistakes: dict
     """Raise Mistake unless yours(*case) equals right(*case) for each case.
 
     `mistakes` maps a hint to the function that makes this mistake: where yours agrees with one of them on the first
-    case that fails, and on no fewer cases than the others do, its hint is what the reader hears. Tensors in a case
-    that require a gradient must get the right one.
+    case that fails, on half of all cases at least, and on no fewer than the others do, its hint is what the reader
+    hears. Tensors in a case that require a gradient must get the right one.
     """
     for number, case in enumerate(cases, 1):
-        problem = difference(call(yours, case), call(right, case), tolerance)
+        where = f"n input {number} of {len(cases)}{readable(case)}"
+        problem = differ(call(yours, case, f" o{where}"), call(right, case), tolerance)
         if problem is None:
             continue
-        if hint := likely(yours, right, case, cases, mistakes or {}, tolerance):
+        if hint := likely(yours, right, number - 1, cases, mistakes or {}, tolerance):
             raise Mistake(hint)
-        raise Mistake(f"On input {number} of {len(cases)}, {problem}.")
+        raise Mistake(f"O{where}, {problem}.")
 
 
-def likely(yours: Callable, right: Callable, case: tuple, cases: list[tuple], mistakes: dict[str, Callable],
+def likely(yours: Callable, right: Callable, place: int, cases: list[tuple], mistakes: dict[str, Callable],
            tolerance: float) -> str | None:
-    """Return the hint of the mistake that agrees with yours on `case`, and on most of all cases; or, where yours is
-    not finite though it should be, of the first mistake whose result is not finite either."""
-    def same(wrong, case):
-        return not difference(attempt(yours, case), attempt(wrong, case), tolerance)
-    agreeing = {hint: sum(same(wrong, each) for each in cases) for hint, wrong in mistakes.items() if same(wrong, case)}
+    """Return the hint of the mistake that agrees with yours on the case at `place`, and on most of all cases; or,
+    where yours is not finite though it should be, of the first mistake whose result is not finite either."""
+    mine, agreeing = [attempt(yours, case) for case in cases], {}
+    for hint, wrong in mistakes.items():
+        same = [not differ(got, attempt(wrong, case), tolerance) for got, case in zip(mine, cases)]
+        if same[place] and sum(same) >= len(cases) / 2:
+            agreeing[hint] = sum(same)
     if agreeing:
         return max(agreeing, key=agreeing.get)
-    if finite(attempt(yours, case)) or not finite(attempt(right, case)):
+    if finite(mine[place]) or not finite(attempt(right, cases[place])):
         return None
-    return next((hint for hint, wrong in mistakes.items() if not finite(attempt(wrong, case))), None)
+    return next((hint for hint, wrong in mistakes.items() if not finite(attempt(wrong, cases[place]))), None)
 
 
-def call(yours: Callable, case: tuple) -> object:
+def call(yours: Callable, case: tuple, where: str = "") -> tuple:
     """Return (what a function returns, the gradients of the inputs that want one); Mistake where it fails."""
     given = copy.deepcopy(case)
     try:
         got = yours(*given)
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        said = f"{type(error).__name__}: {error}"
-        raise Mistake(f"Your function raised {said} (line {line.lineno}: {line.line}).") from None
+        said = f"{type(error).__name__}: {str(error).split(chr(10))[0][:200]}".removesuffix(": ")
+        raise Mistake(f"Your function raised {said}{where}{line_of(yours, error)}.") from None
     if got is None or got is ...:
-        raise NotDone("Replace the `...` with your code, run the cell, then this one again.")
+        if is_stub(yours):
+            raise NotDone("Replace the `...` with your code, run the cell, then this one again.")
+        raise Mistake(f"Your function returns {got}{where}. Is there a `return` missing?")
     for before, after in zip(case, given):
-        if isinstance(before, torch.Tensor) and not torch.equal(before, after):
-            raise Mistake("Your function changes its input in place. Make a new tensor instead.")
-    wanted = [x for x in given if isinstance(x, torch.Tensor) and x.requires_grad]
+        if changed(before, after):
+            kind = "tensor" if isinstance(before, torch.Tensor) else "list"
+            raise Mistake(f"Your function changes its input in place. Make a new {kind} instead.")
+    return got, gradients(got, [x for x in given if isinstance(x, torch.Tensor) and x.requires_grad])
+
+
+def gradients(got: object, wanted: list[torch.Tensor]) -> tuple:
+    """Return the gradient of a result for each input that wants one; Mistake where none flows."""
     if not wanted:
-        return got
-    if not (isinstance(got, torch.Tensor) and got.requires_grad):
+        return ()
+    if not isinstance(got, (torch.Tensor, numbers.Number)):
+        raise Mistake(f"You return {short(got)}, where a tensor was expected.")
+    if not getattr(got, "requires_grad", False):
         raise Mistake("No gradient flows back from what your function returns: is there an .item(), a float() or a "
                       "torch.no_grad() in it?")
-    gradients = torch.autograd.grad(got.sum(), wanted, allow_unused=True)
-    return got, *(torch.zeros_like(x) if g is None else g for g, x in zip(gradients, wanted))
+    try:
+        found = torch.autograd.grad(got.sum(), wanted, allow_unused=True)
+    except RuntimeError:
+        raise Mistake("The gradient breaks on its way back through your function: does it change a tensor in place, "
+                      "as with += or exp_(), after something was made of it? Or call backward() itself?") from None
+    return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, wanted))
 
 
-def attempt(wrong: Callable, case: tuple) -> object:
-    """Return what a known mistake returns; None where it cannot cope with the case."""
+def line_of(yours: Callable, error: Exception) -> str:
+    """Return the last line of the reader's own that an error came through, not one of a library."""
+    code = getattr(inspect.unwrap(yours), "__code__", None)
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if code and line.filename == code.co_filename]
+    return f" (line {lines[-1].lineno}: {lines[-1].line})" if lines else ""
+
+
+def is_stub(yours: Callable) -> bool:
+    """Return whether a function does nothing but return None or `...`."""
+    code = getattr(inspect.unwrap(yours), "__code__", None)
+    return code is not None and {x.opname for x in dis.get_instructions(code)} <= NOTHING
+
+
+def changed(before: object, after: object) -> bool:
+    """Return whether an input is no longer what it was."""
+    if isinstance(before, torch.Tensor):
+        return before.shape != after.shape or not bool(((before == after) | (before != before)).all())
+    if isinstance(before, (tuple, list)):
+        return len(before) != len(after) or any(map(changed, before, after))
+    return before is not after and before != after
+
+
+def attempt(wrong: Callable, case: tuple) -> tuple | None:
+    """Return what a known mistake returns, as `call` does; None where it cannot cope with the case."""
     try:
         return call(wrong, case)
     except Mistake:
@@ -122,34 +163,79 @@ def finite(value: object) -> bool:
     return not isinstance(value, (torch.Tensor, float)) or bool(torch.as_tensor(value).isfinite().all())
 
 
+def differ(got: tuple | None, wanted: tuple | None, tolerance: float) -> str | None:
+    """Return in words how two results of `call` differ, first in value, then in gradient; None if they do not."""
+    if got is None or wanted is None:
+        return None if got is wanted else "one of them fails"
+    if problem := difference(got[0], wanted[0], tolerance):
+        return problem
+    problem = next((found for pair in zip(got[1], wanted[1]) if (found := difference(*pair, tolerance))), None)
+    return problem and problem.replace("you return", "your values are right, but their gradient is", 1)
+
+
 def difference(got: object, wanted: object, tolerance: float) -> str | None:
-    """Return in words how two results differ; None if they do not."""
+    """Return in words how two values differ; None if they do not."""
     if isinstance(wanted, (tuple, list)):
-        if not isinstance(got, (tuple, list)) or len(got) != len(wanted):
-            return f"you return {short(got)}, where {len(wanted)} values were expected"
-        return next((found for pair in zip(got, wanted) if (found := difference(*pair, tolerance))), None)
+        return difference_of_rows(got, wanted, tolerance)
     if isinstance(wanted, (torch.Tensor, float)):
-        wanted = torch.as_tensor(wanted)
-        try:
-            got = torch.as_tensor(got)
-        except (TypeError, ValueError, RuntimeError):
-            return f"you return {short(got)}, where numbers were expected"
-        if got.shape != wanted.shape:
-            return f"you return the shape {tuple(got.shape)}, where {tuple(wanted.shape)} was expected"
-        if torch.allclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True):
-            return None
-    elif got == wanted:
+        return difference_of_numbers(got, torch.as_tensor(wanted), tolerance)
+    if not isinstance(got, (list, tuple)) and getattr(got, "ndim", 0) == 0 and got == wanted:
         return None
     return f"you return {short(got)}, where {short(wanted)} was expected"
 
 
-def short(value: object) -> str:
-    """Return a value as a reader wants to see it: few digits, few numbers."""
+def difference_of_rows(got: object, wanted: tuple | list, tolerance: float) -> str | None:
+    """Return in words how a list or a tuple differs from the right one."""
+    kind = type(wanted).__name__
+    if not isinstance(got, (tuple, list)):
+        return f"you return {short(got)} ({type(got).__name__}), where a {kind} of {len(wanted)} was expected"
+    whole = f"you return {short(got)}, where {short(wanted)} was expected"
+    plain = len(whole) < 240 and "tensor(" not in whole
+    if len(got) != len(wanted):
+        return whole if plain else f"you return {len(got)} values, where {len(wanted)} were expected"
+    for place, pair in enumerate(zip(got, wanted), 1):
+        if found := difference(*pair, tolerance):
+            return whole if plain else f"in value {place} of {len(wanted)}, {found}"
+    return None
+
+
+def difference_of_numbers(got: object, wanted: torch.Tensor, tolerance: float) -> str | None:
+    """Return in words how numbers differ from the right ones: in kind, in shape or in value, and where."""
+    try:
+        got = torch.as_tensor(float(got) if isinstance(got, numbers.Real) else got).cpu()
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return f"you return {short(got)}, where numbers were expected"
+    if got.shape != wanted.shape:
+        return f"you return the shape {tuple(got.shape)}, where {tuple(wanted.shape)} was expected"
+    if got.is_complex() or not wanted.is_floating_point() and (wanted.dtype is torch.bool) != (got.dtype is torch.bool):
+        return f"you return numbers of type {got.dtype}, where {wanted.dtype} was expected"
+    if got.is_floating_point() and not wanted.is_floating_point():
+        return f"you return numbers of type {got.dtype}, where {wanted.dtype} was expected"
+    close = torch.isclose(got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True)
+    if close.all():
+        return None
+    if wanted.numel() <= 8:
+        return f"you return {short(got)}, where {short(wanted, got)} was expected"
+    first = tuple((~close).nonzero()[0].tolist())
+    return (f"you return {short(got[first])} at place {list(first)}, where {short(wanted[first], got[first])} was "
+            f"expected; {int((~close).sum())} of {close.numel()} numbers differ")
+
+
+def short(value: object, beside: object = None) -> str:
+    """Return a value as a reader wants to see it: few digits, few numbers; more digits than 4 where it would look
+    like the value `beside`."""
     if isinstance(value, torch.Tensor):
-        numbers = [f"{x:.4g}" for x in value.detach().flatten()[:8].tolist()]
+        digits = 4 if beside is None or short(value) != short(beside) else 7
+        texts = [f"{x:.{digits}g}" for x in value.detach().flatten()[:8].tolist()]
         more = ", …" if value.numel() > 8 else ""
-        return numbers[0] if value.dim() == 0 else f"[{', '.join(numbers)}{more}]"
+        return texts[0] if value.dim() == 0 else f"[{', '.join(texts)}{more}]"
     return f"{value:.4g}" if isinstance(value, float) else repr(value)[:120]
+
+
+def readable(case: tuple) -> str:
+    """Return a case as text where it is short: numbers and lists say more than the number of an input."""
+    text = ", ".join(map(repr, case))
+    return f" ({text})" if len(text) <= 60 and "tensor(" not in text else ""
 
 
 def passed_file() -> Path:

@@ -14,7 +14,7 @@ def win_rate(yours):
         return float(sum(points[pick] for pick in picks) / len(picks))
 
     cases = [(["win", "loss", "loss", "tie"],), (["tie"],), (["win"] * 5,), (["loss"] * 3,),
-             (["win", "win", "tie", "tie", "tie", "loss", "loss"],)]
+             (["win", "win", "tie", "tie", "tie", "loss", "loss"],), (["loss", "win", "loss"],)]
     compare(yours, right, cases, {
         "A tie counts for nothing with you. It is half a win: neither model was better.":
             lambda picks: picks.count("win") / len(picks),
@@ -22,6 +22,8 @@ def win_rate(yours):
             lambda picks: picks.count("win") / max(len(picks) - picks.count("tie"), 1),
         "A tie counts as a whole win with you. It is half a win.":
             lambda picks: (picks.count("win") + picks.count("tie")) / len(picks),
+        "You round, so that two models can look equal when they are not. Return the share as it is.":
+            lambda picks: round((picks.count("win") + picks.count("tie") / 2) / len(picks), 3),
         "You give the number of wins. Divide by the number of picks, for a rate.":
             lambda picks: picks.count("win") + picks.count("tie") / 2,
         "This is how often the other model wins. Count `win`, not `loss`.":
@@ -41,6 +43,8 @@ def coin(yours):
             lambda wins, picks: comb(picks, wins) / 2**picks,
         "You leave out the rows with exactly that many heads. They do as well, so count them too (≥, not >).":
             lambda wins, picks: sum(comb(picks, k) for k in range(wins + 1, picks + 1)) / 2**picks,
+        "You double it: that asks for results as far from the middle on either side. Here only the upper side counts.":
+            lambda wins, picks: 2 * sum(comb(picks, k) for k in range(wins, picks + 1)) / 2**picks,
         "This is how often a coin does no better than that. Count the rows with that many heads or more.":
             lambda wins, picks: sum(comb(picks, k) for k in range(wins + 1)) / 2**picks,
         "Each single row of coins has the probability 1 / 2ⁿ, but many rows have the same number of heads: multiply "

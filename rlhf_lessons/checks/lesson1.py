@@ -23,6 +23,11 @@ def tokens(*shape: int, below: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
 
 
+def real(*lengths: int) -> torch.Tensor:
+    """Return the mask of texts of these lengths, (batch, time)."""
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
 def picked(logprobs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Return the log-probability of each id."""
     return logprobs.gather(-1, ids[..., None])[..., 0]
@@ -80,18 +85,12 @@ def masked_loss(yours):
     def total(x, ids, mask):
         return of_next(x, ids).masked_fill(~mask[:, 1:], 0.0).sum()
 
-    def row_means(x, ids, mask):
-        rows = of_next(x, ids).masked_fill(~mask[:, 1:], 0.0).sum(1) / mask[:, 1:].sum(1)
-        return rows.nanmean()
-
-    lengths = torch.tensor([[6], [3], [4]])
-    mask = torch.arange(6) < lengths
     banned = some(2, 4, 5, seed=3).index_fill(-1, torch.tensor([0]), NEVER)  # nobody may write the padding, token 0
     compare(yours, right, [
-        (some(3, 6, 7).requires_grad_(), tokens(3, 6, below=7), mask),
-        (some(2, 5, 4, scale=1e4), tokens(2, 5, below=4), torch.arange(5) < torch.tensor([[5], [2]])),
-        (banned, torch.tensor([[1, 2, 3, 4], [1, 4, 0, 0]]), torch.arange(4) < torch.tensor([[4], [2]])),
-        (some(2, 3, 4, seed=5), tokens(2, 3, below=4), torch.arange(3) < torch.tensor([[2], [1]]))], {
+        (some(3, 6, 7).requires_grad_(), tokens(3, 6, below=7), real(6, 3, 4)),
+        (some(2, 5, 4, scale=1e4), tokens(2, 5, below=4), real(5, 2)),
+        (banned, torch.tensor([[1, 2, 3, 4], [1, 4, 0, 0]]), real(4, 2)), (banned, banned.argmax(-1), real(4, 4)),
+        (some(2, 3, 4, seed=5), tokens(2, 3, below=4), real(2, 1, 3)[:2])], {
         "You divide by the number of all places. Padding adds nothing to the sum, so it may not count below the line "
         "either.": lambda x, ids, m: total(x, ids, m) / m[:, 1:].numel(),
         "Padding is in the loss: the mask changes nothing in your result.":
@@ -103,7 +102,11 @@ def masked_loss(yours):
         "You divide by the number of real tokens, and the first of each row is among them, though nobody guessed it.":
             lambda x, ids, m: total(x, ids, m) / m.sum(),
         "You take each row's mean first, then the mean of those. So a token in a short text weighs more than one in a "
-        "long text. Add up everything, then divide once.": row_means,
+        "long text. Add up everything, then divide once.": lambda x, ids, m: (
+            of_next(x, ids).masked_fill(~m[:, 1:], 0.0).sum(1) / m[:, 1:].sum(1)).nanmean(),
+        "You multiply by a one-hot row, but log-probabilities may be minus infinity, and 0 times infinity is no "
+        "number. Pick with gather instead.": lambda x, ids, m: -(
+            x[:, :-1].log_softmax(-1) * F.one_hot(ids[:, 1:], x.shape[-1])).sum(-1)[m[:, 1:]].mean(),
         "This is the sum. Divide by the number of tokens that count.": total,
         "The sign: a loss is what gets smaller as the model gets better.":
             lambda x, ids, m: -total(x, ids, m) / m[:, 1:].sum(),
@@ -120,12 +123,6 @@ def temperature(yours):
         shifted = (logits.double() - logits.double().amax(-1, keepdim=True)) / temperature
         return shifted.exp() / shifted.exp().sum(-1, keepdim=True)
 
-    def naive(x, t):
-        return (x / t).exp() / (x / t).exp().sum(-1, keepdim=True)
-
-    def whole(x, t):
-        return (x / t).flatten().softmax(-1).view(x.shape)
-
     compare(yours, right, [
         (some(2, 3, 5), 0.5), (some(4), 2.0), (some(2, 6, scale=1e4), 0.7), (some(2, 3, 5), 0.0),
         (torch.tensor([-1e4, 1e4, 0.0]), 0.0), (torch.tensor([[3.0]]), 1.3)], {
@@ -136,9 +133,10 @@ def temperature(yours):
         "The temperature changes nothing in your result. Divide the logits by it.": lambda x, t: x.softmax(-1),
         "These are log-probabilities; probabilities are wanted.": lambda x, t: (x / t).log_softmax(-1),
         "Your softmax runs over all numbers at once. Each row of logits, the last dimension, is one distribution.":
-            whole,
+            lambda x, t: (x / t).flatten().softmax(-1).view(x.shape),
         "Exponentials of large logits overflow, and infinity divided by infinity is no number. Take the largest logit "
-        "from all of them first, or use torch's softmax, which does.": naive,
+        "from all of them first, or use torch's softmax, which does.":
+            lambda x, t: (x / t).exp() / (x / t).exp().sum(-1, keepdim=True),
         "Temperature 0 cannot be divided by. It stands for greedy: all probability on the likeliest token.":
             lambda x, t: (x / t).softmax(-1),
         "Temperature 0 came out as temperature 1. It stands for greedy: all probability on the likeliest token.":
@@ -159,9 +157,6 @@ def top_k(yours):
     def least(x, k):
         return x.topk(min(k, x.shape[-1])).values[..., -1:]
 
-    def unlikeliest(x, k):
-        return x.masked_fill(x > -least(-x, k), NEVER)
-
     compare(yours, right, [
         (some(3, 6), 2), (some(2, 5, scale=1e4), 3), (some(2, 4, seed=2), 1), (some(2, 4, seed=3), 4),
         (some(2, 4, seed=4), 50)], {
@@ -170,7 +165,7 @@ def top_k(yours):
         "One token too few stays: the k-th likeliest belongs to those kept. Compare with <, not <=.":
             lambda x, k: x.masked_fill(x <= least(x, k), NEVER),
         "One token too many stays. Keep exactly k.": lambda x, k: x.masked_fill(x < least(x, k + 1), NEVER),
-        "You keep the unlikeliest tokens. Sort the other way.": unlikeliest,
+        "You keep the unlikeliest tokens. Sort the other way.": lambda x, k: x.masked_fill(x > -least(-x, k), NEVER),
         "You return the k logits alone, so nobody knows whose they are. Keep all places, with minus infinity in the "
         "places of the others.": lambda x, k: x.topk(min(k, x.shape[-1])).values,
         "You look for the k largest of the whole batch. Each row has its own.":
@@ -198,9 +193,8 @@ def top_p(yours):
         return x.masked_fill(dropped.scatter(-1, order, dropped) if back else dropped, NEVER)
 
     easy = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.6, 0.05, 0.05001, 0.29999]]).log()
-    compare(yours, right, [
-        (easy, 0.7), (easy, 0.4), (some(3, 9, scale=2.0), 0.9), (some(2, 5, scale=1e4), 0.95), (easy, 1e-6),
-        (some(2, 5, seed=1), 0.99999)], {
+    compare(yours, right, [(easy, 0.7), (easy, 0.4), (some(3, 9, scale=2.0), 0.9), (some(2, 5, scale=1e4), 0.95),
+                           (easy, 1e-6), (some(2, 5, seed=1), 0.99999)], {
         "The token that crosses p is missing. Keep it too: the kept ones together reach p. Drop a token only if those "
         "before it have reached p already.": lambda x, p: nucleus(x, lambda q, total: total > p),
         "You start from the unlikeliest token. Sort descending.":
@@ -236,15 +230,6 @@ def bigram_loss(yours):
     def rows(c):
         return c / c.sum(-1, keepdim=True)
 
-    def unigram(train, test, v):
-        return mean(((torch.bincount(train, minlength=v) + 1) / (len(train) + v)).expand(v, v), test)
-
-    def once(train, v):
-        return (counts(train, v) > 0).float()
-
-    def with_last(train, test, v):
-        return mean((counts(train, v) + 1) / (torch.bincount(train, minlength=v) + v)[:, None], test)
-
     text = torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4])
     long = torch.cat([tokens(300, below=9), torch.tensor([8])])
     compare(yours, right, [
@@ -257,14 +242,16 @@ def bigram_loss(yours):
             (counts(train, v) + 1) / counts(train, v).sum(-1, keepdim=True).clamp(min=1), test),
         "A pair that comes several times was counted once: counts[a, b] += 1 does so with repeated places. Use "
         "index_put_ with accumulate=True, bincount, or a loop.":
-            lambda train, test, v: mean(rows(once(train, v) + 1), test),
+            lambda train, test, v: mean(rows((counts(train, v) > 0) + 1.0), test),
         "The total of a row counts the last token of the training text too, but nothing follows it. Take the sum of "
-        "the row.": with_last,
+        "the row.": lambda train, test, v: mean(
+            (counts(train, v) + 1) / (torch.bincount(train, minlength=v) + v)[:, None], test),
         "You ask which token stood before. Here the first of a pair is known, and the second is guessed: rows are the "
         "token before, columns the next.": lambda train, test, v: mean(rows(counts(train, v).T + 1), test),
         "This is the probability of the pair among all pairs. Divide by the total of its row: the token before is "
         "known.": lambda train, test, v: mean((counts(train, v) + 1) / (counts(train, v) + 1).sum(), test),
-        "This is a unigram model: what stands before makes no difference.": unigram,
+        "This is a unigram model: what stands before makes no difference.": lambda train, test, v: mean(
+            ((torch.bincount(train, minlength=v) + 1) / (len(train) + v)).expand(v, v), test),
         "The sign: surprise is minus the logarithm.": lambda train, test, v: -mean(rows(counts(train, v) + 1), test),
         "This is the sum. Divide by the number of pairs in the test text, one less than its tokens.":
             lambda train, test, v: mean(rows(counts(train, v) + 1), test) * (len(test) - 1),
@@ -286,14 +273,11 @@ def perplexity(yours):
     def mean(s, m):
         return filled(s, m).sum() / m.sum()
 
-    lengths = torch.tensor([[5], [2], [3]])
-    mask = torch.arange(5) < lengths
-    long = some(2, 200, seed=2).abs() * 8
+    mask = real(5, 2, 3)
     compare(yours, right, [
         (some(3, 5).abs().masked_fill(~mask, 3.0), mask),
         (some(3, 5, seed=1).abs().masked_fill(~mask, float("inf")), mask),
-        (long, torch.arange(200) < torch.tensor([[200], [180]])),
-        (torch.tensor([[9.0]]), torch.tensor([[True]]))], {
+        (some(2, 200, seed=2).abs() * 8, real(200, 180)), (torch.tensor([[9.0]]), real(1))], {
         "Padding is in it: the mask changes nothing in your result.": lambda s, m: s.mean().exp() if m.any() else None,
         "You divide by the number of all places, padding too. Divide by the number of real tokens.":
             lambda s, m: filled(s, m).mean().exp(),

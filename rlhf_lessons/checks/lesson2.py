@@ -77,6 +77,9 @@ def masked_loss(yours: Callable) -> None:
         "Take one mean over the learned tokens of the whole batch.": of(lambda x, m: (x.sum(1) / m.sum(1)).mean()),
         "You take the mean of the means of the rows that learn something. That still favours tokens of short "
         "answers: take one mean over all learned tokens.": of(empty_rows),
+        "You count the learned labels before the shift. Where a row's first token is learned, nothing foretells it, so "
+        "it may not count below the line either: count in labels[:, 1:].":
+            lambda logits, labels: shifted(logits, labels)[0].sum() / (labels != IGNORE).sum(),
         "You divide by all places, ignored ones too, so prompts and padding water the loss down. Divide by the number "
         "of labels that are not -100.": of(lambda x, m: x.sum() / m.numel()),
         "You divide by the number of rows: long answers then make a large loss. Divide by the number of learned "
@@ -102,7 +105,7 @@ def masked_loss(yours: Callable) -> None:
     compare(yours, right, [
         case([(2, 5), (3, 1), (1, 3)]), case([(4, 1)]), case([(1, 1), (1, 1)], vocabulary=3),
         (extreme.requires_grad_(), torch.tensor([[IGNORE, 1, 2, 3], [IGNORE, IGNORE, 0, IGNORE]])),
-        case([(2, 4), (3, 0), (1, 1)])], mistakes)
+        case([(2, 4), (3, 0), (1, 1)]), case([(0, 4), (1, 2)])], mistakes)
 
 
 @exercise
@@ -245,6 +248,10 @@ def forgetting(yours: Callable) -> None:
         "You multiply by the mask, and the log-probabilities on padding may be infinite: infinity times 0 is nan. "
         "Choose the real places first, as in x[mask].": lambda b, a, m: ((b - a) * m).sum() / m.sum(),
         "You return the sum. Divide by the number of real tokens.": lambda b, a, m: (b - a)[m].sum(),
+        "You cut off what is below 0. Where the loss fell, the model did not forget but learn: return it as it is.":
+            lambda b, a, m: (b - a)[m].mean().clamp(min=0),
+        "You take the size of each difference. Tokens that became likelier make up for others: keep the sign.":
+            lambda b, a, m: (b - a)[m].abs().mean(),
     }
     rng = torch.Generator().manual_seed(0)
 
@@ -254,5 +261,6 @@ def forgetting(yours: Callable) -> None:
         return [x if padding is None else x.masked_fill(~mask, padding) for x in (before, after)] + [mask]
 
     far = torch.tensor([[-1e4, -0.5]]), torch.tensor([[-0.5, -2e4]]), torch.tensor([[True, True]])
-    compare(yours, right, [tuple(case([6, 2, 4])), tuple(case([1])), tuple(case([5, 1], padding=0.0)), far,
+    learned = torch.tensor([[-4.0, -1.0]]), torch.tensor([[-2.0, -1.5]]), torch.tensor([[True, True]])
+    compare(yours, right, [tuple(case([6, 2, 4])), tuple(case([1])), tuple(case([5, 1], padding=0.0)), far, learned,
                            tuple(case([3, 7], padding=-float("inf")))], mistakes)

@@ -1,4 +1,5 @@
 """Checks of lesson 3's exercises. Right values come from plain loops, or from another formula in double precision."""
+import functools
 import math
 from collections.abc import Callable
 from itertools import combinations, permutations
@@ -9,14 +10,16 @@ from torch import Tensor
 
 from rlhf_lessons.checks import compare, exercise
 
-# 3.1 The pairs in a ranking
 
 def in_order(pairs_of: Callable) -> Callable:
     """Return a function whose pairs come sorted: any order of them is right."""
+    @functools.wraps(pairs_of)
     def sorted_pairs(*case):
         got = pairs_of(*case)
-        readable = isinstance(got, (list, tuple, set)) and all(isinstance(pair, (list, tuple)) for pair in got)
-        return sorted(tuple(pair) for pair in got) if readable else got
+        try:
+            return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
+        except (TypeError, ValueError, RuntimeError):  # no pairs of numbers: shown as they are
+            return got
     return sorted_pairs
 
 
@@ -29,19 +32,15 @@ def every_pair(texts: list[str], ranks: list[int], keep: Callable) -> list[tuple
 def ranking_pairs(yours):
     """Pairs (better, worse) of a ranking, without ties and without identical texts."""
     def right(texts, ranks):
-        found = []
-        for i in range(len(texts)):
-            for j in range(len(texts)):
-                if ranks[i] < ranks[j] and texts[i] != texts[j]:
-                    found.append((i, j))
-        return found
+        places = range(len(texts))
+        return [(i, j) for i in places for j in places if ranks[i] < ranks[j] and texts[i] != texts[j]]
+
+    def only(keep):
+        return lambda texts, ranks: every_pair(texts, ranks, lambda i, j: texts[i] != texts[j] and keep(ranks, i, j))
 
     def neighbours(texts, ranks):
         order = sorted(range(len(texts)), key=lambda i: ranks[i])
         return [(i, j) for i, j in zip(order, order[1:]) if ranks[i] < ranks[j] and texts[i] != texts[j]]
-
-    def only(keep):
-        return lambda texts, ranks: every_pair(texts, ranks, lambda i, j: texts[i] != texts[j] and keep(ranks, i, j))
 
     mistakes = {
         "The worse answer stands first in your pairs. Rank 1 is the best, so the smaller rank is the chosen one.":
@@ -59,15 +58,17 @@ def ranking_pairs(yours):
         "pairs, not three.": neighbours,
         "You pair the best answer with the others, and forget that the others beat each other too.":
             only(lambda ranks, i, j: ranks[i] == min(ranks) and ranks[i] < ranks[j]),
+        "You ask whether two texts are the same object, with `is`. Ask whether they are equal, with == or !=.":
+            lambda texts, ranks: every_pair(texts, ranks, lambda i, j: (
+                texts[i] is not texts[j] and ranks[i] < ranks[j])),
         "You miss the pairs whose better answer stands later in the list. Look at each pair both ways round.":
             only(lambda ranks, i, j: i < j and ranks[i] < ranks[j]),
     }
     cases = [(list("abcd"), [2, 1, 4, 3]), (list("abcd"), [1, 2, 2, 3]), (list("abca"), [3, 2, 4, 1]),
-             (list("abc"), [1, 1, 1]), (["a"], [1]), (list("aab"), [1, 1, 2]), (list("edcba"), [5, 1, 4, 4, 2])]
+             (list("abc"), [1, 1, 1]), (["a"], [1]), (list("aab"), [1, 1, 2]), (list("edcba"), [5, 1, 4, 4, 2]),
+             (["a cat", " ".join(["a", "cat"])], [2, 1])]  # equal texts, but not the same object
     compare(in_order(yours), in_order(right), cases, {hint: in_order(wrong) for hint, wrong in mistakes.items()})
 
-
-# 3.2 Agreement of two raters
 
 @exercise
 def agreement_beyond_chance(yours):
@@ -88,10 +89,6 @@ def agreement_beyond_chance(yours):
         both = [(a, b) for a, b in zip(first, second) if "tie" not in (a, b)]
         return right(*map(list, zip(*both))) if both else math.nan
 
-    def over_the_observed(first, second):
-        seen, chance = observed(first, second), expected(first, second)
-        return (seen - chance) / (1 - seen) if seen < 1 else math.nan
-
     mistakes = {
         "That is the share of equal votes. Two people who click without looking agree too: subtract what chance gives, "
         "and divide by 1 − chance.": observed,
@@ -105,7 +102,8 @@ def agreement_beyond_chance(yours):
         "You leave ties out. Here a tie is a choice like the others: two raters can agree that there is no difference.":
             without_ties,
         "You divide by 1 − the observed agreement. Divide by 1 − the expected one: the room between chance and full "
-        "agreement.": over_the_observed,
+        "agreement.": lambda first, second: (observed(first, second) - expected(first, second)) / (
+            1 - observed(first, second)) if first != second else math.nan,
     }
     left, right_, tie = "left", "right", "tie"
     cases = [([left, left, right_, left, tie], [left, right_, right_, left, left]),
@@ -114,8 +112,6 @@ def agreement_beyond_chance(yours):
              ([tie, tie, left, right_], [tie, tie, right_, right_]), ([left], [right_])]
     compare(yours, right, cases, mistakes)
 
-
-# 3.3 A loss that stands large differences
 
 @exercise
 def stable_loss(yours):
@@ -142,17 +138,19 @@ def stable_loss(yours):
             lambda c, r: -F.logsigmoid((c - r).clamp(-30, 30)),
         "You have forgotten the rejected answer: only the difference of the two counts.": lambda c, r: -F.logsigmoid(c),
     }
-    draw = torch.Generator().manual_seed(3)
-    chosen, rejected = 3 * torch.randn(2, 4, generator=draw), 3 * torch.randn(2, 4, generator=draw)
+    chosen, rejected = 3 * torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(3))
     far = torch.tensor([1e4, -1e4, 5e3, -120.0, 0.25])
-    cases = [(chosen.requires_grad_(), rejected.requires_grad_()),
+    cases = [(chosen.clone().requires_grad_(), rejected.clone().requires_grad_()),
              (far.clone().requires_grad_(), torch.zeros(5, requires_grad=True)),
              (torch.zeros(1, requires_grad=True), torch.tensor([1e4], requires_grad=True)),
              (torch.tensor([7.0, -300.0]), torch.tensor([7.0, -300.0]))]
     compare(yours, right, cases, mistakes)
 
 
-# 3.4 The reward at the end token
+def last_place(mask: Tensor) -> Tensor:
+    """Return the last place of each row that is real."""
+    return torch.tensor([max(place for place, is_real in enumerate(row) if is_real) for row in mask.tolist()])
+
 
 def at(scores: Tensor, places: Tensor) -> Tensor:
     """Return the score of each row at its place; IndexError where a place lies outside."""
@@ -162,15 +160,6 @@ def at(scores: Tensor, places: Tensor) -> Tensor:
 @exercise
 def reward_at_end(yours):
     """The score at each row's last real token, wherever the padding is."""
-    def right(scores, mask):
-        found = []
-        for row, real in zip(scores, mask.tolist(), strict=True):
-            found.append(row[max(place for place, is_real in enumerate(real) if is_real)])
-        return torch.stack(found)
-
-    def last_place(mask):
-        return torch.tensor([max(place for place, is_real in enumerate(row) if is_real) for row in mask.tolist()])
-
     mistakes = {
         "You read the last column. Under right padding that is padding in every row but the longest.":
             lambda s, m: s[:, -1],
@@ -182,29 +171,31 @@ def reward_at_end(yours):
             lambda s, m: at(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
         "You read at the first real token, which has seen nothing of the answer.":
             lambda s, m: at(s, m.long().argmax(1)),
-        "You take the mean over the real tokens. A reward model gives one number, and only the end token has seen the "
-        "whole answer.": lambda s, m: (s * m).sum(1) / m.sum(1),
+        "You take the mean over the real tokens. Only the end token has seen the whole answer.":
+            lambda s, m: (s * m).sum(1) / m.sum(1),
         "You take the mean over all places, padding too. Only the end token has seen the whole answer.":
             lambda s, m: s.mean(1),
+        "You multiply by a mask of 0 and 1, but a score on padding may be anything, and infinity times 0 is nan. "
+        "Choose the place instead.": lambda s, m: (s * F.one_hot(last_place(m), m.shape[1])).sum(1),
+        "You look at one row to learn on which side the padding is. Find each row's own last real token.":
+            lambda s, m: s[:, -1] if m[0, -1] else at(s, m.sum(1) - 1),
         "You look for the last score that is not 0. A reward may be 0, and scores on padding need not be: only the "
         "mask knows what is real.": lambda s, m: at(s, torch.tensor(
             [max((place for place, x in enumerate(row) if x), default=0) for row in (s * m).tolist()])),
     }
     draw = torch.Generator().manual_seed(4)
-
     def case(lengths: list[int], time: int, side: str, gradient: bool = False):
         scores, mask = torch.randn(len(lengths), time, generator=draw), torch.zeros(len(lengths), time).bool()
         for row, length in enumerate(lengths):
             mask[row, slice(length) if side == "right" else slice(time - length, time)] = True
         return torch.where(mask, scores, 1e4 * scores).requires_grad_(gradient), mask  # padding must not matter
-
     zero = torch.tensor([[1.0, 2.0, 0.0, 7.0], [3.0, 4.0, 5.0, 0.0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
     cases = [case([3, 6, 2], 6, "right"), case([3, 6, 2], 6, "left"), case([4, 4], 4, "right", True), zero,
-             case([1, 5], 5, "right"), case([1, 5], 5, "left", True), case([1], 1, "right")]
-    compare(yours, right, cases, mistakes)
+             case([1, 5], 5, "right"), case([1, 5], 5, "left", True), case([1], 1, "right"), case([4, 2], 4, "right")]
+    scores, mask = case([2, 3], 4, "right")
+    cases.append((scores.masked_fill(~mask, math.inf), mask))
+    compare(yours, lambda scores, mask: at(scores, last_place(mask)), cases, mistakes)
 
-
-# 3.5 Accuracy, where scores may be equal
 
 @exercise
 def accuracy_with_ties(yours):
@@ -221,19 +212,19 @@ def accuracy_with_ties(yours):
         "You leave pairs of equal scores out. Then a model that decides once, and rightly, is perfect: count a half "
         "for each of them, and divide by all pairs.": lambda c, r: (c > r)[c != r].float().mean(),
         "You have the order the wrong way round: right is where the chosen answer has the larger score.":
-            lambda c, r: 1 - ((c > r).float() + 0.5 * (c == r).float()).mean(),
-        "You return the number of right pairs. Divide by the number of pairs.":
-            lambda c, r: ((c > r).float() + 0.5 * (c == r).float()).sum(),
+            lambda c, r: right(r, c),
+        "You return the number of right pairs. Divide by the number of pairs.": lambda c, r: right(c, r) * len(c),
+        "You count scores as equal that are only close. Close is not equal: the larger one leads.":
+            lambda c, r: torch.where((c - r).abs() < 1e-3, 0.5, (c > r).double()).mean(),
         "You average how sure the model is. Accuracy asks only which of the two is larger, not by how much.":
             lambda c, r: (c - r).sigmoid().mean(),
     }
     cases = [(torch.tensor([1.0, 0.5, 2.0, -1.0, 0.0]), torch.tensor([0.0, 0.5, 3.0, -4.0, 0.0])),
              (torch.zeros(3), torch.zeros(3)), (torch.tensor([1e4, -1e4]), torch.tensor([-1e4, 1e4])),
-             (torch.tensor([2.0]), torch.tensor([2.5])), (torch.tensor([0.1, 0.1, 9.0]), torch.tensor([0.1, 0.1, 8.0]))]
+             (torch.tensor([2.0]), torch.tensor([2.5])), (torch.tensor([0.1, 0.1, 9.0]), torch.tensor([0.1, 0.1, 8.0])),
+             (torch.tensor([0.1002, 5.0002]), torch.tensor([0.1, 5.0]))]
     compare(yours, right, cases, mistakes)
 
-
-# 3.6 The truth behind noisy labels
 
 @exercise
 def truth_behind(yours):
@@ -253,6 +244,8 @@ def truth_behind(yours):
             lambda m, e: (m - e) / (1 - e) if e < 1 else math.nan,
         "You go the other way: that is what a model of this accuracy would measure. Solve the equation for a.":
             lambda m, e: m * (1 - e) + (1 - m) * e,
+        "If half of the labels are wrong, they say nothing about the model: return nan there, no number.":
+            lambda m, e: right(m, e) if e != 0.5 else 0.5,
         "That is the ceiling, which does not depend on what was measured.": lambda m, e: 1.0 - e,
         "You cut off what is above 1 or below 0. With few pairs chance takes the estimate there; cut off, it would be "
         "wrong on average.": lambda m, e: min(1.0, max(0.0, right(m, e))),
@@ -260,8 +253,6 @@ def truth_behind(yours):
     cases = [(0.78, 0.1), (0.9, 0.1), (0.5, 0.3), (0.65, 0.0), (0.4, 1.0), (0.6, 0.5), (0.83, 0.2), (0.27, 0.3)]
     compare(yours, right, cases, mistakes)
 
-
-# 3.7 One number for calibration
 
 @exercise
 def calibration_error(yours):
@@ -277,13 +268,8 @@ def calibration_error(yours):
             found += gap(sum(s for s, _ in group) / n, sum(r for _, r in group) / n, n, len(sure), middle)
         return found
 
-    def unweighted(sure, right, bins):
-        groups = len({min(int((s - 0.5) * 2 * bins), bins - 1) for s in sure.double().tolist()})
-        return error(sure, right, bins, gap=lambda s, r, n, total, middle: abs(s - r) / groups)
-
-    def empty_bins(sure, right, bins):
-        full = len({min(int((s - 0.5) * 2 * bins), bins - 1) for s in sure.double().tolist()}) == bins
-        return error(sure, right, bins) if full else math.nan
+    def filled(sure, bins):  # the number of bins that are not empty
+        return len({min(int((s - 0.5) * 2 * bins), bins - 1) for s in sure.double().tolist()})
 
     mistakes = {
         "You add gaps with their signs, so that too sure in one bin and too modest in another cancel. Take |…|.":
@@ -291,7 +277,8 @@ def calibration_error(yours):
         "That too is signed, the other way round: take the size |…| of each bin's gap.":
             lambda *case: error(*case, gap=lambda s, r, n, total, middle: n / total * (r - s)),
         "All bins weigh the same in yours. Weigh each by its share of the pairs, or three pairs count like three "
-        "hundred.": unweighted,
+        "hundred.": lambda sure, right, bins: error(
+            sure, right, bins, gap=lambda s, r, n, total, middle: abs(s - r) / filled(sure, bins)),
         "Your bins reach from 0 to 1. Nobody is less than 50 % sure of the answer that leads: cut from 0.5 to 1.":
             lambda *case: error(*case, low=0.0),
         "A pair that is exactly 1.0 sure gets a bin of its own in yours, beyond the last. The last bin holds its upper "
@@ -301,7 +288,8 @@ def calibration_error(yours):
         "You take the gap of each pair and average. A model that says 70 % is never 70 % right on one pair: average "
         "within the bin first, then take the gap.":
             lambda sure, right, bins: (sure - right).abs().mean(),
-        "An empty bin gives 0/0 in yours, and nan spoils the sum. Pass over empty bins.": empty_bins,
+        "An empty bin gives 0/0 in yours, and nan spoils the sum. Pass over empty bins.":
+            lambda sure, right, bins: error(sure, right, bins) if filled(sure, bins) == bins else math.nan,
         "You compare with the middle of each bin. Compare with the mean of how sure the model was in it.":
             lambda *case: error(*case, gap=lambda s, r, n, total, middle: n / total * abs(middle - r)),
     }

@@ -93,6 +93,8 @@ def token_rewards(yours):
             lambda p, r, m, s, b: s[:, None] * last(m) - price(p, r, m, b),
         "Padding pays for its KL too. Where the mask is False the reward must be 0.":
             lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r),
+        "You multiply padding by 0, but the log-probs there may be infinite, and infinity times 0 is NaN. Fill with "
+        "masked_fill instead.": lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r) * m,
         "You forget beta: the price of one nat.": lambda p, r, m, s, b: s[:, None] * last(m) + price(p, r, m, 1.0),
         "The last token gets the score and pays nothing. Add the score to its price instead of putting it in its "
         "place.": lambda p, r, m, s, b: torch.where(last(m), s[:, None], price(p, r, m, b)),
@@ -102,7 +104,10 @@ def token_rewards(yours):
         "more gets some back.": lambda p, r, m, s, b: s[:, None] * last(m) - price(p, r, m, b).abs(),
     }
     compare(yours, right, [given(4, 2, 1, time=6, seed=1, beta=0.1), given(3, time=5, seed=3, beta=0.5)], mistakes)
-    compare(yours, right, [given(6, 2, 5, time=6, seed=5, beta=0.1), given(1, time=1, seed=7, beta=0.3)], mistakes)
+    policy, reference, mask, scores, beta = given(3, 2, time=4, seed=8, beta=0.2)
+    banned = policy.masked_fill(~mask, -math.inf), reference.masked_fill(~mask, -math.inf), mask, scores, beta
+    compare(yours, right, [given(6, 2, 5, time=6, seed=5, beta=0.1), given(1, time=1, seed=7, beta=0.3), banned],
+            mistakes)
 
 
 @exercise
@@ -199,22 +204,14 @@ def clipped_loss(yours):
             return sign * choose(ratio * a, ratio.clamp(1 - c, 1 + c) * a).mean()
         return of
 
+    def worse(x, a, c):  # the smaller of the two products, of the log of a ratio
+        return torch.minimum(x.exp() * a, x.exp().clamp(1 - c, 1 + c) * a)
+
     def padded(new, old, a, m, c):
-        ratio = (new - old).masked_fill(~m, 0).exp()
-        return -(torch.minimum(ratio * a, ratio.clamp(1 - c, 1 + c) * a) * m).mean()
-
-    def unmasked(new, old, a, m, c):
-        ratio = (new - old).exp()
-        return -torch.minimum(ratio * a, ratio.clamp(1 - c, 1 + c) * a).mean()
-
-    def multiplied(new, old, a, m, c):
-        ratio = (new - old).exp()
-        return -(torch.minimum(ratio * a, ratio.clamp(1 - c, 1 + c) * a) * m).sum() / m.sum()
+        return -(worse((new - old).masked_fill(~m, 0), a, c) * m).mean()
 
     def of_rows(new, old, a, m, c):
-        ratio = (new - old).masked_fill(~m, 0).exp()
-        rows = (torch.minimum(ratio * a, ratio.clamp(1 - c, 1 + c) * a) * m).sum(1) / m.sum(1)
-        return -rows.mean()
+        return -((worse((new - old).masked_fill(~m, 0), a, c) * m).sum(1) / m.sum(1)).mean()
 
     def in_logs(new, old, a, m, c):
         x, a = (new - old)[m], a[m]
@@ -234,10 +231,16 @@ def clipped_loss(yours):
         "You keep the better of the two products. PPO keeps the worse one: min of the objectives, or max of the "
         "losses.": loss(torch.maximum),
         "You never clip: beyond 1 ± clip a token must stop pulling.": loss(lambda free, held: free),
+        "You clip at 0.2 whatever `clip` says.":
+            lambda new, old, a, m, c: loss(torch.minimum)(new, old, a, m, 0.2),
+        "You clip only above. Below 1 - clip a token with a negative advantage must stop pulling too.":
+            lambda new, old, a, m, c: -torch.minimum((new - old)[m].exp() * a[m],
+                                                     (new - old)[m].exp().clamp(max=1 + c) * a[m]).mean(),
         "You keep only the clipped product, so that a token which went the wrong way is not pulled back. Take the "
         "smaller of the two.": loss(lambda free, held: held),
         "You divide by the number of all tokens, padding included. Divide by the real ones: mask.sum().": padded,
-        "Padding takes part in your loss. Select the real tokens with the mask before you take the mean.": unmasked,
+        "Padding takes part in your loss. Select the real tokens with the mask before you take the mean.":
+            lambda new, old, a, m, c: -worse(new - old, a, c).mean(),
         "You take the mean of each answer first, so that a token of a short answer weighs more. Take one mean over "
         "all real tokens.": of_rows,
         "You clip the log of the ratio. Take exp first: the bounds 1 - clip and 1 + clip are for the ratio itself.":
@@ -245,7 +248,7 @@ def clipped_loss(yours):
         "Your ratio is old / new. It is new / old: exp(logprobs - old).":
             lambda new, old, a, m, c: loss(torch.minimum)(old, new, a, m, c),
         "Padding spoils your mean: its ratio is infinite here, and infinity times 0 is NaN. Select with [mask] "
-        "instead of multiplying by it.": multiplied})
+        "instead of multiplying by it.": lambda new, old, a, m, c: -(worse(new - old, a, c) * m).sum() / m.sum()})
 
 
 @exercise

@@ -70,6 +70,8 @@ def kappa(yours):
         "You took off what chance gives, but did not divide by what chance leaves, 1 − expected: complete agreement "
         "must come out as 1.":
             lambda mine, theirs: share(mine, theirs) - expected(mine, theirs),
+        "You pool both readers' votes to find what chance gives. Take each reader's own shares, and multiply them.":
+            lambda mine, theirs: beyond(share(mine, theirs), squares(mine + theirs)),
         "Your expected agreement looks at one reader only (the squares of its shares). Multiply the shares of one "
         "reader by those of the other.":
             lambda mine, theirs: beyond(share(mine, theirs), squares(mine))})

@@ -7,13 +7,12 @@ import csv
 import json
 import math
 import os
-import re
 from pathlib import Path
 
 from rlhf_lessons.ratings.export import safe_cell
 from rlhf_lessons.terminal import shown
 
-NUMBERS = re.compile(r'<script type="application/json" id="rlhf-lessons-report">(.*?)</script>', re.S)
+OPENING, CLOSING = '<script type="application/json" id="rlhf-lessons-report">', "</script>"  # around the numbers
 LARGEST = 5_000_000  # bytes of a report; ours have about 100,000
 COLUMNS = {"name": str, "made": str, "votes": int, "rounds": int, "first_vote": str, "last_vote": str,
            "self_agreement": float, "self_low": float, "self_high": float, "repeats": int, "foreseen": float,
@@ -32,11 +31,11 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
     if not files:
         raise ValueError(f"{folder}: there is no report in it; rl.report() writes one as report.html")
     for file in files:
-        name = file.relative_to(folder).as_posix()
+        name = shown(file.relative_to(folder).as_posix()).replace("\n", "?")  # a name may be hostile, or no UTF-8
         try:
             rows.append({"file": name, **read(file)})
         except (OSError, ValueError) as error:
-            problems.append(f"{shown(name)}: {error}")
+            problems.append(f"{name}: {error}")
     for row in rows:
         same = [other["file"] for other in rows if row["votes_id"] and other["votes_id"] == row["votes_id"]]
         row["same_votes_as"] = ", ".join(name for name in same if name != row["file"])
@@ -50,16 +49,17 @@ def read(file: Path) -> dict:
         raise ValueError("it is no file")
     if file.stat().st_size > LARGEST:
         raise ValueError("it is too large for a report")
-    found = NUMBERS.findall(file.read_text(encoding="utf-8", errors="replace"))
-    if len(found) != 1:
+    _, *found = file.read_text(encoding="utf-8", errors="replace").split(OPENING)
+    if len(found) != 1 or CLOSING not in found[0]:
         raise ValueError("it is no report of this course")
     try:
-        row = json.loads(found[0])["summary"]
-        return {name: fit(row[name], kind, name) for name, kind in COLUMNS.items()}
+        summary = json.loads(found[0].partition(CLOSING)[0])["summary"]
+        row = {name: summary[name] for name in COLUMNS}
     except (KeyError, TypeError) as error:
         raise ValueError("it is no report of this course, or of another edition") from error
-    except (RecursionError, json.JSONDecodeError) as error:
+    except (RecursionError, ValueError) as error:  # a number of 5,000 digits is a ValueError too
         raise ValueError("its numbers are damaged") from error
+    return {name: fit(row[name], kind, name) for name, kind in COLUMNS.items()}
 
 
 def fit(value: object, kind: type, name: str) -> object:
@@ -68,7 +68,8 @@ def fit(value: object, kind: type, name: str) -> object:
         return ""
     if kind is str and isinstance(value, str) and len(value) <= 500:
         return " ".join(shown(value).split())
-    if kind is not str and type(value) in (int, kind) and 0 <= value < 1e9 and math.isfinite(value):
+    most = 1 if kind is float else 1e9  # all numbers with a fraction are shares
+    if kind is not str and type(value) in (int, kind) and 0 <= value <= most and math.isfinite(value):
         return round(value, 3)
     raise ValueError(f"'{name}' is {value!r:.40}, which no report says")
 

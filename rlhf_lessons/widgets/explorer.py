@@ -77,6 +77,7 @@ class Explorer(w.VBox):
         rows = [w.HBox(pair) for pair in zip(self.tokens, self.bars, strict=True)]
         super().__init__([self.text, self.begin, self.shown, self.note, w.HBox([self.choose, self.back]), *rows,
                           self.temperature, self.top_k, self.top_p, w.HTML(legend())])
+        self.begin_with([tokenizer.bos_token_id])  # so that a text that is too long leaves something to walk on from
         self.restart()
 
     def __repr__(self):
@@ -94,6 +95,10 @@ class Explorer(w.VBox):
         if len(given) >= self.model.config.max_position_embeddings:
             self.note.value = escaped("This text fills all the places that the model has. Begin with a shorter one.")
             return
+        self.begin_with(given)
+
+    def begin_with(self, given: list[int]) -> None:
+        """Begin anew with these tokens."""
         self.given, self.taken, self.chance = given, [], torch.Generator().manual_seed(self.seed)
         self.show()
 

@@ -3,7 +3,7 @@ import ipywidgets as w
 import numpy as np
 from IPython.display import HTML
 
-from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
+from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, plain
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.widgets.show import escaped, table_html
 from rlhf_lessons.world.judge import judge
@@ -48,7 +48,7 @@ class FoolBox(w.VBox):
     def enter(self, text: str) -> dict:
         """Score a text and put it on the board: text, reward, utility, and overpaid, which is the reward less what
         answers of this utility get. ValueError, in words, for an empty text and for one that is too long."""
-        text = text.strip()
+        text = plain(self.tokenizer, text).strip()  # the truth is to judge what the reward model reads
         if not text:
             raise ValueError("Write something first")
         rows = encode_prompts(self.tokenizer, [self.prompt])[0] + encode_completions(self.tokenizer, [text])[0]

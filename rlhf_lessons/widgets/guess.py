@@ -7,7 +7,7 @@ from rlhf_lessons.widgets.show import escaped
 class Guess(w.VBox):
     """A question with a few choices, none of them chosen yet.
 
-        guess = rl.guess("Will the true utility follow the reward?", "yes", "for a while", "no")
+        guess = rl.Guess("Will the true utility follow the reward?", "yes", "for a while", "no")
         guess.compare("yes")     # in a later cell: prints the guess beside what came out, and locks it
     """
 

@@ -9,6 +9,7 @@ from rlhf_lessons.traps import trap
 from rlhf_lessons.widgets.show import escaped
 
 SHORT = {"prompt": "What is 1+2 and 9-4?", "completion": "3 and 5."}  # beside the reader's, so that one row is padded
+MOST = 256  # tokens that the course's models read
 LABELS = {"as they should be": None, "with the prompt learned": "prompt tokens in the loss",
           "with the end ignored": "pad is the end token"}
 LOOKS = {"learned": "border:2px solid #0072B2; background:rgba(0,114,178,0.15); font-weight:bold",
@@ -39,9 +40,13 @@ class MaskBox(w.VBox):
         name = LABELS[self.labels.value]
         try:
             with trap(name) if name else nullcontext():
-                self.view.value = batch_html(self.tokenizer, sft.encode_demonstrations(self.tokenizer, rows))
+                rows = sft.encode_demonstrations(self.tokenizer, rows)
         except ValueError:
             self.view.value = "Write an answer: there is nothing to learn from an empty one."
+            return
+        longest = max(len(ids) for ids, _ in rows)
+        self.view.value = batch_html(self.tokenizer, rows) if longest <= MOST else (
+            f"This is too long: {longest} tokens, and the model reads {MOST}. Write less.")
 
 
 def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:

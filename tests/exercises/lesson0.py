@@ -1,10 +1,14 @@
 """Right and wrong solutions of lesson 0's exercises."""
+from fractions import Fraction
 from math import comb, factorial
 
 
 class win_rate:
     def right_mean(picks):
         return sum({"win": 1.0, "tie": 0.5, "loss": 0.0}[pick] for pick in picks) / len(picks)
+
+    def right_fractions(picks):
+        return sum((Fraction({"win": 2, "tie": 1, "loss": 0}[pick], 2) for pick in picks), Fraction(0)) / len(picks)
 
     def right_difference(picks):
         return 0.5 + (picks.count("win") - picks.count("loss")) / (2 * len(picks))
@@ -26,6 +30,17 @@ class win_rate:
         """Divide by the number of picks"""
         return sum({"win": 1.0, "tie": 0.5, "loss": 0.0}[pick] for pick in picks)
 
+    def wrong_rounded(picks):
+        """You round"""
+        return round(win_rate.right_mean(picks), 3)
+
+    def wrong_eats_its_input(picks):
+        """Make a new list"""
+        total, n = 0.0, len(picks)
+        while picks:
+            total += {"win": 1.0, "tie": 0.5, "loss": 0.0}[picks.pop()]
+        return total / n
+
     def wrong_model(picks):
         """how often the other model wins"""
         return 0.5 + (picks.count("loss") - picks.count("win")) / (2 * len(picks))
@@ -45,6 +60,14 @@ class coin:
     def wrong_more(wins, picks):
         """(≥, not >)"""
         return 1 - sum(comb(picks, heads) for heads in range(wins + 1)) / 2**picks
+
+    def wrong_both_sides(wins, picks):
+        """You double it"""
+        return 2 * coin.right_sum(wins, picks)
+
+    def wrong_last_left_out(wins, picks):
+        """On input 1 of 7 (9, 10), you return 0.009766, where 0.01074 was expected"""
+        return sum(comb(picks, heads) for heads in range(wins, picks)) / 2**picks
 
     def wrong_tail(wins, picks):
         """how often a coin does no better"""

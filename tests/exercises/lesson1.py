@@ -8,6 +8,9 @@ NEVER = float("-inf")
 
 
 class surprise:
+    def right_vmap(logits, ids):
+        return torch.func.vmap(lambda row, came: F.cross_entropy(row[:-1], came[1:], reduction="none"))(logits, ids)
+
     def right_cross_entropy(logits, ids):
         guesses, came = logits[:, :-1].flatten(0, 1), ids[:, 1:]
         return F.cross_entropy(guesses, came.flatten(), reduction="none").view(came.shape)
@@ -74,6 +77,14 @@ def losses(logits, ids):
 
 
 class masked_loss:
+    def right_in_loops(logits, ids, mask):
+        total, count = 0.0, 0
+        for row, came, real in zip(logits, ids, mask):
+            for place in range(1, len(came)):
+                if real[place]:
+                    total, count = total + row[place - 1].logsumexp(0) - row[place - 1, came[place]], count + 1
+        return total / count
+
     def right_chosen(logits, ids, mask):
         return losses(logits, ids)[mask[:, 1:]].mean()
 
@@ -117,6 +128,23 @@ class masked_loss:
     def wrong_sign(logits, ids, mask):
         """The sign: a loss is what gets smaller"""
         return -losses(logits, ids)[mask[:, 1:]].mean()
+
+    def wrong_one_hot(logits, ids, mask):
+        """Pick with gather instead"""
+        came = F.one_hot(ids[:, 1:], logits.shape[-1])
+        return -(logits[:, :-1].log_softmax(-1) * came).sum(-1)[mask[:, 1:]].mean()
+
+    def wrong_changed_after_use(logits, ids, mask):
+        """The gradient breaks"""
+        odds = logits[:, :-1].exp()
+        odds = odds / odds.sum(-1, keepdim=True)
+        chosen = odds.gather(-1, ids[:, 1:, None])[..., 0].log()
+        odds += 1e-9
+        return -chosen[mask[:, 1:]].mean()
+
+    def wrong_text(logits, ids, mask):
+        """where a tensor was expected"""
+        return f"{losses(logits, ids)[mask[:, 1:]].mean():.3f}"
 
     def wrong_times_mask(logits, ids, mask):
         """0 times infinity is no number"""
@@ -269,6 +297,13 @@ class top_p:
         """is put on the tokens in their old order"""
         probabilities = logits.softmax(-1).sort(-1, descending=True).values
         return logits.masked_fill(probabilities.cumsum(-1) - probabilities >= p, NEVER)
+
+    def wrong_exponentials(logits, p):
+        """On input 4 of 6, you return"""
+        odds = logits.exp()
+        probabilities, order = (odds / odds.sum(-1, keepdim=True)).sort(-1, descending=True)
+        drop = probabilities.cumsum(-1) - probabilities >= p
+        return logits.masked_fill(drop.scatter(-1, order, drop), NEVER)
 
     def wrong_each_alone(logits, p):
         """You ask of each token alone"""

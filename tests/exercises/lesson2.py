@@ -20,6 +20,16 @@ class ids_and_labels:
             labels.append(token)
         return ids, labels
 
+    def wrong_changes_the_answer(prompt, answer, end):
+        """Make a new list"""
+        answer.append(end)
+        return prompt + answer, [-100] * len(prompt) + answer
+
+    def wrong_by_id(prompt, answer, end):
+        """you return ([1, 3, 80, 4, 80, 80, 2], [-100, -100, -100, -100, -100, -100, 2]), where"""
+        ids = prompt + answer + [end]
+        return ids, [-100 if token in prompt else token for token in ids]
+
     def wrong_prompt_learned(prompt, answer, end):
         """The prompt is learned too"""
         ids = prompt + answer + [end]
@@ -93,6 +103,11 @@ class masked_loss:
         """ignored ones too"""
         return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none").mean()
 
+    def wrong_counted_before_the_shift(logits, labels):
+        """before the shift"""
+        total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+        return total / (labels != -100).sum()
+
     def wrong_per_row(logits, labels):
         """You divide by the number of rows"""
         losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
@@ -132,6 +147,23 @@ class collate:
         lengths = torch.tensor([len(x) for x in ids])
         ids = pad_sequence(ids, batch_first=True, padding_value=pad_id)
         return ids, pad_sequence(labels, True, -100), torch.arange(ids.shape[1]) < lengths[:, None]
+
+    def wrong_mask_of_numbers(rows, pad_id):
+        """numbers of type torch.int64, where torch.bool was expected"""
+        ids, labels, mask = collate.right_pad_sequence(rows, pad_id)
+        return ids, labels, mask.long()
+
+    def wrong_ids_of_floats(rows, pad_id):
+        """numbers of type torch.float32, where torch.int64 was expected"""
+        ids, labels, mask = collate.right_pad_sequence(rows, pad_id)
+        return ids.float(), labels, mask
+
+    def wrong_changes_the_rows(rows, pad_id):
+        """Make a new list"""
+        found = collate.right_in_full_tensors(rows, pad_id)
+        for ids, _ in rows:
+            ids += [pad_id] * (found[0].shape[1] - len(ids))
+        return found
 
     def wrong_mask_by_id(rows, pad_id):
         """Your mask looks for the pad id"""
@@ -301,6 +333,14 @@ class forgetting:
     def wrong_times_mask(before, after, mask):
         """infinity times 0 is nan"""
         return (before * mask - after * mask).sum() / mask.sum()
+
+    def wrong_cut_off(before, after, mask):
+        """You cut off what is below 0"""
+        return (before[mask] - after[mask]).mean().relu()
+
+    def wrong_size(before, after, mask):
+        """keep the sign"""
+        return (before[mask] - after[mask]).abs().mean()
 
     def wrong_sum(before, after, mask):
         """You return the sum"""

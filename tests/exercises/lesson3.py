@@ -41,6 +41,15 @@ class ranking_pairs:
         order = sorted(range(len(ranks)), key=ranks.__getitem__)
         return [(i, j) for i, j in zip(order, order[1:]) if ranks[i] != ranks[j] and texts[i] != texts[j]]
 
+    def wrong_same_object(texts, ranks):
+        """with `is`"""
+        n = len(ranks)
+        return [(i, j) for i in range(n) for j in range(n) if ranks[i] < ranks[j] and texts[i] is not texts[j]]
+
+    def wrong_no_numbers(texts, ranks):
+        """you return [(0, None), (0, 2), (0, 3)"""
+        return [(i, j if ranks[i] < ranks[j] else None) for i, j in permutations(range(len(ranks)), 2)]
+
     def wrong_one_way_round(texts, ranks):
         """stands later in the list"""
         return [(i, j) for i, j in combinations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
@@ -177,6 +186,15 @@ class reward_at_end:
         """over all places, padding too"""
         return scores.mean(dim=1)
 
+    def wrong_times_a_mask(scores, mask):
+        """infinity times 0 is nan"""
+        last = torch.arange(mask.shape[1]).masked_fill(~mask, -1).argmax(1)
+        return torch.einsum("bt,bt->b", scores, F.one_hot(last, mask.shape[1]).float())
+
+    def wrong_side_of_the_first(scores, mask):
+        """You look at one row"""
+        return scores[:, -1] if mask[0, -1] else scores.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
+
     def wrong_last_that_is_not_zero(scores, mask):
         """the last score that is not 0"""
         return torch.stack([row[real][row[real] != 0][-1] for row, real in zip(scores, mask)])
@@ -208,6 +226,10 @@ class accuracy_with_ties:
     def wrong_sum(chosen, rejected):
         """Divide by the number of pairs"""
         return ((1 + (chosen - rejected).sign()) / 2).sum()
+
+    def wrong_close(chosen, rejected):
+        """Close is not equal"""
+        return ((chosen - rejected) * ((chosen - rejected).abs() > 1e-3)).sign().add(1).div(2).mean()
 
     def wrong_how_sure(chosen, rejected):
         """how sure the model is"""
@@ -243,6 +265,15 @@ class truth_behind:
     def wrong_way(measured, flipped):
         """You go the other way"""
         return measured * (1 - flipped) + (1 - measured) * flipped
+
+    def wrong_a_number_for_nothing(measured, flipped):
+        """return nan there, no number"""
+        return (measured - flipped) / (1 - 2 * flipped) if flipped != 0.5 else 0.5
+
+    def wrong_nothing_for_nothing(measured, flipped):
+        """returns None on input 6 of 8 (0.6, 0.5). Is there a `return` missing?"""
+        if flipped != 0.5:
+            return (measured - flipped) / (1 - 2 * flipped)
 
     def wrong_cut_off(measured, flipped):
         """You cut off"""

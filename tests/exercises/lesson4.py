@@ -63,6 +63,12 @@ class token_rewards:
             rows.append(row)
         return torch.stack(rows)
 
+    def wrong_times_mask(policy, reference, mask, scores, beta):
+        """infinity times 0 is NaN"""
+        rewards = -beta * (policy - reference) * mask
+        rewards[range(len(mask)), mask.sum(1) - 1] += scores
+        return rewards
+
     def wrong_one_after_the_end(policy, reference, mask, scores, beta):
         """one token after the end"""
         rewards = -beta * (policy - reference) * mask
@@ -244,6 +250,15 @@ class clipped_loss:
     def wrong_never_clipped(logprobs, old, advantages, mask, clip=0.2):
         """You never clip"""
         return -((logprobs - old)[mask].exp() * advantages[mask]).mean()
+
+    def wrong_constant(logprobs, old, advantages, mask, clip=0.2):
+        """whatever `clip` says"""
+        return clipped_loss.right_max_of_losses(logprobs, old, advantages, mask, 0.2)
+
+    def wrong_only_above(logprobs, old, advantages, mask, clip=0.2):
+        """You clip only above"""
+        ratio, a = (logprobs[mask] - old[mask]).exp(), advantages[mask]
+        return -torch.min(ratio * a, ratio.clamp(max=1 + clip) * a).mean()
 
     def wrong_only_clipped(logprobs, old, advantages, mask, clip=0.2):
         """is not pulled back"""

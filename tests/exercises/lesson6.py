@@ -74,6 +74,20 @@ class kappa:
         share = sum(a == b for a, b in zip(mine, theirs)) / n
         return share - sum(mine.count(verdict) / n * theirs.count(verdict) / n for verdict in "LRT")
 
+    def wrong_pooled(mine, theirs):
+        """You pool both readers' votes"""
+        n = len(mine)
+        share = sum(a == b for a, b in zip(mine, theirs)) / n
+        expected = sum(((mine + theirs).count(verdict) / (2 * n)) ** 2 for verdict in "LRT")
+        return (share - expected) / (1 - expected)
+
+    def wrong_sorted(mine, theirs):
+        """Make a new list"""
+        share = sum(a == b for a, b in zip(mine, theirs)) / len(mine)
+        mine.sort()
+        expected = sum(mine.count(verdict) * theirs.count(verdict) for verdict in "LRT") / len(mine) ** 2
+        return (share - expected) / (1 - expected)
+
     def wrong_squares(mine, theirs):
         """one reader only"""
         n = len(mine)
