@@ -4,17 +4,18 @@
         steps = list(SFT(model, tokenizer, demonstrations, config))
 
 Inside the `with`, one named function of the package is swapped for one that makes a well-known mistake; the stages
-know nothing of it. What is trained inside is for looking at: never save it.
+know nothing of it. What is trained inside is for looking at: saving a model is refused.
 """
 import copy
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from rlhf_lessons.lm import models
 from rlhf_lessons.lm.batching import token_scores
 
 
@@ -28,21 +29,38 @@ class Trap:
 
 
 TRAPS: dict[str, Trap] = {}
+SAVING = ("lm.models:save_model", "course:save_model")  # where the course saves a model
+
+
+def swap(where: str, make: Callable[[Callable], Callable]) -> Callable[[], None]:
+    """Put `make(function)` in a function's place, "module:function"; return what puts the function back."""
+    module, function = where.split(":")
+    home = importlib.import_module(f"rlhf_lessons.{module}")
+    right = getattr(home, function)
+    setattr(home, function, make(right))
+    return lambda: setattr(home, function, right)
 
 
 @contextmanager
 def trap(name: str) -> Iterator[Trap]:
-    """Break what `name` says until the end of the block. KeyError, with the names there are, for another."""
+    """Break what `name` says until the end of the block, and save no model meanwhile.
+
+    KeyError, with the names there are, for another; RuntimeError inside another trap.
+    """
     if name not in TRAPS:
         raise KeyError(f"no trap is called '{name}'; there are: {', '.join(TRAPS)}")
-    module, function = TRAPS[name].where.split(":")
-    home = importlib.import_module(f"rlhf_lessons.{module}")
-    right = getattr(home, function)
-    setattr(home, function, TRAPS[name].broken(right))
-    try:
+    if open_trap := getattr(models.save_model, "trap", None):
+        raise RuntimeError(f"you are in the trap '{open_trap}' already: one mistake at a time")
+
+    def refuse(*_, **__):
+        raise RuntimeError(f"inside the trap '{name}' nothing is saved: what was trained here is broken on purpose")
+    refuse.trap = name
+
+    with ExitStack() as after:
+        for where in SAVING:
+            after.callback(swap(where, lambda right: refuse))
+        after.callback(swap(TRAPS[name].where, TRAPS[name].broken))
         yield TRAPS[name]
-    finally:
-        setattr(home, function, right)
 
 
 # Lesson 1

@@ -1,9 +1,12 @@
 """A guess is committed before the truth is told, the clock speaks of this machine, and a trap closes behind itself."""
 import pytest
 
-from rlhf_lessons import clock, traps
+from rlhf_lessons import clock, course, traps
+from rlhf_lessons.lm import models
+from rlhf_lessons.stages.sft import SFTConfig
 from rlhf_lessons.traps import Trap, trap
 from rlhf_lessons.widgets.guess import Guess
+from rlhf_lessons.world import tasks
 
 
 def test_a_guess_is_shown_beside_what_came_out_and_then_locked(capsys):
@@ -71,6 +74,23 @@ def test_a_trap_swaps_one_function_and_puts_it_back_even_after_an_error(off_by_o
         assert here.look == "look" and tasks.parse("x") == "broken"
         raise ZeroDivisionError
     assert tasks.parse is right
+
+
+def test_what_is_trained_in_a_trap_cannot_be_saved(off_by_one, tmp_path):
+    right = course.save_model
+    with trap("off by one"), pytest.raises(RuntimeError, match="inside the trap 'off by one' nothing is saved"):
+        course.save(tmp_path / "sft", None, None, "sft", "", SFTConfig(), 0.0, 0.0)
+    with trap("off by one"), pytest.raises(RuntimeError, match="nothing is saved"):
+        models.save_model(None, None, tmp_path / "sft", {})
+    assert course.save_model is models.save_model is right and not any(tmp_path.iterdir())
+
+
+def test_there_is_one_trap_at_a_time(off_by_one):
+    with trap("off by one"):
+        with pytest.raises(RuntimeError, match="in the trap 'off by one' already"), trap("targets not shifted"):
+            pass
+        assert tasks.parse("a") == "broken"
+    assert tasks.parse is not None and not hasattr(models.save_model, "trap")
 
 
 def test_an_unknown_trap_names_those_there_are(off_by_one):

@@ -1,22 +1,28 @@
 """The traps of lesson 4 bite and are gone after their block, and the slider is right."""
+import json
+
 import pytest
 import torch
 
+from rlhf_lessons.data import FOLDER
+from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import ppo, ppo_math
 from rlhf_lessons.traps import TRAPS, trap
 from rlhf_lessons.widgets.clip import ClippedObjective, in_words, pull
 
-NAMES = ("score after the end", "padding in the returns", "another temperature")
+NAMES = ("score after the end", "padding in the returns", "another temperature", "top-k in the sampling only",
+         "cold critic")
+CURVES = json.loads((FOLDER / "results" / "lesson4_ppo.json").read_text(encoding="utf-8"))
 MASK = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_after_the_block_the_right_function_is_back_even_after_an_error(name):
-    before = ppo_math.gae, ppo.generate
+    before = ppo_math.gae, ppo.generate, ppo.new_critic
     with pytest.raises(ZeroDivisionError), trap(name):
-        assert (ppo_math.gae, ppo.generate) != before
+        assert (ppo_math.gae, ppo.generate, ppo.new_critic) != before
         raise ZeroDivisionError
-    assert (ppo_math.gae, ppo.generate) == before
+    assert (ppo_math.gae, ppo.generate, ppo.new_critic) == before
     assert TRAPS[name].look.endswith(".")
 
 
@@ -44,6 +50,53 @@ def test_another_temperature_samples_colder_than_the_stage_asks(monkeypatch):
     with trap("another temperature"):
         assert ppo.generate(None, None, [], 60, 1.0, 0) == pytest.approx(0.6)
     assert ppo.generate(None, None, [], 60, 1.0, 0) == 1.0
+
+
+def test_with_top_k_only_the_likeliest_tokens_come(llama, tokenizer):
+    prompts = ["Write about anna."] * 64
+    free = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
+    with trap("top-k in the sampling only"):
+        few = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
+    assert len(set(few.tokens[:, 0].tolist())) <= 5 < len(set(free.tokens[:, 0].tolist()))
+    assert few.logprobs[few.mask].mean() > free.logprobs[free.mask].mean()
+
+
+def test_a_cold_critic_has_other_weights_and_the_reward_model_keeps_its_own(llama):
+    reward_model = to_reward_model(llama)
+    right = {name: x.clone() for name, x in reward_model.state_dict().items()}
+    with trap("cold critic"):
+        cold = ppo.new_critic(reward_model)
+    assert not torch.equal(cold.score.weight, right["score.weight"])
+    assert all(torch.equal(x, right[name]) for name, x in reward_model.state_dict().items())
+    assert torch.equal(ppo.new_critic(reward_model).score.weight, right["score.weight"])
+
+
+def late(name: str, metric: str) -> torch.Tensor:
+    """The mean of the last four steps of each seed."""
+    return torch.tensor(CURVES["runs"][name][metric])[:, -4:].mean(1)
+
+
+def test_the_shipped_curves_are_of_four_seeds_and_equal_length():
+    assert len(CURVES["seeds"]) >= 4
+    for name, run in CURVES["runs"].items():
+        assert torch.tensor(run["reward"]).shape == (len(CURVES["seeds"]), 20), name
+
+
+def test_what_the_lesson_says_of_prices_and_mistakes_is_in_the_curves():
+    healthy, prices = "good/right", list(CURVES["prices"])
+    after = {name: sum(run["after"]) / len(run["after"]) for name, run in CURVES["runs"].items()}
+    weak = [f"weak/{price}" for price in prices]
+    for dear, cheap in zip(weak[1:], weak):  # the cheaper the KL, the more reward and KL, and the worse the answers
+        assert late(dear, "reward").mean() < late(cheap, "reward").mean() and after[dear] > after[cheap]
+        assert (late(dear, "kl") < late(cheap, "kl")).all()
+    assert after[healthy] > 0.7 > 0.6 > after["good/none"]
+    assert (late("good/none", "kl") > 1.5 * late(healthy, "kl")).all()
+    assert (late("trap/score after the end", "value_loss") < 0.2 * late(healthy, "value_loss")).all()
+    assert torch.tensor(CURVES["runs"]["trap/another temperature"]["ratio_error"])[:, 0].min() > 0.5
+    assert torch.tensor(CURVES["runs"][healthy]["ratio_error"]).max() < 0.01
+    assert late("trap/padding in the returns", "explained_variance").mean() > late(healthy, "explained_variance").mean()
+    assert late("trap/cold critic", "kl").mean() > 1.3 * late(healthy, "kl").mean()
+    assert after["trap/cold critic"] < after[healthy] - 0.03 > after["trap/top-k in the sampling only"]
 
 
 @pytest.mark.parametrize(("ratio", "advantage", "slope", "word"), [

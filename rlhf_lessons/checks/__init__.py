@@ -100,7 +100,7 @@ def call(yours: Callable, case: tuple, where: str = "") -> tuple:
         raise Mistake(f"Your function raised {said}{where}{line_of(yours, error)}.") from None
     if got is None or got is ...:
         if is_stub(yours):
-            raise NotDone("Replace the `...` with your code, run the cell, then this one again.")
+            raise NotDone("Replace the `...` with your code, and run this cell again.")
         raise Mistake(f"Your function returns {got}{where}. Is there a `return` missing?")
     for before, after in zip(case, given):
         if changed(before, after):
