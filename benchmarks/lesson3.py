@@ -1,6 +1,6 @@
 """Lesson 3's curves: layers kept, number and noise of labels, ties, and a reward read at padding, over four seeds.
 
-    python benchmarks/lesson3.py            # MINUTES minutes on one core of ours
+    python benchmarks/lesson3.py            # about 50 minutes on one core of ours
 
 Each run trains a reward model on part of the shipped comparisons, from the shipped SFT model. Their labels are made
 anew: the true order, and a share of them turned round by chance. It is measured on answers to validation prompts,

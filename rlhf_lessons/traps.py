@@ -196,8 +196,8 @@ TRAPS["score after the end"] = Trap(
     "The reward does not rise, and the value loss is next to nothing: no score ever comes.")
 TRAPS["padding in the returns"] = Trap(
     "stages.ppo_math:gae", padding_in_the_returns,
-    "No curve tells: explained variance even rises, for the critic's own words on padding flow into what it is measured "
-    "by. Add padding to a batch: the advantages must not change.")
+    "No curve tells: explained variance even rises, for what the critic says of padding flows into the returns. Add "
+    "padding to a batch: the advantages must not change.")
 TRAPS["another temperature"] = Trap(
     "stages.ppo:generate", another_temperature,
     "The ratio is far from 1 before the first update: watch ratio_error.")
