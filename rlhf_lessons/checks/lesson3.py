@@ -71,46 +71,43 @@ def ranking_pairs(yours):
 
 
 @exercise
-def agreement_beyond_chance(yours):
-    """Cohen's kappa: (observed - expected) / (1 - expected)."""
-    def observed(first, second):
-        return sum(a == b for a, b in zip(first, second)) / len(first)
+def self_agreement(yours):
+    """The share of repeats with the same verdict, sides being swapped back first."""
+    mirror = {"left": "right", "right": "left", "tie": "tie"}
 
-    def expected(first, second):  # each vote of the one beside each vote of the other
-        return sum(a == b for a in first for b in second) / (len(first) * len(second))
+    def share(pairs):
+        return sum(a == b for a, b in pairs) / len(pairs) if pairs else math.nan
 
-    def kappa(seen, chance):
-        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+    def turned(again, swapped, when=True):
+        return [mirror[b] if flag == when else b for b, flag in zip(again, swapped)]
 
-    def right(first, second):
-        return kappa(observed(first, second), expected(first, second))
+    def right(first, again, swapped):
+        return share(list(zip(first, turned(again, swapped))))
 
-    def without_ties(first, second):
-        both = [(a, b) for a, b in zip(first, second) if "tie" not in (a, b)]
-        return right(*map(list, zip(*both))) if both else math.nan
+    def ties(first, again, swapped, value):
+        points = [value if "tie" in (a, b) and a != b else a == b for a, b in zip(first, turned(again, swapped))]
+        return sum(points) / len(points) if points else math.nan
 
-    mistakes = {
-        "That is the share of equal votes. Two people who click without looking agree too: subtract what chance gives, "
-        "and divide by 1 − chance.": observed,
-        "You subtract what chance gives, but do not divide by 1 − chance, which is all that there was to win. Full "
-        "agreement must give 1.": lambda first, second: observed(first, second) - expected(first, second),
-        "You take chance as one over the number of choices. It depends on how often each rater says each: who always "
-        "says left agrees by chance with whoever often says left.": lambda first, second: kappa(
-            observed(first, second), 1 / len({*first, *second}) if len({*first, *second}) > 1 else 1),
-        "You pool the votes of both raters to find what chance gives. Take each rater's own shares, and multiply them.":
-            lambda first, second: kappa(observed(first, second), expected(first + second, first + second)),
-        "You leave ties out. Here a tie is a choice like the others: two raters can agree that there is no difference.":
-            without_ties,
-        "You divide by 1 − the observed agreement. Divide by 1 − the expected one: the room between chance and full "
-        "agreement.": lambda first, second: (observed(first, second) - expected(first, second)) / (
-            1 - observed(first, second)) if first != second else math.nan,
-    }
     left, right_, tie = "left", "right", "tie"
-    cases = [([left, left, right_, left, tie], [left, right_, right_, left, left]),
-             ([left] * 8 + [right_] * 2, [left] * 9 + [right_]), ([left, right_, tie], [left, right_, tie]),
-             ([left, right_] * 3, [right_, left] * 3), ([left] * 4, [left] * 4),
-             ([tie, tie, left, right_], [tie, tie, right_, right_]), ([left], [right_])]
-    compare(yours, right, cases, mistakes)
+    cases = [([left, left, right_, tie], [left, right_, right_, tie], [False, True, False, True]),
+             ([left, right_, tie, left, left], [right_, left, left, tie, left], [True, True, False, False, True]),
+             ([left], [right_], [False]), ([tie, tie], [tie, right_], [True, True]), ([], [], []),
+             ([right_, left, left], [right_, right_, left], [False, False, True])]
+    compare(yours, right, cases, {
+        "Left is not left when the sides were swapped: the same answer then stands on the right. Turn the second "
+        "verdict round where `swapped` says so.": lambda first, again, swapped: share(list(zip(first, again))),
+        "You turn every second verdict round. Only those of swapped pairs need it.":
+            lambda first, again, swapped: share(list(zip(first, turned(again, [True] * len(again))))),
+        "You turn round the verdicts of the pairs that were *not* swapped.":
+            lambda first, again, swapped: share(list(zip(first, turned(again, swapped, when=False)))),
+        "You leave ties out. A tie is a verdict too: who says left, and then tie, has changed their mind.":
+            lambda first, again, swapped: share(
+                [(a, b) for a, b in zip(first, turned(again, swapped)) if "tie" not in (a, b)]),
+        "You leave out the swapped pairs. They are half of the repeats, and the better half: they also show who always "
+        "says left.": lambda first, again, swapped: share(
+            [(a, b) for a, b, flag in zip(first, again, swapped) if not flag]),
+        "You count half a point where one verdict is a tie. Here the two are the same, or not.":
+            lambda first, again, swapped: ties(first, again, swapped, 0.5)})
 
 
 @exercise

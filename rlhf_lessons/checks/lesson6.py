@@ -1,4 +1,6 @@
 """Checks of lesson 6: learning from graded votes, and how far two readers agree."""
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -42,7 +44,7 @@ def kappa(yours):
     def right(mine, theirs):
         n, agreed = len(mine), sum(a == b for a, b in zip(mine, theirs))
         by_chance = sum(a == b for a in mine for b in theirs) / n  # expected agreements if the votes were shuffled
-        return (agreed - by_chance) / (n - by_chance)
+        return (agreed - by_chance) / (n - by_chance) if by_chance < n else math.nan
 
     def share(mine, theirs):
         return sum(a == b for a, b in zip(mine, theirs)) / len(mine)
@@ -51,9 +53,9 @@ def kappa(yours):
         return sum(mine.count(v) * theirs.count(v) for v in set(mine)) / len(mine) ** 2
 
     cases = [(list("LLRRLTRR"), list("LLRLLTRL")), (list("LLLLLLLR"), list("LLLLLLRL")), (list("LRLR"), list("RLRL")),
-             (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR"))]
+             (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR")), (list("LLL"), list("LLL"))]
     def beyond(share, expected):
-        return (share - expected) / (1 - expected)
+        return (share - expected) / (1 - expected) if expected < 1 else math.nan
 
     def squares(votes):
         return sum(votes.count(v) ** 2 for v in set(votes)) / len(votes) ** 2

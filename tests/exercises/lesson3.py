@@ -1,6 +1,5 @@
 """Solutions of lesson 3's exercises: right ones, and wrong ones with a phrase of the hint that each must hear."""
 import math
-from collections import Counter
 from itertools import combinations, permutations
 
 import torch
@@ -55,50 +54,49 @@ class ranking_pairs:
         return [(i, j) for i, j in combinations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
 
 
-class agreement_beyond_chance:
-    def right_with_counters(first, second):
-        n, one, two = len(first), Counter(first), Counter(second)
-        chance = sum(one[choice] * two[choice] for choice in one) / n**2
-        seen = sum(map(str.__eq__, first, second)) / n
-        return (seen - chance) / (1 - chance) if chance < 1 else float("nan")
+class self_agreement:
+    MIRROR = {"left": "right", "right": "left", "tie": "tie"}
 
-    def right_as_a_table(first, second):
-        names = sorted({*first, *second})
-        counts = torch.zeros(len(names), len(names), dtype=torch.double)
-        for a, b in zip(first, second):
-            counts[names.index(a), names.index(b)] += 1
-        counts /= counts.sum()
-        chance = counts.sum(0) @ counts.sum(1)
-        return (counts.trace() - chance) / (1 - chance)
+    def right_with_numbers(first, again, swapped):
+        side = {"left": -1, "tie": 0, "right": 1}
+        same = [side[a] == (-side[b] if flag else side[b]) for a, b, flag in zip(first, again, swapped)]
+        return sum(same) / len(same) if same else float("nan")
 
-    def wrong_plain_share(first, second):
-        """subtract what chance gives, and divide"""
-        return sum(a == b for a, b in zip(first, second)) / len(first)
+    def right_in_a_loop(first, again, swapped):
+        hits = 0
+        for n, verdict in enumerate(again):
+            if swapped[n] and verdict != "tie":
+                verdict = "left" if verdict == "right" else "right"
+            hits += verdict == first[n]
+        return hits / len(again) if again else math.nan
 
-    def wrong_not_divided(first, second):
-        """Full agreement must give 1"""
-        n, one, two = len(first), Counter(first), Counter(second)
-        return sum(a == b for a, b in zip(first, second)) / n - sum(one[c] * two[c] for c in one) / n**2
+    def wrong_not_turned(first, again, swapped):
+        """Left is not left"""
+        return sum(map(str.__eq__, first, again)) / len(first) if first else math.nan
 
-    def wrong_even_chances(first, second):
-        """how often each rater says each"""
-        chance = 1 / len({*first, *second})
-        seen = sum(a == b for a, b in zip(first, second)) / len(first)
-        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+    def wrong_all_turned(first, again, swapped):
+        """every second verdict"""
+        return sum(a == self_agreement.MIRROR[b] for a, b in zip(first, again)) / len(first) if first else math.nan
 
-    def wrong_pooled(first, second):
-        """You pool the votes"""
-        both = Counter(first + second)
-        chance = sum((count / (2 * len(first)))**2 for count in both.values())
-        seen = sum(a == b for a, b in zip(first, second)) / len(first)
-        return (seen - chance) / (1 - chance) if chance < 1 else math.nan
+    def wrong_others_turned(first, again, swapped):
+        """were *not* swapped"""
+        return self_agreement.right_in_a_loop(first, again, [not flag for flag in swapped])
 
-    def wrong_without_ties(first, second):
+    def wrong_without_ties(first, again, swapped):
         """You leave ties out"""
-        both = [(a, b) for a, b in zip(first, second) if a != "tie" and b != "tie"]
-        if not both:
-            return math.nan
-        return agreement_beyond_chance.right_with_counters([a for a, _ in both], [b for _, b in both])
+        kept = [row for row in zip(first, again, swapped) if "tie" not in row]
+        return self_agreement.right_in_a_loop(*map(list, zip(*kept))) if kept else math.nan
+
+    def wrong_without_swapped(first, again, swapped):
+        """You leave out the swapped pairs"""
+        kept = [row for row in zip(first, again, swapped) if not row[2]]
+        return self_agreement.right_in_a_loop(*map(list, zip(*kept))) if kept else math.nan
+
+    def wrong_half_a_point(first, again, swapped):
+        """half a point"""
+        points = [0.5 if (a == "tie") != (b == "tie") else a == (self_agreement.MIRROR[b] if flag else b)
+                  for a, b, flag in zip(first, again, swapped)]
+        return sum(points) / len(points) if points else math.nan
 
 
 class stable_loss:

@@ -49,12 +49,12 @@ class kappa:
         n = len(mine)
         share = sum(a == b for a, b in zip(mine, theirs)) / n
         expected = sum(mine.count(verdict) / n * theirs.count(verdict) / n for verdict in "LRT")
-        return (share - expected) / (1 - expected)
+        return (share - expected) / (1 - expected) if expected != 1 else float("nan")
 
     def right_disagreements(mine, theirs):
         n = len(mine)
         expected = 1 - sum(mine.count(verdict) * theirs.count(verdict) for verdict in set(mine + theirs)) / n**2
-        return 1 - sum(a != b for a, b in zip(mine, theirs)) / n / expected
+        return 1 - sum(a != b for a, b in zip(mine, theirs)) / n / expected if expected else float("nan")
 
     def wrong_raw(mine, theirs):
         """the raw share of agreements"""
