@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import nbformat
 import pytest
+from test_lessons import VOTES, minutes, minutes_to_read
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEACHING = PROJECT / "teaching"
@@ -94,15 +96,87 @@ def test_the_minutes_of_a_plan_add_up(heading, minutes):
 
 def test_each_class_of_the_four_weeks_fills_its_90_minutes():
     total = {}
-    for number, minutes, *_ in rows(section("guide.md", "Four weeks (8 classes of 90 minutes)"))[1:]:
-        total[int(number)] = total.get(int(number), 0) + int(minutes)
+    for number, length, *_ in rows(section("guide.md", "Four weeks (8 classes of 90 minutes)"))[1:]:
+        total[int(number)] = total.get(int(number), 0) + int(length)
     assert total == dict.fromkeys(range(1, 9), 90)
 
 
+NOTEBOOKS = {int(file.name[:2]): file for file in sorted((PROJECT / "notebooks").glob("0*.ipynb"))}
+WELCOME = 3  # minutes
+SCORES_AND_RANKINGS = 9  # votes of lesson 3's 32 that "one ranking, no scores" saves: two rankings, and scores of three
+
+
+def half_day() -> dict[int, int]:
+    """The minutes that the plan for half a day gives to each lesson."""
+    plan = rows(section("guide.md", "Half a day (240 minutes)"))
+    return {int(found[1]): int(row[1]) for row in plan if (found := re.match(r"\*\*Lesson (\d)", row[2]))}
+
+
+def cells_of(lesson: int) -> list:
+    return nbformat.read(NOTEBOOKS[lesson], as_version=4).cells
+
+
+def under(cells: list, heading: str) -> list:
+    """The cells of one section of a lesson."""
+    starts = [n for n, cell in enumerate(cells) if cell.source.startswith("## ")] + [len(cells)]
+    (first,) = [n for n in starts[:-1] if cells[n].source.startswith(f"## {heading}")]
+    return cells[first:min(n for n in starts if n > first)]
+
+
 def test_the_half_day_is_the_core_path_in_its_order():
-    plan = section("guide.md", "Half a day (240 minutes)")
-    lessons = [int(number) for number in re.findall(r"\*\*Lesson (\d)", "\n".join(" | ".join(r) for r in rows(plan)))]
-    assert lessons == [0, 1, 2, 3, 4, 6]
+    assert list(half_day()) == [0, 1, 2, 3, 4, 6] == list(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("lesson", [0, 1, 2, 3, 4, 6])
+def test_the_half_day_gives_each_lesson_the_minutes_that_the_lesson_states(lesson):
+    """What the plan leaves out is taken off: exercises of lessons 0 and 6, most rankings, the scores, later rounds."""
+    cells = cells_of(lesson)
+    read, work, run = minutes(cells)
+    if lesson == 0:
+        needs = WELCOME + read + run
+    elif lesson == 6:
+        before_round_2 = cells[:cells.index(under(cells, "Round 2")[0])]
+        share = read / minutes_to_read(cells, VOTES["06"])  # what looking and trying take on top
+        needs = share * minutes_to_read(before_round_2, votes=20) + run
+    else:
+        needs = read + work + run
+    if lesson == 3:
+        needs -= minutes_to_read(under(cells, "Scores"), votes=SCORES_AND_RANKINGS)
+    assert half_day()[lesson] >= needs, f"lesson {lesson} needs {needs:.1f} minutes"
+
+
+def test_the_whole_core_path_takes_what_guide_and_readme_say():
+    stated = [minutes(cells_of(lesson)) for lesson in NOTEBOOKS]
+    for page in (TEACHING / "guide.md", PROJECT / "README.md"):
+        run = re.search(r"core path.*? about (?:240 minutes|four hours) to read and do, and about (\d+)", read(page))[1]
+        assert abs(sum(m[0] + m[1] for m in stated) - 240) <= 5
+        assert abs(sum(m[2] for m in stated) - int(run)) <= 1
+
+
+def test_titles_that_the_guide_quotes_stand_on_slides_and_in_lessons():
+    titles = {title.removesuffix(" (more)") for title in re.findall(r"^##? (.+)$", read(TEACHING / "slides.md"), re.M)}
+    quoted = 0
+    for row in rows(section("guide.md", "90 minutes")):
+        for part in row[-1].split("; "):
+            where = re.search(r"slides?\b|lesson (\d)", part)
+            there = where and where[1] and [c.source.splitlines()[0].lstrip("# ") for c in cells_of(int(where[1]))
+                                            if c.source.startswith("#")] or titles
+            for title in re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", part):
+                quoted += 1
+                assert title in there, title
+    assert quoted >= 12
+    headings = {cell.source.splitlines()[0].lstrip("# ") for n in NOTEBOOKS for cell in cells_of(n) if cell.source}
+    plan = section("guide.md", "Half a day (240 minutes)").split("| from")[1]
+    named = set(re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", plan)) - {"overpaid", "(more)"}
+    assert named and named <= headings
+
+
+def test_the_session_may_be_shorter_by_the_minutes_between_its_second_round_and_its_close():
+    starts = {re.search(r"\*\*(.+?)\*\*", row[1])[1]: int(row[0])
+              for row in rows(section("rating_session.md", "The 45 minutes")) if row[0].isdigit()}
+    second, close = (next(at for name, at in starts.items() if name.startswith(n)) for n in ("Round 2", "Close"))
+    said = re.search(r"Shorter by (\d+) minutes: stop .*? at its minute (\d+)", read(TEACHING / "guide.md"))
+    assert (int(said[1]), int(said[2])) == (close - second, second)
 
 
 def test_the_rating_session_takes_as_long_as_the_plans_say():
