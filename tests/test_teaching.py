@@ -197,14 +197,33 @@ def test_every_lesson_has_its_notes():
     assert text.count("**Aims.**") == len(re.findall(r"^## Lesson", text, re.M))
 
 
-@pytest.mark.parametrize("page", ["lessons.md", "slides.md"])
+@pytest.mark.parametrize("page", ["lessons.md", "slides.md", "guide.md", "handout.md", "rubric.md"])
 def test_percentages_are_those_of_the_readme_the_data_card_and_the_lessons(page):
     """A percentage that stands nowhere else is either stale or made up."""
     sources = "".join(read(PROJECT / name) for name in ("README.md", "data/README.md", "notebooks/glossary.md"))
-    sources += "".join(read(notebook) for notebook in (PROJECT / "notebooks").glob("0[046]*.ipynb"))
+    sources += "".join(read(notebook) for notebook in NOTEBOOKS.values())
     known = set(re.findall(r"\d+(?:\.\d+)?(?= %)", sources)) | {"86"}  # "86 to 88 %" are a row of four percentages
     bradley_terry = {"50", "73", "88", "98"}  # 1 / (1 + e^-lead) at 0, 1, 2 and 4
     assert set(re.findall(r"\d+(?:\.\d+)?(?= %)", read(TEACHING / page))) <= known | bradley_terry | {"99"}
+
+
+def test_what_is_said_of_missing_ends_and_of_more_demonstrations_was_measured():
+    runs, curve, pretrained = (json.loads(read(PROJECT / "data" / "results" / f"{name}.json"))
+                               for name in ("lesson2_traps", "lesson2_curve", "lesson1_traps"))
+
+    def mean(rows, what):
+        assert len(rows) == 4, "seeds"
+        return sum(row[what] for row in rows) / 4
+    healthy, no_end = ([row for row in runs if row["trap"] == name] for name in (None, "pad is the end token"))
+    assert mean([r for r in pretrained["runs"] if r["kind"] == "end left out of pretraining"], "ended") < 0.01
+    for page in ("lessons.md", "slides.md"):
+        said = re.search(r"run on: (\d+) words for (\d+) in our runs\. .*?(\d+) %", read(TEACHING / page)).groups()
+        assert [int(number) for number in said] == [
+            round(mean(no_end, "words")), round(mean(healthy, "words")), round(100 * mean(no_end, "ended"))]
+    said = re.search(r"utility was (0.\d+) with 25 .*?, (0.\d+) with 100 and (0.\d+) with 400",
+                     read(TEACHING / "lessons.md"))
+    assert [float(value) for value in said.groups()] == [
+        round(mean([row for row in curve if row["demonstrations"] == n], "utility"), 2) for n in (25, 100, 400)]
 
 
 def test_what_the_slides_quote_of_the_models_is_what_lesson_0_shows():
@@ -213,6 +232,9 @@ def test_what_the_slides_quote_of_the_models_is_what_lesson_0_shows():
     answers = [cell for row in rows(quoted)[1:] for cell in row[1:]]
     assert len(answers) == 6
     assert [answer for answer in answers if answer not in notebook] == []
+    tries = re.search(r"(\d+) times before PPO and (\d+) times after, the sum (\d+) and (\d+) times", quoted).groups()
+    assert [found[1:] for found in re.findall(r"(of 50): SFT (\d+), PPO (\d+)", read(NOTEBOOKS[4]))] == [
+        tries[:2], tries[2:]]
 
 
 def test_the_diagrams_are_what_their_script_draws_and_small_enough_for_a_lesson():

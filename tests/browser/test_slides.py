@@ -30,16 +30,21 @@ def show(browser, tmp_path):
 MEASURE = """() => {
     const slide = Reveal.getCurrentSlide(), texts = [...slide.querySelectorAll("p, li, td, th, small")];
     const sizes = texts.filter(e => !e.closest(".notes")).map(e => parseFloat(getComputedStyle(e).fontSize));
-    return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes)];
+    const arrows = document.querySelector(".controls").getBoundingClientRect();
+    const boxes = [...slide.querySelectorAll("p, li, td, th, small, img")].filter(e => !e.closest(".notes"));
+    const hit = boxes.map(e => e.getBoundingClientRect()).filter(
+        b => b.right > arrows.left && b.bottom > arrows.top && b.left < arrows.right && b.top < arrows.bottom);
+    return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes), hit.length];
 }"""
 
 
 def test_no_slide_spills_over_and_the_text_is_large(show, shot):
     for number in range(show.evaluate("Reveal.getTotalSlides()")):
         show.evaluate("number => Reveal.slide(number, 0, 99)", number)
-        width, height, smallest = show.evaluate(MEASURE)
-        assert width <= 1280 and height <= 720 and smallest >= 25, number + 1
+        width, height, smallest, under_the_arrows = show.evaluate(MEASURE)
         shot(show, f"slide_{number + 1:02d}")
+        assert width <= 1280 and height <= 720 and smallest >= 25, number + 1
+        assert not under_the_arrows, number + 1
 
 
 def test_keys_turn_the_pages_and_s_opens_the_notes(show, barriers):
