@@ -241,6 +241,7 @@ def test_the_diagrams_are_what_their_script_draws_and_small_enough_for_a_lesson(
     draw = load(FIGURES / "draw.py")
     for name in draw.DIAGRAMS:
         assert read(FIGURES / f"{name}.svg") == draw.svg(name), f"{name}: run python notebooks/images/draw.py"
+        assert min(float(size) for size in re.findall(r'font-size="([\d.]+)"', draw.svg(name))) >= 20, "of 1200"
         picture = FIGURES / f"{name}.png"
         assert picture.stat().st_size < 60_000 and f"({name}.png)" in read(FIGURES / "README.md")
 
