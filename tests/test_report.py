@@ -5,7 +5,9 @@ import os
 import re
 import sys
 import types
+from pathlib import Path
 
+import nbformat
 import pytest
 import tiny
 
@@ -93,7 +95,10 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     assert found["self_agreement"]["value"] == 1.0 and repeats > 0
     assert found["votes"] == 40 + repeats and found["rounds"][0]["kinds"] == {"pair": 40 + repeats}
     assert found["rounds"][0]["seconds"] == 4.0
-    assert [point["votes"] for point in found["curve"]] == [0, 20], "repeats teach nothing new"
+    (curve,) = found["curves"]
+    assert curve["of"] == "lesson 3" and found["median_seconds"] == 4.0
+    assert [point["votes"] for point in curve["points"]] == [0, 20], "repeats teach nothing new"
+    assert curve["ceiling"]["n"] == repeats
     assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, "dragons are easily foreseen"
     assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
     assert found["chosen"]["better"]["model"] == "after"
@@ -102,7 +107,52 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     html = written(home)
     assert "<h1>Ada</h1>" in html and f"{40 + repeats} pairs" in html and "100% (" in html
     assert "the interval counts votes" in html, "the reason why the interval is narrower than it seems"
-    assert 'alt="Of 20 votes it foresaw 100%' in html
+    assert 'alt="Lesson 3: of 20 votes it foresaw 100%' in html
+
+
+def test_votes_on_quality_and_on_taste_have_a_curve_each(home):
+    rate(home, "lesson 3, pairs", 25)
+    rate(home, "lesson 6, round 1", 30, text="no dragon at all", other="somebody came")
+    found = mine.gather()
+    assert [(curve["of"], curve["foreseen"]["n"]) for curve in found["curves"]] == [("lesson 3", 5), ("lesson 6", 10)]
+    assert found["foreseen"]["n"] == 15
+    rl.report()
+    assert written(home).count("<img") == 2
+
+
+def test_the_dotted_line_leaves_out_what_the_test_of_the_reward_model_leaves_out(home):
+    """Repeats in which a verdict was a tie: agreement on a side would seem lower than a coin's."""
+    home.mkdir()
+    store = Store(home / "ratings.sqlite3")
+    you, first = store.reader(), {}
+    store.add_tasks("r", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:20])], 1.0)
+    while (task := store.next_task(you, "r"))["state"] == "task":
+        again, n = task["prompt"] in first, len(first)
+        side = "left" if "dragon" in task["answers"][0]["text"] else "right"
+        choice = side if (first.setdefault(task["prompt"], n) % 2 == 0 or not again) else "tie"
+        store.answer(you, task["task"], "pair", {"choice": choice}, new_id(), ms=4000)
+    rows = mine.answers_of("you", store)
+    told, drawn = mine.statistics(rows, 50)["self_agreement"], mine.decided_twice(rows)
+    assert (told["n"], told["value"]) == (20, 0.5) and (drawn["n"], drawn["value"]) == (10, 1.0)
+
+
+def test_somebody_who_voted_on_the_class_page_gets_a_report_of_votes_alone(home, capsys):
+    store = rate(home, n=2)
+    otter = store.add_rater("otter 1")
+    store.add_tasks("round 1: pairs, stories", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:3])])
+    while (task := store.next_task(otter, "round 1: pairs, stories"))["state"] == "task":
+        store.answer(otter, task["task"], "pair", {"choice": "left"}, new_id(), ms=2000, ui="page")
+    checks.remember("lesson1.surprise")
+    rl.report("Ada", rater="otter 1")
+    file = home / "report" / "report_otter_1.html"
+    assert file.with_suffix(".pdf").is_file() and not (home / "report" / "report.html").exists()
+    assert "3 votes." in capsys.readouterr().out
+    html = file.read_text(encoding="utf-8")
+    assert "<h1>Ada</h1>" in html and "Voted on the class page" in html and "surprise" not in html
+    row = gather.read(file)
+    assert row["votes"] == 3 and row["median_seconds"] == 2.0 and row["core"] == row["exercises_of"] == ""
+    rl.report("Ada", rater="oter")
+    assert "nobody called 'oter' has voted here. Who has: otter 1, you." in capsys.readouterr().out
 
 
 def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
@@ -121,13 +171,27 @@ def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "rlhf_lessons.checks.lesson9", lesson)
     monkeypatch.setattr(mine.pkgutil, "iter_modules",
                         lambda *_: [types.SimpleNamespace(name="rlhf_lessons.checks.lesson9")])
+    monkeypatch.setattr(page, "CORE", {"lesson9.half"})
     for name in ("lesson9.half", "lesson9.half", "lesson9.none", "lesson1.other"):
         checks.remember(name)
     with checks.passed_file().open("a") as file:
         file.write('[]\n"text"\n{"exercise": 3, "at": 1}\n{"exer')
     found = mine.gather()["exercises"]
     assert list(found["passed"]) == ["lesson9.half"] and found["of"] == {"lesson9": 2}
-    assert ("1 of 2", "exercises passed") in page.blocks(mine.gather())[1][1]
+    blocks = page.blocks(mine.gather())
+    assert ("1 of 2", "exercises passed") in blocks[1][1] and ("1 of 1", "core exercises") in blocks[1][1]
+    assert any(block[0] == "table" and ("lesson9", "core 1 of 1", "1 of 2", "half (core)") in block[1][1]
+               for block in blocks)
+
+
+def test_the_core_exercises_are_those_that_the_lessons_mark():
+    marked = set()
+    for file in (Path(__file__).parents[1] / "notebooks").glob("0*.ipynb"):
+        cells = nbformat.read(file, as_version=4).cells
+        marked |= {f"lesson{int(file.name[:2])}.{re.search(r'check[.](.+)[(]', code.source)[1]}"
+                   for text, code in zip(cells, cells[1:]) if "\n*Core · " in text.source}
+    assert marked == page.CORE
+    assert set(mine.exercises()["core"].values()) == {2}
 
 
 def test_models_stand_beside_the_shipped_ones_and_a_damaged_one_is_left_out(home):
@@ -182,6 +246,9 @@ def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys
     ada, bob = table(tmp_path / "class.csv")
     assert ada["file"] == "ada/report.html" and ada["votes"] == "3" and ada["self_agreement"] == ""
     assert ada["name"] == "'=Ada", "no formula for a spreadsheet"
+    assert (ada["core"], ada["core_of"], ada["median_seconds"]) == ("0", "12", "4.0")
+    assert (ada["blind_model"], ada["blind_won"], ada["blind_of"]) == ("after", "1.0", "3")
+    assert 0 < float(ada["blind_low"]) < 1 == float(ada["blind_high"])
     assert ada["same_votes_as"] == "bob/report.html" and bob["same_votes_as"] == "ada/report.html"
 
 
@@ -213,6 +280,8 @@ HOSTILE = {
     "many_digits": lambda report: report.replace('"votes": 3', '"votes": ' + "9" * 5000),
     "opened_often": lambda report: gather.OPENING * 50_000,
     "long_name": lambda report: numbers(report, name="x" * 501),
+    "list_for_model": lambda report: numbers(report, blind_model=["=1"]),
+    "text_for_core": lambda report: numbers(report, core="2 of 2"),
     "large": lambda report: report + " " * gather.LARGEST,
 }
 
