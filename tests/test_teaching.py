@@ -179,6 +179,14 @@ def test_the_session_may_be_shorter_by_the_minutes_between_its_second_round_and_
     assert (int(said[1]), int(said[2])) == (close - second, second)
 
 
+def test_the_points_of_each_rubric_are_twenty():
+    report = [row for row in rows(section("rubric.md", "The report: what to look for")) if row[0].startswith("**")]
+    assert [sum(int(row[i].split(":")[0]) for row in report) for i in (1, 2)] == [20, 20]
+    assert all(row[1].startswith("0") for row in report if "own**" in row[0] or "before" in row[0])
+    project = rows(section("rubric.md", "A project: what to look for"))[1:]
+    assert [int(row[0]) for row in project] == [4] * 5
+
+
 def test_the_rating_session_takes_as_long_as_the_plans_say():
     starts = [int(row[0]) for row in rows(section("rating_session.md", "The 45 minutes")) if row[0].isdigit()]
     assert starts == sorted(starts) and starts[0] == 0 and starts[-1] < 45
