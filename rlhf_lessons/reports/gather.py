@@ -69,7 +69,7 @@ def fit(value: object, kind: type, name: str) -> object:
         return ""
     if kind is str and isinstance(value, str) and len(value) <= 500:
         return " ".join(shown(value).split())
-    most = 1 if kind is float else 1e9  # all numbers with a fraction are shares
+    most = 1 if kind is float and name != "median_seconds" else 1e9  # the other numbers with a fraction are shares
     if kind is not str and type(value) in (int, kind) and 0 <= value <= most and math.isfinite(value):
         return round(value, 3)
     raise ValueError(f"'{name}' is {value!r:.40}, which no report says")
