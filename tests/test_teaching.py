@@ -254,6 +254,27 @@ def test_the_diagrams_are_what_their_script_draws_and_small_enough_for_a_lesson(
         assert picture.stat().st_size < 60_000 and f"({name}.png)" in read(FIGURES / "README.md")
 
 
+def test_the_key_of_the_curves_says_what_their_figures_show():
+    curves, key = load(TEACHING / "curves.py"), {row[0]: row[3] for row in rows(section("curves.md", "Key"))[1:]}
+    pictures = re.findall(r"\(curves/(\w)\.png\)", read(TEACHING / "curves.md"))
+    assert pictures == sorted(curves.FIGURES) == [letter.lower() for letter in key]
+    assert sorted(file.stem for file in (TEACHING / "curves").glob("*.png")) == pictures
+
+    def means(letter, panel, at, sound=False):
+        of, *runs = curves.FIGURES[letter]
+        numbers = of(runs[not sound], runs[2 + panel][0])[1]
+        assert len(numbers) == 4, "seeds"
+        return sum(row[at] if isinstance(row, list) else row for row in numbers) / 4
+    said = {letter: [float(n.replace("−", "-")) for n in re.findall(r"−?\d+(?:\.\d+)?", text.replace("ln 1536", ""))]
+            for letter, text in key.items()}
+    assert said["A"] == [round(means("a", panel, at), 2) for panel in (0, 1) for at in (0, -1)]
+    assert said["B"][-1] == round(means("b", 0, 0), 2)
+    assert said["C"] == [round(100 * means("c", 1, 0, sound)) for sound in (True, False)]
+    assert said["D"] * 2 == [round(means("d", 1, 0, sound), 2) for sound in (True, False)]
+    assert said["E"][1:] == [round(means("e", 0, at), 2) for at in (0, -1)]
+    assert said["F"] == [round(means("f", 1, at), 2) for at in (0, -1)]
+
+
 def test_the_slides_become_one_file_that_asks_for_nothing():
     slides = load(TEACHING / "slides.py")
     text = read(TEACHING / "slides.md")
