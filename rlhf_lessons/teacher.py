@@ -8,18 +8,24 @@ hints. A lesson trains models for minutes, of which a grader needs nothing, and 
 what they like. A check is worth the minutes of its exercise. Its cell is locked and imports the check itself, so that
 nobody's `check` takes its place; it is tagged `raises-exception`, so that Run All goes on to the next exercise.
 
+In the solved edition the exercises' cells alone are run, without the rest of the lesson: seconds.
+
 Left out: hidden tests. The check that a student runs is the one that grades.
 """
 import ast
+import contextlib
+import io
+import os
 import re
 import shutil
 import sys
+import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parent.parent
 HEADING = re.compile(r"### Exercise \d\.\d · .+\n\n\*.* (\d+) minutes\*")
@@ -78,12 +84,40 @@ def exercises(book) -> list[Exercise]:
 
 
 def solved(book):
-    """Return a lesson with its exercises done. Their cells have no outputs: nobody has run them."""
+    """Return a lesson with its exercises done, and what these cells print. Links lead out of dist/solved."""
     book, done = nbformat.from_dict(book), {task.id: task for task in exercises(book)}
+    sources = {task.id: f"{task.solution}\n\n\n{task.call}" for task in done.values()}
+    printed = run(imports(book, list(done.values())), sources) if done else {}
     for cell in book.cells:
-        if task := done.get(cell.id.removesuffix("-code")) if cell.cell_type == "code" else None:
-            cell.update(source=f"{task.solution}\n\n\n{task.call}", outputs=[], execution_count=None)
+        id = cell.id.removesuffix("-code")
+        if cell.cell_type == "code" and id in done:
+            outputs = [new_output("stream", name="stdout", text=printed[id])] if printed[id] else []
+            cell.update(source=sources[id], outputs=outputs, execution_count=None)
+        elif cell.cell_type == "markdown":
+            cell.source = deeper(cell.source)
     return book
+
+
+def run(before: str, sources: dict[str, str]) -> dict[str, str]:
+    """Run the imports, then each source in the same names; return what each printed. No exercise is noted as passed."""
+    scope, printed, kept = {}, {}, os.environ.get("RLHF_LESSONS_RUNS")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        os.environ["RLHF_LESSONS_RUNS"] = elsewhere
+        try:
+            exec(before, scope)
+            for id, source in sources.items():
+                with contextlib.redirect_stdout(io.StringIO()) as out:
+                    exec(source, scope)
+                printed[id] = out.getvalue()
+        finally:
+            os.environ.pop("RLHF_LESSONS_RUNS")
+            os.environ.update({"RLHF_LESSONS_RUNS": kept} if kept is not None else {})
+    return printed
+
+
+def deeper(text: str) -> str:
+    """Return a text whose links out of the folder lead from dist/solved to where they led from notebooks."""
+    return text.replace("](../", "](../../")
 
 
 def marked(task: Exercise) -> str:
@@ -153,6 +187,8 @@ def build(notebooks: Path, dist: Path) -> list[str]:
     names = []
     shutil.rmtree(dist / "solved", ignore_errors=True)
     shutil.copytree(notebooks, dist / "solved", ignore=shutil.ignore_patterns(".*", "*.ipynb"))
+    for page in (dist / "solved").glob("*.md"):
+        page.write_text(deeper(page.read_text("utf-8")), "utf-8", newline="\n")
     for file in sorted(notebooks.glob("*.ipynb")):
         book = nbformat.read(file, as_version=4)
         nbformat.write(solved(book), dist / "solved" / file.name)

@@ -1,22 +1,19 @@
-"""A learner's report: it says what was done and no more, shows nobody's text as markup, and a class's add up."""
-import csv
-import json
-import os
+"""A learner's report: it says what was done and no more, and shows nobody's text as markup."""
 import re
 import sys
 import types
+from pathlib import Path
 
+import nbformat
 import pytest
 import tiny
 
 import rlhf_lessons as rl
 from rlhf_lessons import checkpoints, checks
-from rlhf_lessons.cli import main
 from rlhf_lessons.data import tasks
 from rlhf_lessons.ratings import Store, new_id
 from rlhf_lessons.reports import gather, looks, mine, page
 
-NUMBERS = re.compile(re.escape(gather.OPENING) + "(.*?)" + gather.CLOSING, re.S)
 NASTY = '</script><script>alert(1)</script>&<b>$\\frac{'
 
 
@@ -93,7 +90,10 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     assert found["self_agreement"]["value"] == 1.0 and repeats > 0
     assert found["votes"] == 40 + repeats and found["rounds"][0]["kinds"] == {"pair": 40 + repeats}
     assert found["rounds"][0]["seconds"] == 4.0
-    assert [point["votes"] for point in found["curve"]] == [0, 20], "repeats teach nothing new"
+    (curve,) = found["curves"]
+    assert curve["of"] == "lesson 3" and found["median_seconds"] == 4.0
+    assert [point["votes"] for point in curve["points"]] == [0, 20], "repeats teach nothing new"
+    assert curve["ceiling"]["n"] == repeats
     assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, "dragons are easily foreseen"
     assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
     assert found["chosen"]["better"]["model"] == "after"
@@ -102,7 +102,52 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     html = written(home)
     assert "<h1>Ada</h1>" in html and f"{40 + repeats} pairs" in html and "100% (" in html
     assert "the interval counts votes" in html, "the reason why the interval is narrower than it seems"
-    assert 'alt="Of 20 votes it foresaw 100%' in html
+    assert 'alt="Lesson 3: of 20 votes it foresaw 100%' in html
+
+
+def test_votes_on_quality_and_on_taste_have_a_curve_each(home):
+    rate(home, "lesson 3, pairs", 25)
+    rate(home, "lesson 6, round 1", 30, text="no dragon at all", other="somebody came")
+    found = mine.gather()
+    assert [(curve["of"], curve["foreseen"]["n"]) for curve in found["curves"]] == [("lesson 3", 5), ("lesson 6", 10)]
+    assert found["foreseen"]["n"] == 15
+    rl.report()
+    assert written(home).count("<img") == 2
+
+
+def test_the_dotted_line_leaves_out_what_the_test_of_the_reward_model_leaves_out(home):
+    """Repeats in which a verdict was a tie: agreement on a side would seem lower than a coin's."""
+    home.mkdir()
+    store = Store(home / "ratings.sqlite3")
+    you, first = store.reader(), {}
+    store.add_tasks("r", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:20])], 1.0)
+    while (task := store.next_task(you, "r"))["state"] == "task":
+        again, n = task["prompt"] in first, len(first)
+        side = "left" if "dragon" in task["answers"][0]["text"] else "right"
+        choice = side if (first.setdefault(task["prompt"], n) % 2 == 0 or not again) else "tie"
+        store.answer(you, task["task"], "pair", {"choice": choice}, new_id(), ms=4000)
+    rows = mine.answers_of("you", store)
+    told, drawn = mine.statistics(rows, 50)["self_agreement"], mine.decided_twice(rows)
+    assert (told["n"], told["value"]) == (20, 0.5) and (drawn["n"], drawn["value"]) == (10, 1.0)
+
+
+def test_somebody_who_voted_on_the_class_page_gets_a_report_of_votes_alone(home, capsys):
+    store = rate(home, n=2)
+    otter = store.add_rater("otter 1")
+    store.add_tasks("round 1: pairs, stories", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:3])])
+    while (task := store.next_task(otter, "round 1: pairs, stories"))["state"] == "task":
+        store.answer(otter, task["task"], "pair", {"choice": "left"}, new_id(), ms=2000, ui="page")
+    checks.remember("lesson1.surprise")
+    rl.report("Ada", rater="otter 1")
+    file = home / "report" / "report_otter_1.html"
+    assert file.with_suffix(".pdf").is_file() and not (home / "report" / "report.html").exists()
+    assert "3 votes." in capsys.readouterr().out
+    html = file.read_text(encoding="utf-8")
+    assert "<h1>Ada</h1>" in html and "Voted on the class page" in html and "surprise" not in html
+    row = gather.read(file)
+    assert row["votes"] == 3 and row["median_seconds"] == 2.0 and row["core"] == row["exercises_of"] == ""
+    rl.report("Ada", rater="oter")
+    assert "nobody called 'oter' has voted here. Who has: otter 1, you." in capsys.readouterr().out
 
 
 def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
@@ -121,13 +166,27 @@ def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "rlhf_lessons.checks.lesson9", lesson)
     monkeypatch.setattr(mine.pkgutil, "iter_modules",
                         lambda *_: [types.SimpleNamespace(name="rlhf_lessons.checks.lesson9")])
+    monkeypatch.setattr(page, "CORE", {"lesson9.half"})
     for name in ("lesson9.half", "lesson9.half", "lesson9.none", "lesson1.other"):
         checks.remember(name)
     with checks.passed_file().open("a") as file:
         file.write('[]\n"text"\n{"exercise": 3, "at": 1}\n{"exer')
     found = mine.gather()["exercises"]
     assert list(found["passed"]) == ["lesson9.half"] and found["of"] == {"lesson9": 2}
-    assert ("1 of 2", "exercises passed") in page.blocks(mine.gather())[1][1]
+    blocks = page.blocks(mine.gather())
+    assert ("1 of 2", "exercises passed") in blocks[1][1] and ("1 of 1", "core exercises") in blocks[1][1]
+    assert any(block[0] == "table" and ("lesson9", "core 1 of 1", "1 of 2", "half (core)") in block[1][1]
+               for block in blocks)
+
+
+def test_the_core_exercises_are_those_that_the_lessons_mark():
+    marked = set()
+    for file in (Path(__file__).parents[1] / "notebooks").glob("0*.ipynb"):
+        cells = nbformat.read(file, as_version=4).cells
+        marked |= {f"lesson{int(file.name[:2])}.{re.search(r'check[.](.+)[(]', code.source)[1]}"
+                   for text, code in zip(cells, cells[1:]) if "\n*Core · " in text.source}
+    assert marked == page.CORE
+    assert set(mine.exercises()["core"].values()) == {2}
 
 
 def test_models_stand_beside_the_shipped_ones_and_a_damaged_one_is_left_out(home):
@@ -152,110 +211,3 @@ def test_what_others_wrote_is_no_markup_on_the_page_and_no_formula_in_the_pdf(ho
 def test_a_block_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="no block 'film'"):
         looks.block_html(("film", "x"))
-
-
-# ---- A class's table -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory, shipped):
-    """The text of a true report."""
-    with pytest.MonkeyPatch.context() as patch:
-        home = move_to(tmp_path_factory.mktemp("ada") / "runs", shipped, patch)
-        rate(home, n=3)
-        rl.report("=Ada")
-        return written(home)
-
-
-def table(file) -> list[dict]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys):
-    handed_in = tmp_path / "handed in"
-    for folder in ("ada", "bob"):
-        (handed_in / folder).mkdir(parents=True)
-        (handed_in / folder / "report.html").write_text(report, encoding="utf-8")
-    assert main(["reports", str(handed_in), "--out", str(tmp_path / "class.csv")]) == 0
-    assert "2 reports written" in capsys.readouterr().out
-    ada, bob = table(tmp_path / "class.csv")
-    assert ada["file"] == "ada/report.html" and ada["votes"] == "3" and ada["self_agreement"] == ""
-    assert ada["name"] == "'=Ada", "no formula for a spreadsheet"
-    assert ada["same_votes_as"] == "bob/report.html" and bob["same_votes_as"] == "ada/report.html"
-
-
-def numbers(report: str, **changed) -> str:
-    """The report with some numbers of its summary replaced."""
-    data = json.loads(NUMBERS.search(report)[1])
-    data["summary"] |= changed
-    return re.sub(r"(id=\"rlhf-lessons-report\">).*?(</script>)", lambda m: m[1] + json.dumps(data) + m[2], report,
-                  flags=re.S)
-
-
-HOSTILE = {
-    "no_report": lambda report: "<h1>hello</h1>",
-    "two_in_one": lambda report: report + report,
-    "cut_short": lambda report: report[:len(report) // 4],
-    "no_json": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">{</script>',
-                                                 report),
-    "deep": lambda report: NUMBERS.sub(
-        f'<script type="application/json" id="rlhf-lessons-report">{"[" * 100_000}</script>', report),
-    "list": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">[]</script>',
-                                              report),
-    "text_for_number": lambda report: numbers(report, votes="=1+1"),
-    "list_for_text": lambda report: numbers(report, name=["x"]),
-    "below_zero": lambda report: numbers(report, votes=-1),
-    "too_many": lambda report: numbers(report, votes=10**30),
-    "no_number": lambda report: numbers(report, foreseen=float("nan")),
-    "true": lambda report: numbers(report, votes=True),
-    "above_one": lambda report: numbers(report, self_agreement=7.5),
-    "many_digits": lambda report: report.replace('"votes": 3', '"votes": ' + "9" * 5000),
-    "opened_often": lambda report: gather.OPENING * 50_000,
-    "long_name": lambda report: numbers(report, name="x" * 501),
-    "large": lambda report: report + " " * gather.LARGEST,
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_file_is_named_and_the_others_are_read(report, tmp_path, capsys, kind):
-    handed_in = tmp_path / "in"
-    handed_in.mkdir()
-    (handed_in / f"{kind}.html").write_text(HOSTILE[kind](report), encoding="utf-8")
-    (handed_in / "good.html").write_text(report, encoding="utf-8")
-    (handed_in / "binary.html").write_bytes(bytes(range(256)))
-    (handed_in / "folder.html").mkdir()
-    assert main(["reports", str(handed_in), "--out", str(tmp_path / "class.csv")]) == 1
-    said = capsys.readouterr()
-    assert [line.split(": ")[1] for line in said.err.splitlines()] == sorted(
-        [f"{kind}.html", "binary.html", "folder.html"])
-    assert [row["file"] for row in table(tmp_path / "class.csv")] == ["good.html"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere files have no such names")
-def test_a_files_own_name_may_be_anything(report, tmp_path):
-    (tmp_path / "in").mkdir()
-    for name in (b"caf\xe9.html", b"=1\n\x1b[2J.html"):
-        with open(os.fsencode(tmp_path / "in") + b"/" + name, "w", encoding="utf-8") as file:
-            file.write(report)
-    assert gather.gather(tmp_path / "in", tmp_path / "class.csv") == (2, [])
-    assert [row["file"] for row in table(tmp_path / "class.csv")] == ["'=1??[2J.html", "caf?.html"]
-
-
-def test_control_characters_in_a_name_reach_no_terminal_and_no_table(report, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(numbers(report, name="a\x1b[2J\nb"), encoding="utf-8")
-    assert gather.read(file)["name"] == "a?[2J b"
-
-
-def test_the_command_has_help(capsys):
-    with pytest.raises(SystemExit):
-        main(["reports", "--help"])
-    said = capsys.readouterr().out
-    assert said.startswith("usage: python -m rlhf_lessons reports") and "--out" in said
-
-
-@pytest.mark.parametrize("folder, said", [("nowhere", "there is no such folder"), ("", "there is no report in it")])
-def test_a_folder_without_reports_is_named(tmp_path, capsys, folder, said):
-    assert main(["reports", str(tmp_path / folder), "--out", str(tmp_path / "class.csv")]) == 2
-    assert said in capsys.readouterr().err and not (tmp_path / "class.csv").exists()

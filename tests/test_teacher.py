@@ -1,7 +1,6 @@
 """The teacher's editions: built from a lesson, and graded by nbgrader itself, as a teacher would have it.
 
-Where nbgrader is not installed its tests are skipped; where CI_REQUIRES_BROWSER=1 says that all tests must run, they
-fail instead.
+Without nbgrader its tests are skipped, or fail where CI_REQUIRES_BROWSER=1 says that all tests must run.
 """
 import importlib.util
 import os
@@ -87,11 +86,11 @@ def size(yours):
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
-    """A folder of lessons: one with two exercises in the course's form, and one without."""
+    """A folder of lessons: one with two exercises in the course's form, and one without. Its checks can be imported."""
     folder = tmp_path_factory.mktemp("course") / "notebooks"
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "map.png").write_bytes(b"png")
-    (folder / "glossary.md").write_text("words")
+    (folder / "glossary.md").write_text("words, [cards](../data/README.md)")
     (folder.parent / "sample_check.py").write_text(CHECKS, "utf-8")
 
     def exercise(number, name, minutes, stub, help):
@@ -103,12 +102,13 @@ def shelf(tmp_path_factory):
                 new_markdown_cell(help, id=f"l07-ex{number}-help")]
 
     python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    title = new_markdown_cell("# Lesson 7 · Samples\n\n**Time.** Little.", id="l07-title")
+    title = new_markdown_cell("# Lesson 7 · Samples\n\nSee [the guide](../teaching/guide.md).", id="l07-title")
     heavy = new_code_cell("model, tokenizer = rl.load('sft')", id="l07-heavy")
     cells = [title, new_code_cell(IMPORTS, id="l07-imports"), heavy, *exercise(1, "Half", 8, HALF, HALF_HELP),
              *exercise(2, "Size", 5, SIZE, SIZE_HELP)]
     nbformat.write(new_notebook(cells=cells, metadata=python), folder / "07_samples.ipynb")
     nbformat.write(new_notebook(cells=[title], metadata=python), folder / "08_no_exercises.ipynb")
+    sys.path.insert(0, str(folder.parent))  # for the checks
     return folder
 
 
@@ -123,18 +123,17 @@ def read(file: Path) -> dict:
     return {cell.id: cell for cell in nbformat.read(file, as_version=4).cells}
 
 
-# ---- The solved edition --------------------------------------------------------------------------------
-
-
-def test_stubs_become_the_folded_solutions_and_nothing_else_changes(shelf, dist):
+def test_stubs_become_the_folded_solutions_which_pass_and_nothing_else_changes(shelf, dist):
     before, after = (read(folder / "07_samples.ipynb") for folder in (shelf, dist / "solved"))
-    done = {id for id in before if before[id] != after[id]}
-    assert done == {"l07-ex1-code", "l07-ex2-code"} and before.keys() == after.keys()
+    changed = [id for id in before if before[id] != after[id]]
+    assert changed == ["l07-title", "l07-ex1-code", "l07-ex2-code"] and before.keys() == after.keys()
     cell = after["l07-ex1-code"]
     assert cell.source.endswith("    return x / 2\n\n\ncheck.half(half)") and "your code" not in cell.source
-    assert cell.outputs == [] and cell.execution_count is None, "nobody has run it"
+    assert [output.text for output in cell.outputs] == ["✓ Right.\n"] and cell.execution_count is None
+    assert "(../../teaching/guide.md)" in after["l07-title"].source
+    assert "(../../data/README.md)" in (dist / "solved" / "glossary.md").read_text("utf-8")
     assert (dist / "solved" / "08_no_exercises.ipynb").is_file()
-    assert (dist / "solved" / "images" / "map.png").is_file() and (dist / "solved" / "glossary.md").is_file()
+    assert (dist / "solved" / "images" / "map.png").is_file()
 
 
 # ---- The graded edition --------------------------------------------------------------------------------
@@ -206,13 +205,17 @@ def test_building_again_leaves_grades_and_settings_alone(shelf, dist):
     assert (dist / "nbgrader" / "nbgrader_config.py").read_text() == "# mine"
 
 
-def test_the_command_builds_the_lessons_of_this_course(tmp_path, monkeypatch, capsys):
+def test_the_command_builds_the_lessons_of_this_course_and_their_solutions_pass(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RLHF_LESSONS_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr("rlhf_lessons.teacher.ROOT", tmp_path)
     shutil.copytree(PROJECT / "notebooks", tmp_path / "notebooks")
     assert main() == 0
     assert "dist/solved" in capsys.readouterr().out
     assert {file.name for file in (tmp_path / "dist" / "solved").glob("*.ipynb")} == {file.name for file in LESSONS}
+    assert not (tmp_path / "runs").exists(), "what the solutions pass is not noted as passed"
     for lesson in LESSONS:
+        for cell in read(tmp_path / "dist" / "solved" / lesson.name).values():
+            assert "exercise" not in cell.metadata.get("tags", []) or cell.outputs[0].text.endswith("✓ Right.\n")
         name = f"lesson{int(lesson.name[:2])}"
         n = len(exercises(nbformat.read(lesson, as_version=4)))
         assert n == 0 or len([id for id in graded(tmp_path / "dist", name) if id.endswith("-check")]) == n

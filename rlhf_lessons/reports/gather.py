@@ -15,9 +15,10 @@ from rlhf_lessons.terminal import shown
 OPENING, CLOSING = '<script type="application/json" id="rlhf-lessons-report">', "</script>"  # around the numbers
 LARGEST = 5_000_000  # bytes of a report; ours have about 100,000
 COLUMNS = {"name": str, "made": str, "votes": int, "rounds": int, "first_vote": str, "last_vote": str,
-           "self_agreement": float, "self_low": float, "self_high": float, "repeats": int, "foreseen": float,
-           "foreseen_low": float, "foreseen_high": float, "foreseen_of": int, "exercises": int,
-           "exercises_of": int, "models": str, "votes_id": str}
+           "self_agreement": float, "self_low": float, "self_high": float, "repeats": int, "median_seconds": float,
+           "foreseen": float, "foreseen_low": float, "foreseen_high": float, "foreseen_of": int,
+           "blind_model": str, "blind_won": float, "blind_low": float, "blind_high": float, "blind_of": int,
+           "core": int, "core_of": int, "exercises": int, "exercises_of": int, "models": str, "votes_id": str}
 
 
 def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
@@ -68,7 +69,7 @@ def fit(value: object, kind: type, name: str) -> object:
         return ""
     if kind is str and isinstance(value, str) and len(value) <= 500:
         return " ".join(shown(value).split())
-    most = 1 if kind is float else 1e9  # all numbers with a fraction are shares
+    most = 1 if kind is float and name != "median_seconds" else 1e9  # the other numbers with a fraction are shares
     if kind is not str and type(value) in (int, kind) and 0 <= value <= most and math.isfinite(value):
         return round(value, 3)
     raise ValueError(f"'{name}' is {value!r:.40}, which no report says")

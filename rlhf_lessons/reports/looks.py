@@ -49,8 +49,9 @@ def block_html(block: tuple) -> str:
             head = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in header)
             body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
             return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        case "picture", (png, words):
-            return f'<img alt="{escaped(words)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        case "pictures", pictures:
+            return "<div>" + "".join(f'<img alt="{escaped(words)}" src="data:image/png;base64,'
+                                     f'{base64.b64encode(png).decode()}">' for png, words in pictures) + "</div>"
     raise ValueError(f"a page has no block '{block[0]}'")
 
 
@@ -90,11 +91,12 @@ class Sheet:
                 self.write(text, 8)
             case "table", (header, rows):
                 self.table(header, rows)
-            case "picture", (png, _):
-                picture = plt.imread(io.BytesIO(png))
-                width = 4.2
-                height = width * picture.shape[0] / picture.shape[1]
-                self.pictures.append((picture, (MARGIN, MARGIN + width, self.y + height, self.y)))
+            case "pictures", pictures:
+                width = min(4.2, (WIDTH - 2 * MARGIN) / len(pictures))
+                for i, (png, _) in enumerate(pictures):
+                    picture, x = plt.imread(io.BytesIO(png)), MARGIN + i * width
+                    height = width * picture.shape[0] / picture.shape[1]
+                    self.pictures.append((picture, (x, x + width, self.y + height, self.y)))
                 self.y += height + 0.05
 
     def write(self, text: str, size: float, x: float = MARGIN, width: float = WIDTH - 2 * MARGIN, **look) -> None:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,29 +17,37 @@ from rlhf_lessons import checkpoints, checks
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.personal import PersonalReward, votes_of
 from rlhf_lessons.ratings.judgements import PASSES, storable
-from rlhf_lessons.ratings.stats import statistics, wilson
+from rlhf_lessons.ratings.stats import comparisons, share, statistics, wilson
 from rlhf_lessons.ratings.store import DEFAULT, Store
 from rlhf_lessons.reports import looks, page
+from rlhf_lessons.terminal import shown
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 NAME = 80  # characters of a name at most
+NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 
 
 def report(name: str = "", *, rater: str = "you", store: Store | str | Path | None = None) -> None:
     """Write your report into the folder `runs/report`, as report.html and report.pdf, and say so.
 
-    `name` is what stands on it. `rater` and `store` are those that you gave to `rl.rate`, where you gave any.
+    `name` is what stands on it. `rater` and `store` are those that you gave to `rl.rate`, where you gave any; for
+    another rater than "you" the files are called report_RATER. A teacher gives as `rater` the nickname of somebody who
+    voted on the class page: then exercises and models, which would be the teacher's, are left out.
     """
     found = gather(name, rater, store)
+    if rater != "you" and not found["votes"]:
+        print(f"There is no report: nobody called '{rater}' has voted here. Who has: {voters(store)}.")
+        return
     folder = checkpoints.MINE / "report"
     folder.mkdir(parents=True, exist_ok=True)
     blocks = page.blocks(found)
-    numbers = {"course": "RLHF Lessons", "summary": page.summary(found), "curve": found["curve"]}
-    (folder / "report.html").write_text(looks.as_html(blocks, numbers), encoding="utf-8")
-    looks.write_pdf(blocks, folder / "report.pdf")
+    numbers = {"course": "RLHF Lessons", "summary": page.summary(found), "curves": found["curves"]}
+    stem = "report" if rater == "you" else "report_" + re.sub(r"[^\w-]+", "_", rater)[:NAME]
+    (folder / f"{stem}.html").write_text(looks.as_html(blocks, numbers), encoding="utf-8")
+    looks.write_pdf(blocks, folder / f"{stem}.pdf")
     where = f"{folder.parent.name}/{folder.name}"
-    print(f"Your report: {where}/report.html and, to print, {where}/report.pdf. {page.headline(found)}.")
+    print(f"Your report: {where}/{stem}.html and, to print, {where}/{stem}.pdf. {page.headline(found)}.")
 
 
 def gather(name: str = "", rater: str = "you", store: Store | str | Path | None = None) -> dict:
@@ -46,23 +55,37 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
     rows = answers_of(rater, store)
     said = [row for row in rows if row["kind"] not in PASSES]
     found = statistics(rows, 200)
-    models = own_models()
+    curves = learning_curves(rows)
+    on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
+    models = [] if on_class_page else own_models()
+    times = [row["ms"] / 1000 for row in said if row["ms"] is not None]
     return {"name": storable(" ".join(str(name).split())[:NAME]), "made": time.strftime("%Y-%m-%d %H:%M"),
             "votes": len(said), "votes_id": fingerprint(said), "rounds": rounds(said),
-            "self_agreement": found["self_agreement"], "curve": (curve := learning_curve(rows)),
-            "foreseen": foreseen(curve), "blind": found["leaderboard"], "chosen": chosen(said),
-            "exercises": exercises(), "models": models,
+            "median_seconds": round(median(times), 1) if times else None, "self_agreement": found["self_agreement"],
+            "curves": curves, "foreseen": foreseen([point for curve in curves for point in curve["points"]]),
+            "blind": found["leaderboard"], "chosen": chosen(said), "on_class_page": on_class_page,
+            "exercises": {"passed": {}, "of": {}, "core": {}} if on_class_page else exercises(), "models": models,
             "before_after": before_after({row["stage"] for row in models})}
 
 
 def answers_of(rater: str, store: Store | str | Path | None) -> list[dict]:
     """Return a person's current answers, the oldest first; none where there is no store yet."""
+    return [row for row in people(store) if row["name"] == rater]
+
+
+def people(store: Store | str | Path | None) -> list[dict]:
+    """Return all current answers by people, the oldest first."""
     if not isinstance(store, Store):
         store = store or DEFAULT
         if "://" not in str(store) and not Path(store).is_file():
             return []
         store = Store(store)
-    return [row for row in store.answers() if (row["name"], row["rater_kind"]) == (rater, "person")]
+    return [row for row in store.answers() if row["rater_kind"] == "person"]
+
+
+def voters(store: Store | str | Path | None) -> str:
+    """Return the names of all people who voted, in one line."""
+    return ", ".join(sorted({shown(row["name"]) for row in people(store)})) or "nobody yet"
 
 
 def fingerprint(rows: list[dict]) -> str:
@@ -86,11 +109,36 @@ def rounds(rows: list[dict]) -> list[dict]:
     return found
 
 
+def learning_curves(rows: list[dict]) -> list[dict]:
+    """Return a curve for each lesson in which was voted, and one for all other rounds, where there were votes enough:
+    {"of": "lesson 3", "points", "foreseen", "ceiling"}. They are apart, since lesson 3 asks for quality, 6 for taste.
+    """
+    groups = {}
+    for row in rows:
+        lesson = re.match(r"lesson \d", row["round"])
+        groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
+    return [{"of": name, "points": points, "foreseen": foreseen(points), "ceiling": decided_twice(group)}
+            for name, group in groups.items() if (points := learning_curve(group))]
+
+
+def decided_twice(rows: list[dict]) -> dict:
+    """Return how often somebody agreed with themselves, over repeats in which both verdicts chose a side, as a figure.
+
+    A reward model is tested on votes that chose a side, so this, and not agreement on ties too, is its ceiling.
+    """
+    first, outcomes = {}, []
+    for vote in comparisons(rows):
+        before = first.setdefault(vote.unit, vote)
+        if before is not vote and vote.verdict and before.verdict:
+            outcomes.append((vote.rater, vote.verdict == before.verdict))
+    return share(outcomes, 200) if outcomes else NOTHING
+
+
 def learning_curve(rows: list[dict]) -> list[dict]:
     """Return how well the reward model of the first votes foresaw the next ones: {"votes", "value", "low", ...}.
 
-    It is the curve of `rl.live_reward_model`, over the votes of all rounds. The yardstick only scales rewards, and no
-    test asks for their scale, so the answers voted on will do.
+    It is the curve of `rl.live_reward_model`, over the votes of several rounds. The yardstick only scales rewards, and
+    no test asks for their scale, so the answers voted on will do.
     """
     from rlhf_lessons.widgets.live import EVERY, accuracy, blocks  # only where it is needed: it brings the widgets
     votes = votes_of(rows)
@@ -109,7 +157,7 @@ def foreseen(curve: list[dict]) -> dict:
     learned = [point for point in curve if point["votes"]]
     n = sum(point["n"] for point in learned)
     if not n:
-        return {"value": None, "low": None, "high": None, "n": 0}
+        return NOTHING
     value = sum(point["value"] * point["n"] for point in learned) / n
     low, high = wilson(value, n)
     return {"value": value, "low": low, "high": high, "n": n}
@@ -165,7 +213,8 @@ def before_after(stages: set[str]) -> dict | None:
 
 
 def exercises() -> dict:
-    """Return {"passed": {check: day of the first time}, "of": {lesson: checks that there are}}."""
+    """Return {"passed": {check: day of the first time}, "of": {lesson: checks that there are}, "core": {lesson: core
+    ones that there are}}."""
     of = {}
     for module in pkgutil.iter_modules(checks.__path__, "rlhf_lessons.checks."):
         lesson = importlib.import_module(module.name)
@@ -181,4 +230,5 @@ def exercises() -> dict:
                 passed.setdefault(row["exercise"], str(row["at"])[:10])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # a line that was cut short
-    return {"passed": passed, "of": {lesson: len(names) for lesson, names in of.items()}}
+    return {"passed": passed, "of": {lesson: len(names) for lesson, names in of.items()},
+            "core": {lesson: sum(f"{lesson}.{name}" in page.CORE for name in names) for lesson, names in of.items()}}

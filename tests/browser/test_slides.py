@@ -1,14 +1,23 @@
-"""The slides in a real browser: nothing spills over, keys turn the pages, the speaker sees the notes."""
+"""Slides and handout in a real browser: nothing spills over, keys turn the pages, the handout fills one sheet of A4."""
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 TEACHING = Path(__file__).resolve().parents[2] / "teaching"
-spec = importlib.util.spec_from_file_location("slides_of_the_kit", TEACHING / "slides.py")
-slides = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(slides)
+
+
+def load(name):
+    """A script of the kit as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_of_the_kit", TEACHING / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+slides, handout = load("slides"), load("handout")
 
 
 @pytest.fixture
@@ -30,16 +39,21 @@ def show(browser, tmp_path):
 MEASURE = """() => {
     const slide = Reveal.getCurrentSlide(), texts = [...slide.querySelectorAll("p, li, td, th, small")];
     const sizes = texts.filter(e => !e.closest(".notes")).map(e => parseFloat(getComputedStyle(e).fontSize));
-    return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes)];
+    const arrows = document.querySelector(".controls").getBoundingClientRect();
+    const boxes = [...slide.querySelectorAll("p, li, td, th, small, img")].filter(e => !e.closest(".notes"));
+    const hit = boxes.map(e => e.getBoundingClientRect()).filter(
+        b => b.right > arrows.left && b.bottom > arrows.top && b.left < arrows.right && b.top < arrows.bottom);
+    return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes), hit.length];
 }"""
 
 
 def test_no_slide_spills_over_and_the_text_is_large(show, shot):
     for number in range(show.evaluate("Reveal.getTotalSlides()")):
         show.evaluate("number => Reveal.slide(number, 0, 99)", number)
-        width, height, smallest = show.evaluate(MEASURE)
-        assert width <= 1280 and height <= 720 and smallest >= 25, number + 1
+        width, height, smallest, under_the_arrows = show.evaluate(MEASURE)
         shot(show, f"slide_{number + 1:02d}")
+        assert width <= 1280 and height <= 720 and smallest >= 25, number + 1
+        assert not under_the_arrows, number + 1
 
 
 def test_keys_turn_the_pages_and_s_opens_the_notes(show, barriers):
@@ -51,3 +65,19 @@ def test_keys_turn_the_pages_and_s_opens_the_notes(show, barriers):
     with show.context.expect_page() as opened:
         show.keyboard.press("s")
     expect(opened.value.locator(".speaker-controls-notes .value")).to_contain_text("This is the map of the hour")
+
+
+def test_the_handout_prints_on_one_page_without_dead_links(browser, tmp_path, shot):
+    file = tmp_path / "handout.html"
+    file.write_text(handout.page((TEACHING / "handout.md").read_text("utf-8")), "utf-8")
+    context = browser.new_context(viewport={"width": 794, "height": 1123}, offline=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    shot(page, "handout")
+    links = page.eval_on_selector_all("a", "links => links.map(link => link.getAttribute('href'))")
+    assert links and all(link.startswith("https://arxiv.org/") for link in links)
+    assert page.get_by_role("img", name="The loop of four stages").evaluate("picture => picture.naturalWidth") == 1200
+    assert page.locator("body > *").last.inner_text().startswith("The course: ____")
+    assert not re.search(r"[*`|_]{2}(?!_)\w|\]\(", page.locator("body").inner_text()), "Markdown that was left over"
+    assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == 1
+    context.close()
