@@ -53,7 +53,8 @@ def kappa(yours):
         return sum(mine.count(v) * theirs.count(v) for v in set(mine)) / len(mine) ** 2
 
     cases = [(list("LLRRLTRR"), list("LLRLLTRL")), (list("LLLLLLLR"), list("LLLLLLRL")), (list("LRLR"), list("RLRL")),
-             (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR")), (list("LLL"), list("LLL"))]
+             (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR")),
+             (list("LLL"), list("LLL"))]
     def beyond(share, expected):
         return (share - expected) / (1 - expected) if expected < 1 else math.nan
 

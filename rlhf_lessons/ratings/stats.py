@@ -30,6 +30,7 @@ FIGURES = {  # what each counts, and why it may have no value
     "contradictions": ("scores contradict comparisons", "nobody both scored and compared the same answers"),
     "gold": ("right on items with a known answer", "no item with a known answer was judged"),
     "seconds": ("seconds a vote", "no answer has a time")}
+NOTHING = {"value": None, "low": None, "high": None, "n": 0}  # a figure of no votes
 VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both bad
 # What a rater said of two answers, `a` and `b`, in the order of their ids, `unit`. `left_won` is None where no side
 # was chosen, or there were no sides.
@@ -55,6 +56,19 @@ def comparisons(answers: list[dict]) -> list[Comparison]:
 def utility(prompt: str, text: str, ended: bool) -> float:
     """Return the true utility of an answer to a prompt of the toy world."""
     return judge(prompt, text, ended).utility
+
+
+def decided_twice(rows: list[dict]) -> dict:
+    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a side, as a figure.
+
+    A reward model is tested on votes that chose a side, so this, and not agreement on ties too, is its ceiling.
+    """
+    first, outcomes = {}, []
+    for vote in comparisons(rows):
+        before = first.setdefault((vote.rater, vote.unit), vote)
+        if before is not vote and vote.verdict and before.verdict:
+            outcomes.append((vote.rater, vote.verdict == before.verdict))
+    return share(outcomes, 200) if outcomes else NOTHING
 
 
 def truth(vote: Comparison) -> float:

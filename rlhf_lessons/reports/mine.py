@@ -17,7 +17,7 @@ from rlhf_lessons import checkpoints, checks
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.personal import PersonalReward, votes_of
 from rlhf_lessons.ratings.judgements import PASSES, storable
-from rlhf_lessons.ratings.stats import comparisons, share, statistics, wilson
+from rlhf_lessons.ratings.stats import NOTHING, decided_twice, statistics, wilson
 from rlhf_lessons.ratings.store import DEFAULT, Store
 from rlhf_lessons.reports import looks, page
 from rlhf_lessons.terminal import shown
@@ -25,7 +25,6 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 NAME = 80  # characters of a name at most
-NOTHING = {"value": None, "low": None, "high": None, "n": 0}
 
 
 def report(name: str = "", *, rater: str = "you", store: Store | str | Path | None = None) -> None:
@@ -119,19 +118,6 @@ def learning_curves(rows: list[dict]) -> list[dict]:
         groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
     return [{"of": name, "points": points, "foreseen": foreseen(points), "ceiling": decided_twice(group)}
             for name, group in groups.items() if (points := learning_curve(group))]
-
-
-def decided_twice(rows: list[dict]) -> dict:
-    """Return how often somebody agreed with themselves, over repeats in which both verdicts chose a side, as a figure.
-
-    A reward model is tested on votes that chose a side, so this, and not agreement on ties too, is its ceiling.
-    """
-    first, outcomes = {}, []
-    for vote in comparisons(rows):
-        before = first.setdefault(vote.unit, vote)
-        if before is not vote and vote.verdict and before.verdict:
-            outcomes.append((vote.rater, vote.verdict == before.verdict))
-    return share(outcomes, 200) if outcomes else NOTHING
 
 
 def learning_curve(rows: list[dict]) -> list[dict]:

@@ -24,7 +24,7 @@ from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.personal import PersonalReward, Vote, best_of, votes_of
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
 from rlhf_lessons.ratings import Store
-from rlhf_lessons.ratings.stats import share, statistics
+from rlhf_lessons.ratings.stats import NOTHING, decided_twice, share
 from rlhf_lessons.widgets.rate import open_store
 from rlhf_lessons.widgets.show import columns_html, escaped, said
 
@@ -123,7 +123,7 @@ class LiveRewardModel(w.HTML):
                 self.points = [self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)]
                 self.reward, self.seen = self.untrained.fit(mine), len(mine)
                 self.best = mine[-1].prompt, *best_of(*self.policy, self.reward, mine[-1].prompt, seed=self.seen)
-            self.ceiling = statistics(rows, 100)["self_agreement"]
+            self.ceiling = decided_twice(rows)
             self.value = self.page()
         return self
 
@@ -158,7 +158,7 @@ class LiveRewardModel(w.HTML):
         if self.ceiling["n"]:
             agrees = "You agree" if self.desk else "Raters agree"
             said.append(f"{agrees} with {'your' if self.desk else 'them'}sel{'f' if self.desk else 'ves'} in "
-                        f"{in_words(self.ceiling)} of {self.ceiling['n']} repeats: no model can know more.")
+                        f"{in_words(self.ceiling)} of {self.ceiling['n']} repeats, ties apart: no model can know more.")
         return " ".join(said)
 
     def page(self) -> str:
@@ -202,7 +202,7 @@ def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
     """Return the share of decided votes that a reward model foresees, as a figure of `ratings.stats`."""
     decided = [vote for vote in votes if vote.left != 0.5]
     if not decided:
-        return {"value": None, "low": None, "high": None, "n": 0}
+        return NOTHING
     chances = reward.chances(decided).tolist()
     return share([(v.rater, (chance > 0.5) == (v.left > 0.5)) for v, chance in zip(decided, chances, strict=True)], 200)
 
@@ -220,7 +220,7 @@ def curve(live: LiveRewardModel):
     for i, (name, label) in enumerate(lines):
         points = [(p.votes, getattr(p, name)) for p in live.points if getattr(p, name)["n"]]
         if points:
-            at, mean = [votes for votes, _ in points], [found["value"] for _, found in points]
+            at, mean = [votes + 0.6 * i for votes, _ in points], [found["value"] for _, found in points]
             error = np.abs([[f["value"] - f[end] for _, f in points] for end in ("low", "high")])
             axis.errorbar(at, mean, error, color=COLOURS[i], linestyle=STYLES[i], marker="os"[i], capsize=3,
                           label=f"{label}, 95 % interval")
@@ -230,8 +230,8 @@ def curve(live: LiveRewardModel):
     axis.set(xlabel="votes learned from", ylabel="share foreseen", ylim=(0, 1.05),
              xlim=(-0.3 * EVERY, max(last.votes, 2 * EVERY) + 0.3 * EVERY))
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_title(f"After {last.votes} votes: {in_words(last.mine)} foreseen" if last.mine["n"] else "Not tested yet",
-                   loc="left")
+    when = f"After {last.votes} votes" if last.votes else "Before it learned"
+    axis.set_title(f"{when}: {in_words(last.mine)} foreseen" if last.mine["n"] else "Not tested yet", loc="left")
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right", fontsize=8)
     return figure
