@@ -12,7 +12,7 @@ from rlhf_lessons.data import tasks
 from rlhf_lessons.ratings import Store
 from rlhf_lessons.ratings.export import preferences
 from rlhf_lessons.ratings.simulate import simulate
-from rlhf_lessons.ratings.stats import agreement, comparisons, share, statistics, weighted_alpha, wilson
+from rlhf_lessons.ratings.stats import agreement, comparisons, foreseeable, share, statistics, weighted_alpha, wilson
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
@@ -214,3 +214,15 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     assert noisy["leaderboard"][0]["model"] == "clean"
     assert statistics(answers, 100)["with_truth"]["low"] is not None
     assert len(preferences(answers)[0]) > 100
+
+
+def test_what_can_be_foreseen_is_more_than_what_is_repeated():
+    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90 %."""
+    rng = np.random.default_rng(0)
+    first, again = (rng.random(200_000) > 0.1 for _ in range(2))  # whether each vote is no slip
+    steady = {name: float((first == again).mean()) for name in ("value", "low", "high")} | {"n": 200_000}
+    assert steady["value"] == pytest.approx(0.82, abs=0.005)
+    assert foreseeable(steady)["value"] == pytest.approx(float(first.mean()), abs=0.005)
+    assert foreseeable({"value": 0.4, "low": 0.1, "high": 1.0, "n": 5}) == {
+        "value": 0.5, "low": 0.5, "high": 1.0, "n": 5}
+    assert foreseeable({"value": None, "low": None, "high": None, "n": 0})["n"] == 0

@@ -93,7 +93,7 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     (curve,) = found["curves"]
     assert curve["of"] == "lesson 3" and found["median_seconds"] == 4.0
     assert [point["votes"] for point in curve["points"]] == [0, 20], "repeats teach nothing new"
-    assert curve["ceiling"]["n"] == repeats
+    assert curve["steady"]["n"] == repeats and curve["ceiling"]["value"] == 1.0
     assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, "dragons are easily foreseen"
     assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
     assert found["chosen"]["better"]["model"] == "after"

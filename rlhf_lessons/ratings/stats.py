@@ -59,9 +59,8 @@ def utility(prompt: str, text: str, ended: bool) -> float:
 
 
 def decided_twice(rows: list[dict]) -> dict:
-    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a side, as a figure.
-
-    A reward model is tested on votes that chose a side, so this, and not agreement on ties too, is its ceiling.
+    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a side, as a figure:
+    a reward model, too, is tested on votes that chose a side.
     """
     first, outcomes = {}, []
     for vote in comparisons(rows):
@@ -69,6 +68,17 @@ def decided_twice(rows: list[dict]) -> dict:
         if before is not vote and vote.verdict and before.verdict:
             outcomes.append((vote.rater, vote.verdict == before.verdict))
     return share(outcomes, 200) if outcomes else NOTHING
+
+
+def foreseeable(steady: dict) -> dict:
+    """Return the share of votes that a perfect model would foresee, from how often raters agree with themselves.
+
+    Where a share e of votes are slips, by chance, raters repeat themselves in s = 1 - 2e(1 - e) of the cases, and a
+    perfect model, which never slips, foresees 1 - e = (1 + sqrt(2s - 1)) / 2: more than s. Below s = 1/2 it is 1/2.
+    """
+    if steady["value"] is None:
+        return NOTHING
+    return steady | {end: (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2 for end in ("value", "low", "high")}
 
 
 def truth(vote: Comparison) -> float:

@@ -17,7 +17,7 @@ from rlhf_lessons import checkpoints, checks
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.personal import PersonalReward, votes_of
 from rlhf_lessons.ratings.judgements import PASSES, storable
-from rlhf_lessons.ratings.stats import NOTHING, decided_twice, statistics, wilson
+from rlhf_lessons.ratings.stats import NOTHING, decided_twice, foreseeable, statistics, wilson
 from rlhf_lessons.ratings.store import DEFAULT, Store
 from rlhf_lessons.reports import looks, page
 from rlhf_lessons.terminal import shown
@@ -110,13 +110,14 @@ def rounds(rows: list[dict]) -> list[dict]:
 
 def learning_curves(rows: list[dict]) -> list[dict]:
     """Return a curve for each lesson in which was voted, and one for all other rounds, where there were votes enough:
-    {"of": "lesson 3", "points", "foreseen", "ceiling"}. They are apart, since lesson 3 asks for quality, 6 for taste.
+    {"of": "lesson 3", "points", "foreseen", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, 6 for taste.
     """
     groups = {}
     for row in rows:
         lesson = re.match(r"lesson \d", row["round"])
         groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
-    return [{"of": name, "points": points, "foreseen": foreseen(points), "ceiling": decided_twice(group)}
+    return [{"of": name, "points": points, "foreseen": foreseen(points), "steady": (steady := decided_twice(group)),
+             "ceiling": foreseeable(steady)}
             for name, group in groups.items() if (points := learning_curve(group))]
 
 

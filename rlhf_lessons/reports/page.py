@@ -104,13 +104,14 @@ def taught(found: dict) -> list[tuple]:
 
 def told(curve: dict) -> str:
     """Return in words what one learning curve shows."""
-    first, of, twice = curve["points"][0], curve["foreseen"], curve["ceiling"]
+    first, of, twice = curve["points"][0], curve["foreseen"], curve["steady"]
     words = (f"{curve['of'].capitalize()}: of {plural(of['n'], 'vote')} it foresaw {percent(of)}, each before it "
              "learned from it; a coin: 50%.")
     if not first["votes"] and first["n"]:
         words += f" Before it knew any vote, it foresaw {percent(first)} of the first {first['n']}."
     if twice["n"]:
-        words += f" Dotted: you chose the same side again in {percent(twice)} of {plural(twice['n'], 'repeat')}."
+        words += (f" You chose the same side again in {percent(twice)} of {plural(twice['n'], 'repeat')}; if the rest "
+                  f"are slips, a perfect model would foresee {percent(curve['ceiling'])} (dotted).")
     return words
 
 

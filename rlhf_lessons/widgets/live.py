@@ -24,7 +24,7 @@ from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.personal import PersonalReward, Vote, best_of, votes_of
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
 from rlhf_lessons.ratings import Store
-from rlhf_lessons.ratings.stats import NOTHING, decided_twice, share
+from rlhf_lessons.ratings.stats import NOTHING, decided_twice, foreseeable, share
 from rlhf_lessons.widgets.rate import open_store
 from rlhf_lessons.widgets.show import columns_html, escaped, said
 
@@ -123,7 +123,8 @@ class LiveRewardModel(w.HTML):
                 self.points = [self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)]
                 self.reward, self.seen = self.untrained.fit(mine), len(mine)
                 self.best = mine[-1].prompt, *best_of(*self.policy, self.reward, mine[-1].prompt, seed=self.seen)
-            self.ceiling = decided_twice(rows)
+            self.steady = decided_twice(rows)
+            self.ceiling = foreseeable(self.steady)
             self.value = self.page()
         return self
 
@@ -155,10 +156,11 @@ class LiveRewardModel(w.HTML):
                 f"None of {whom} votes after the first {point.votes} chooses a side."]
         if point.others["n"]:
             said.append(f"Of {point.others['n']} votes of the others it foresees {in_words(point.others)}.")
-        if self.ceiling["n"]:
+        if self.steady["n"]:
             agrees = "You agree" if self.desk else "Raters agree"
             said.append(f"{agrees} with {'your' if self.desk else 'them'}sel{'f' if self.desk else 'ves'} in "
-                        f"{in_words(self.ceiling)} of {self.ceiling['n']} repeats, ties apart: no model can know more.")
+                        f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest are slips, a "
+                        f"perfect model would foresee {in_words(self.ceiling)}: it does not slip.")
         return " ".join(said)
 
     def page(self) -> str:
@@ -225,7 +227,7 @@ def curve(live: LiveRewardModel):
             axis.errorbar(at, mean, error, color=COLOURS[i], linestyle=STYLES[i], marker="os"[i], capsize=3,
                           label=f"{label}, 95 % interval")
     if live.ceiling["n"]:
-        axis.axhline(live.ceiling["value"], color="grey", linestyle=STYLES[3], label="agreement with oneself")
+        axis.axhline(live.ceiling["value"], color="grey", linestyle=STYLES[3], label="the most that can be foreseen")
     axis.axhline(0.5, color="lightgrey", linewidth=1, zorder=0)
     axis.set(xlabel="votes learned from", ylabel="share foreseen", ylim=(0, 1.05),
              xlim=(-0.3 * EVERY, max(last.votes, 2 * EVERY) + 0.3 * EVERY))
