@@ -28,7 +28,7 @@ from rlhf_lessons.traps import trap
 
 RESULT = data.FOLDER / "results" / "lesson4_ppo.json"
 CONFIG = PPOConfig(steps=20, batch_size=48, critic_warmup=2)
-PRICES = {"none": 0.0, "small": 0.03, "right": 0.1, "large": 1.0}
+PRICES = {"none": 0.0, "small": 0.03, "medium": 0.1, "large": 1.0}
 TRAPS = ("score after the end", "padding in the returns", "another temperature", "top-k in the sampling only",
          "cold critic")
 NAMES = [*(f"{judge}/{price}" for judge in ("good", "weak") for price in PRICES), *(f"trap/{name}" for name in TRAPS)]
@@ -58,10 +58,10 @@ def utility(policy, tokenizer, seed: int) -> float:
 
 
 def measure(name: str, seed: int, sft, tokenizer, good) -> dict:
-    """Run PPO once, as `name` says: "good/right", "weak/none", or "trap/" and the trap's name."""
+    """Run PPO once, as `name` says: "good/medium", "weak/none", or "trap/" and the trap's name."""
     kind, what = name.split("/")
     reward, accuracy = weak_reward_model(sft, tokenizer, seed) if kind == "weak" else (good, None)
-    config = replace(CONFIG, kl_coef=PRICES["right" if kind == "trap" else what], seed=seed)
+    config = replace(CONFIG, kl_coef=PRICES["medium" if kind == "trap" else what], seed=seed)
     if what == "cold critic":
         config = replace(config, critic_warmup=0)
     policy, prompts = copy.deepcopy(sft), [task.prompt for task in rl.tasks("train")]

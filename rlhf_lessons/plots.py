@@ -51,9 +51,10 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     """Loss against steps: each batch faint, their running mean, and the validation loss where there is one."""
     figure, (axis,) = canvas()
     at, loss = column(steps, "loss")
-    mean = smooth(loss, max(1, len(loss) // 40))
+    window = max(1, len(loss) // 20)
+    mean = smooth(loss, window)
     axis.plot(at, loss, color=COLOURS[5], alpha=0.35, linewidth=0.8)
-    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label="training, running mean")
+    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label="training, running mean" if window > 1 else "training, a batch")
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation")
@@ -85,9 +86,11 @@ def ppo_dashboard(steps: list, figure=None):
         if name == "kl":
             axis.set_ylim(top=max(axis.get_ylim()[1], 0.1), bottom=min(axis.get_ylim()[0], 0.0))
         if len(values):
-            first, last = (round(values[i], 2) + 0 for i in (0, -1))  # + 0 turns -0.0 into 0.0
+            few = 3 if len(values) >= 6 else 1  # single steps jump
+            first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))  # + 0: no -0.0
             news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
-    title = f"After {len(steps)} step{'s' * (len(steps) > 1)}: {', '.join(news)}" if steps else "Before the first step"
+    begin = "First to last three steps" if len(steps) >= 6 else f"After {len(steps)} step{'s' * (len(steps) > 1)}"
+    title = f"{begin}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
@@ -96,14 +99,17 @@ def calibration(table: list[tuple[float, float, int]]):
     """How often a reward model is right against how sure it is; `table` holds (predicted, observed, pairs)."""
     figure, (axis,) = canvas(width=4.8, height=3.6)
     sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
-    error = 1.96 * np.sqrt(right * (1 - right) / pairs)
+    z, far = 1.96, np.argmax(abs(right - sure))  # intervals are Wilson's, which stay between 0 and 1
+    centre = (right + z**2 / (2 * pairs)) / (1 + z**2 / pairs)
+    half = z / (1 + z**2 / pairs) * np.sqrt(right * (1 - right) / pairs + z**2 / (4 * pairs**2))
+    error = np.maximum(0, [right - centre + half, centre + half - right])
     axis.plot([0.5, 1], [0.5, 1], color="grey", linestyle=STYLES[3], label="as sure as right")
     axis.errorbar(sure, right, error, color=COLOURS[0], linestyle=STYLES[0], marker="o", capsize=3,
                   label="reward model, 95 % interval")
     axis.set(xlabel="how sure it is: predicted share right", ylabel="observed share right", xlim=(0.48, 1.02),
-             ylim=(min(0.4, (right - error).min() - 0.02), 1.02))
-    axis.set_title(f"{sure[-1]:.0%} sure: right in {right[-1]:.0%} of the pairs", loc="left")
-    axis.legend(loc="upper left")
+             ylim=(min(0.4, (centre - half).min() - 0.02), 1.02))
+    axis.set_title(f"Farthest off: {sure[far]:.0%} sure, right in {right[far]:.0%} of the pairs", loc="left")
+    axis.legend(loc="lower right")
     return figure
 
 

@@ -45,7 +45,7 @@ def ppo(name: str, measure: str) -> tuple[list, list[list]]:
 
 # letter: where the runs come from, sound, broken, then for each panel: what is measured, its name, the axis below
 FIGURES = {
-    "a": (ppo, "good/right", "weak/none", ("reward", "reward", "PPO step"),
+    "a": (ppo, "good/medium", "weak/none", ("reward", "reward", "PPO step"),
           ("true_utility", "true utility", "PPO step")),
     "b": (fine_tuning, None, "labels not shifted", ("loss", "training loss", "step"),
           ("ended", "share of answers that end", "")),
@@ -53,7 +53,7 @@ FIGURES = {
           ("ended", "share of samples that end", "")),
     "d": (judging, None, "ties in the loss", ("loss", "training loss", "percent of the run"),
           ("accuracy", "accuracy on new labels", "")),
-    "e": (ppo, "good/right", "trap/score after the end", ("reward", "reward", "PPO step"),
+    "e": (ppo, "good/medium", "trap/score after the end", ("reward", "reward", "PPO step"),
           ("value_loss", "loss of the critic", "PPO step")),
     "f": (fine_tuning, None, "pad is the end token", ("loss", "training loss", "step"),
           ("ending", "chance of the end\nwhere answers end", "step")),

@@ -1,8 +1,12 @@
 """The widgets of the lessons, worked as a reader works them: by `.click()` and `.value`."""
+import io
+
 import pytest
 import tiny
+from PIL import Image
 
-from rlhf_lessons.widgets import AskBox, PairRater, answers_table, make_pairs, table
+from rlhf_lessons.plots import COLOURS, canvas
+from rlhf_lessons.widgets import AskBox, PairRater, Picture, answers_table, make_pairs, table
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 PAIRS = [{"prompt": f"prompt {i}", "left": f"<b>left</b> {i}", "right": f"right\n{i}"} for i in range(3)]
@@ -114,3 +118,16 @@ def test_an_empty_answer_is_named_as_such():
 
 def test_what_stands_in_for_a_widget_on_a_page_says_what_it_is(models):
     assert "works in Jupyter" in repr(AskBox(models)) and "works in Jupyter" in repr(PairRater(PAIRS))
+
+
+def test_a_picture_keeps_its_colours_apart_though_it_has_few():
+    figure, (axis,) = canvas()
+    for i, colour in enumerate(COLOURS):
+        axis.plot(range(9), [x**0.5 + i for x in range(9)], color=colour, linewidth=2)
+        for faint in range(4):
+            axis.plot(range(9), [x**0.5 + i + faint / 5 for x in range(9)], color=colour, alpha=0.2, linewidth=0.8)
+    seen = Image.open(io.BytesIO(Picture(figure, "Six lines, one above the other.").data()["image/png"])).convert("RGB")
+    shown = {colour for _, colour in seen.getcolors(10**6)}
+    for colour in COLOURS:
+        red, green, blue = (int(colour[k:k + 2], 16) for k in (1, 3, 5))
+        assert min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in shown) < 30, colour

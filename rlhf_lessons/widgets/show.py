@@ -62,5 +62,6 @@ class Picture:
         """Return what Jupyter shows: a PNG of few colours, and words where there are no pictures."""
         drawn, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png", bbox_inches="tight")
-        Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+        flat = Image.open(drawn).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        flat.save(small, "png", optimize=True)
         return {"image/png": small.getvalue(), "text/plain": self.alt}
