@@ -8,29 +8,14 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
-from rlhf_lessons.checks import compare, exercise
+from rlhf_lessons.checks import compare, exercise, picked, real, some
 
 NEVER = float("-inf")
-
-
-def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
-    """Return normal numbers, the same on every machine."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
 
 
 def tokens(*shape: int, below: int, seed: int = 0) -> torch.Tensor:
     """Return token ids."""
     return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
-
-
-def real(*lengths: int) -> torch.Tensor:
-    """Return the mask of texts of these lengths, (batch, time)."""
-    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-
-
-def picked(logprobs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of each id."""
-    return logprobs.gather(-1, ids[..., None])[..., 0]
 
 
 def of_next(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,4 @@
 """Checks of lesson 3's exercises. Right values come from plain loops, or from another formula in double precision."""
-import functools
 import math
 from collections.abc import Callable
 from itertools import combinations, permutations
@@ -8,19 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.checks import compare, exercise
-
-
-def in_order(pairs_of: Callable) -> Callable:
-    """Return a function whose pairs come sorted: any order of them is right."""
-    @functools.wraps(pairs_of)
-    def sorted_pairs(*case):
-        got = pairs_of(*case)
-        try:
-            return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
-        except (TypeError, ValueError, RuntimeError):  # no pairs of numbers: shown as they are
-            return got
-    return sorted_pairs
+from rlhf_lessons.checks import compare, exercise, in_order, picked, real
 
 
 def every_pair(texts: list[str], ranks: list[int], keep: Callable) -> list[tuple[int, int]]:
@@ -149,11 +136,6 @@ def last_place(mask: Tensor) -> Tensor:
     return torch.tensor([max(place for place, is_real in enumerate(row) if is_real) for row in mask.tolist()])
 
 
-def at(scores: Tensor, places: Tensor) -> Tensor:
-    """Return the score of each row at its place; IndexError where a place lies outside."""
-    return torch.stack([row[place] for row, place in zip(scores, places.tolist(), strict=True)])
-
-
 @exercise
 def reward_at_end(yours):
     """The score at each row's last real token, wherever the padding is."""
@@ -161,13 +143,13 @@ def reward_at_end(yours):
         "You read the last column. Under right padding that is padding in every row but the longest.":
             lambda s, m: s[:, -1],
         "You count the real tokens and take that place, less one. That is right only where the row begins at 0: under "
-        "left padding you land in the prompt.": lambda s, m: at(s, m.sum(1) - 1),
+        "left padding you land in the prompt.": lambda s, m: picked(s, m.sum(1) - 1),
         "You read one place before the end token. The reward is read at the end token itself, the first place that has "
-        "seen the whole answer.": lambda s, m: at(s, (last_place(m) - 1).clamp(min=0)),
+        "seen the whole answer.": lambda s, m: picked(s, (last_place(m) - 1).clamp(min=0)),
         "You read one place after the end, which is padding. The last of n tokens is at place n − 1.":
-            lambda s, m: at(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
+            lambda s, m: picked(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
         "You read at the first real token, which has seen nothing of the answer.":
-            lambda s, m: at(s, m.long().argmax(1)),
+            lambda s, m: picked(s, m.long().argmax(1)),
         "You take the mean over the real tokens. Only the end token has seen the whole answer.":
             lambda s, m: (s * m).sum(1) / m.sum(1),
         "You take the mean over all places, padding too. Only the end token has seen the whole answer.":
@@ -175,23 +157,22 @@ def reward_at_end(yours):
         "You multiply by a mask of 0 and 1, but a score on padding may be anything, and infinity times 0 is nan. "
         "Choose the place instead.": lambda s, m: (s * F.one_hot(last_place(m), m.shape[1])).sum(1),
         "You look at one row to learn on which side the padding is. Find each row's own last real token.":
-            lambda s, m: s[:, -1] if m[0, -1] else at(s, m.sum(1) - 1),
+            lambda s, m: s[:, -1] if m[0, -1] else picked(s, m.sum(1) - 1),
         "You look for the last score that is not 0. A reward may be 0, and scores on padding need not be: only the "
-        "mask knows what is real.": lambda s, m: at(s, torch.tensor(
+        "mask knows what is real.": lambda s, m: picked(s, torch.tensor(
             [max((place for place, x in enumerate(row) if x), default=0) for row in (s * m).tolist()])),
     }
     draw = torch.Generator().manual_seed(4)
     def case(lengths: list[int], time: int, side: str, gradient: bool = False):
-        scores, mask = torch.randn(len(lengths), time, generator=draw), torch.zeros(len(lengths), time).bool()
-        for row, length in enumerate(lengths):
-            mask[row, slice(length) if side == "right" else slice(time - length, time)] = True
+        scores, mask = torch.randn(len(lengths), time, generator=draw), real(*lengths, time=time)
+        mask = mask if side == "right" else mask.flip(1)
         return torch.where(mask, scores, 1e4 * scores).requires_grad_(gradient), mask  # padding must not matter
     zero = torch.tensor([[1.0, 2.0, 0.0, 7.0], [3.0, 4.0, 5.0, 0.0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
     cases = [case([3, 6, 2], 6, "right"), case([3, 6, 2], 6, "left"), case([4, 4], 4, "right", True), zero,
              case([1, 5], 5, "right"), case([1, 5], 5, "left", True), case([1], 1, "right"), case([4, 2], 4, "right")]
     scores, mask = case([2, 3], 4, "right")
     cases.append((scores.masked_fill(~mask, math.inf), mask))
-    compare(yours, lambda scores, mask: at(scores, last_place(mask)), cases, mistakes)
+    compare(yours, lambda scores, mask: picked(scores, last_place(mask)), cases, mistakes)
 
 
 @exercise
