@@ -2,6 +2,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
 from rlhf_lessons.checks import compare, exercise, picked, real, some
 
@@ -12,7 +13,7 @@ def places(mask: torch.Tensor) -> list[tuple[int, int]]:
 
 
 def last(mask: torch.Tensor) -> torch.Tensor:
-    return mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
+    return mask & ~F.pad(mask, (0, 1))[:, 1:]
 
 
 @exercise
@@ -41,6 +42,9 @@ def sampled_logprobs(yours):
          "chance.": lambda x, t, temp: (x / temp).log_softmax(-1).max(-1).values,
          "You return probabilities. Take their logarithm, with log_softmax.":
              lambda x, t, temp: picked((x / temp).softmax(-1), t),
+         "You shift as in lesson 1. These logits already stand at their own token.":
+             (lambda x, t, temp: picked((x / temp).log_softmax(-1)[:, :-1], t[:, 1:]),
+              lambda x, t, temp: picked(x.log_softmax(-1)[:, :-1], t[:, 1:])),
          "You return the surprise: drop the minus. A log-probability is 0 or below.":
              lambda x, t, temp: -picked((x / temp).log_softmax(-1), t),
          "You return the scaled logits themselves. Subtract the log of the summed exponentials, as log_softmax does.":
@@ -49,6 +53,25 @@ def sampled_logprobs(yours):
              lambda x, t, temp: picked((x / temp).log_softmax(1), t),
          "With logits of 10,000 you return -inf or NaN: softmax rounds to 0 before the log. Use log_softmax, which "
          "stays exact.": lambda x, t, temp: picked((x / temp).softmax(-1).log(), t)})
+
+
+def price(p, r, m, beta):
+    return torch.where(m, -beta * (p - r), 0.0)
+
+
+LANDINGS = {  # where scores land by mistake: how to put it right, and the scores there, (batch, time)
+    "Your score lands one token after the end, where padding begins":
+        ("The last real token is at mask.sum(1) - 1.", lambda m, s: s[:, None] * last(m).roll(1, 1)),
+    "Your score lands on the last column":
+        ("Only the longest answer ends there: find the last real token of each row with the mask.",
+         lambda m, s: F.pad(s[:, None], (m.shape[1] - 1, 0))),
+    "Your score adds to all rows":
+        ("Index rows too, with torch.arange(len(mask)).",
+         lambda m, s: torch.zeros(m.shape).index_add(1, m.sum(1) - 1, s.expand(len(s), -1)))}
+MISPLACED = {f"{wrong}. {better}": lambda p, r, m, s, b, put=put: price(p, r, m, b) + put(m, s)
+             for wrong, (better, put) in LANDINGS.items()}
+MISPLACED |= {f"{wrong}, and padding pays for its KL. {better} Where the mask is False the reward must be 0.":
+              lambda p, r, m, s, b, put=put: put(m, s) - b * (p - r) for wrong, (better, put) in LANDINGS.items()}
 
 
 @exercise
@@ -61,28 +84,20 @@ def token_rewards(yours):
                 found[row, column] += scores[row].item()
         return found
 
-    def price(p, r, m, beta):
-        return torch.where(m, -beta * (p - r), 0.0)
-
     def given(*lengths, time, seed, beta):
         mask, shape = real(*lengths, time=time), (len(lengths), time)
         noise = some(2, *shape, seed=seed)
         return noise[0] - 1, noise[1] - 1, mask, some(len(lengths), seed=seed + 1), beta
 
-    mistakes = {
-        "Your score lands one token after the end, where padding begins, and is lost. The last real token is at "
-        "mask.sum(1) - 1.": lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * last(m).roll(1, 1),
-        "Your score lands on the last column, which is padding for all but the longest answer. Find the last real "
-        "token of each row with the mask.":
-            lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * (torch.arange(m.shape[1]) == m.shape[1] - 1),
+    mistakes = MISPLACED | {
         "You pay the score at every token, so that long answers earn it many times. It comes once, at the end.":
             lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * m,
         "You reward distance from the reference: the price has a minus, -beta * (policy - reference).":
             lambda p, r, m, s, b: s[:, None] * last(m) - price(p, r, m, b),
         "Padding pays for its KL too. Where the mask is False the reward must be 0.":
             lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r),
-        "You multiply padding by 0, but the log-probs there may be infinite, and infinity times 0 is NaN. Fill with "
-        "masked_fill instead.": lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r) * m,
+        "You multiply padding by 0, but the log-probs there may be infinite, and infinity times 0 is NaN. Select "
+        "with masked_fill, do not multiply.": lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r) * m,
         "You forget beta: the price of one nat.": lambda p, r, m, s, b: s[:, None] * last(m) + price(p, r, m, 1.0),
         "The last token gets the score and pays nothing. Add the score to its price instead of putting it in its "
         "place.": lambda p, r, m, s, b: torch.where(last(m), s[:, None], price(p, r, m, b)),
@@ -104,10 +119,8 @@ def kl_estimates(yours):
         x = logratio.double()
         return x, x * x / 2, (-x).exp() - 1 + x
 
-    def given(*values):
-        return (torch.tensor(values),)
-
-    compare(yours, right, [given(0.5, -1.0, 2.0, 0.0), given(1e-4, -5.0, 8.0), (some(3, 4, seed=1),)], {
+    cases = [(torch.tensor([0.5, -1.0, 2.0, 0.0]),), (torch.tensor([1e-4, -5.0, 8.0]),), (some(3, 4, seed=1),)]
+    compare(yours, right, cases, {
         "Your k3 is turned round: its exponent is -x, the ratio reference / policy, since the token came from the "
         "policy. With e^x its mean is not the KL.": lambda x: (x, x * x / 2, x.exp() - 1 - x),
         "Your x is turned round. It is log policy - log reference as it comes: k1 is x, not -x.":
@@ -145,7 +158,7 @@ def masked_gae(yours):
 
     def forward(r, v, m, lam):
         r, v = r * m, v * m
-        news = r + torch.nn.functional.pad(v, (0, 1))[:, 1:] - v
+        news = r + F.pad(v, (0, 1))[:, 1:] - v
         found, before = torch.zeros_like(v), 0.0
         for t in range(v.shape[1]):
             found[:, t] = before = news[:, t] + lam * before
@@ -239,6 +252,14 @@ def clipped_loss(yours):
         "instead of multiplying by it.": lambda new, old, a, m, c: -(worse(new - old, a, c) * m).sum() / m.sum()})
 
 
+def scaled(x, m, mean, variance, power=-0.5):
+    return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
+
+
+def spread(x, m):
+    return x[m].var(unbiased=False)
+
+
 @exercise
 def whitened(yours):
     def right(x, mask):
@@ -250,12 +271,6 @@ def whitened(yours):
             found[place] = (x[place].item() - mean) / deviation
         return found
 
-    def scaled(x, m, mean, variance, power=-0.5):
-        return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
-
-    def spread(x, m):
-        return x[m].var(unbiased=False)
-
     def given(*lengths, time, seed, shift=0.0):
         return some(len(lengths), time, seed=seed, scale=3.0) + shift, real(*lengths, time=time)
 
@@ -264,6 +279,8 @@ def whitened(yours):
                            (torch.tensor([[3.0, 9.0]]), real(1, time=2))], {
         "Padding takes part in your mean and deviation. Take both over x[mask].":
             lambda x, m: scaled(x, m, x.mean(), x.var(unbiased=False)),
+        "Your mask changes nothing. Take mean and deviation over x[mask], and fill padding with 0.": tuple(
+            lambda x, m, free=free: (x - x.mean()) * (x.var(unbiased=free) + 1e-8) ** -0.5 for free in (False, True)),
         "Padding, set to 0, still counts in your mean and deviation. Divide by the number of real tokens, not of all.":
             lambda x, m: scaled(x, m, (x * m).mean(), (x * m).var(unbiased=False)),
         "You divide by the variance. Divide by its root, the deviation.":
