@@ -54,8 +54,8 @@ def coin(yours):
         "Each single row of coins has the probability 1 / 2ⁿ, but many rows have the same number of heads: multiply "
         "by `comb(picks, heads)`.":
             lambda wins, picks: sum(1 for _ in range(wins, picks + 1)) / 2**picks,
-        "comb(n, k) wants the number of coins first: comb(picks, heads). The other way round only one row of coins is "
-        "left.": lambda wins, picks: sum(comb(k, picks) for k in range(wins, picks + 1)) / 2**picks,
+        "Only one row of coins is left. comb(n, k) wants the number of coins first: comb(picks, heads).":
+            lambda wins, picks: sum(comb(k, picks) for k in range(wins, picks + 1)) / 2**picks,
         "That is the share you won. Here the question is how often a fair coin would win as many, or more.":
             lambda wins, picks: wins / picks,
         "Your range stops one early: all heads is a row too, so it must be range(wins, picks + 1).":

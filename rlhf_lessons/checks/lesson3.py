@@ -120,13 +120,11 @@ def stable_loss(yours):
         "At a difference of −10,000 the sigmoid is exactly 0 in 32 bits, and its log is −∞; exp(10,000) is ∞ too. "
         "Use a function that takes log and sigmoid in one step.": lambda c, r: -torch.log(torch.sigmoid(c - r)),
         "You keep the chance away from 0, and the loss finite, but where you do so the slope is 0: the worst mistakes "
-        "would teach nothing. Take log and sigmoid in one step.":
-            lambda c, r: -torch.log(torch.sigmoid(c - r).clamp(min=1e-12)),
+        "would teach nothing. Take log and sigmoid in one step.": tuple(
+            lambda c, r, least=least: -torch.log(torch.sigmoid(c - r).clamp(min=least))
+            for least in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)),
         "You limit the difference. Beyond the limit the slope is 0, so that the worst mistakes would teach nothing.":
             lambda c, r: -F.logsigmoid((c - r).clamp(-30, 30)),
-        "What you add inside the log keeps the loss finite, but far off the slope is 0: the worst mistakes would teach "
-        "nothing. Take log and sigmoid in one step.": tuple(
-            lambda c, r, eps=eps: -torch.log(torch.sigmoid(c - r) + eps) for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10)),
         "Your values are right, but their slope is nan: where() also differentiates the branch it does not take.":
             lambda c, r: torch.where(c - r > -50, torch.log1p(torch.exp(r - c)), r - c),
         "You have forgotten the rejected answer: only the difference of the two counts.": lambda c, r: -F.logsigmoid(c),

@@ -139,12 +139,8 @@ class stable_loss:
         """Use a function that takes log and sigmoid in one step"""
         return torch.log(1 + torch.exp(rejected - chosen))
 
-    def wrong_clamped_chance(chosen, rejected):
-        """You keep the chance away from 0"""
-        return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=1e-12))
-
     def wrong_a_little_added(chosen, rejected):
-        """What you add inside the log"""
+        """You keep the chance away from 0"""
         return -(torch.sigmoid(chosen - rejected) + 1e-8).log()
 
     def wrong_slope_of_where(chosen, rejected):
