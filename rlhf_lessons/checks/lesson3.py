@@ -122,7 +122,8 @@ def stable_loss(yours):
         "You keep the chance away from 0, and the loss finite, but where you do so the slope is 0: the worst mistakes "
         "would teach nothing. Take log and sigmoid in one step.": tuple(
             lambda c, r, least=least: -torch.log(torch.sigmoid(c - r).clamp(min=least))
-            for least in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)),
+            for least in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)) + tuple(
+                lambda c, r, more=more: -torch.log(torch.sigmoid(c - r) + more) for more in (1e-7, 1e-6, 1e-5)),
         "You limit the difference. Beyond the limit the slope is 0, so that the worst mistakes would teach nothing.":
             lambda c, r: -F.logsigmoid((c - r).clamp(-30, 30)),
         "Your values are right, but their slope is nan: where() also differentiates the branch it does not take.":
