@@ -22,6 +22,10 @@ from pathlib import Path
 import torch
 
 TOLERANCE = 1e-5
+CROSS_ENTROPY = "cross_entropy wants (tokens, vocabulary) and (tokens,). Flatten both, after the shift."
+NO_TOKEN = "−100 is no token, so it cannot be looked up. Choose the learned places first, with labels != -100."
+ERRORS = {"Expected target size": CROSS_ENTROPY, "to match target batch_size": CROSS_ENTROPY,  # what torch means by it
+          "index -100 is out of bounds": NO_TOKEN}
 NOTHING = {"RESUME", "NOP", "CACHE", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # what a stub is made of
 
 
@@ -56,38 +60,45 @@ def exercise(check: Callable) -> Callable:
     return run
 
 
-def compare(yours: Callable, right: Callable, cases: list[tuple], mistakes: dict[str, Callable] | None = None,
-            tolerance: float = TOLERANCE) -> None:
+def compare(yours: Callable, right: Callable, cases: list[tuple],
+            mistakes: dict[str, Callable | tuple[Callable, ...]] | None = None, tolerance: float = TOLERANCE) -> None:
     """Raise Mistake unless yours(*case) equals right(*case) for each case.
 
-    `mistakes` maps a hint to the function that makes this mistake: where yours agrees with one of them on the first
-    case that fails, on half of all cases at least, and on no fewer than the others do, its hint is what the reader
-    hears. Tensors in a case that require a gradient must get the right one.
+    `mistakes` maps a hint to the function that makes this mistake, or to several, one for each way of making it:
+    where yours agrees with one of them on the first case that fails, on half of all cases at least, and on no fewer
+    than the others do, its hint is what the reader hears. To stop with an error of the same kind is to agree too.
+    Tensors in a case that require a gradient must get the right one.
     """
+    ways = [(hint, wrong) for hint, wrongs in (mistakes or {}).items()
+            for wrong in (wrongs if isinstance(wrongs, tuple) else (wrongs,))]
     for number, case in enumerate(cases, 1):
-        where = f"n input {number} of {len(cases)}{readable(case)}"
-        problem = differ(call(yours, case, f" o{where}"), call(right, case), tolerance)
-        if problem is None:
-            continue
-        if hint := likely(yours, right, number - 1, cases, mistakes or {}, tolerance):
-            raise Mistake(hint)
-        raise Mistake(f"O{where}, {problem}.")
+        where, failed = f"n input {number} of {len(cases)}{readable(case)}", None
+        try:
+            problem = differ(call(yours, case, f" o{where}"), call(right, case), tolerance)
+        except Mistake as mistake:
+            if mistake.__context__ is None:  # no error, but nothing returned, or an input changed
+                raise
+            problem = failed = mistake
+        if problem is not None:
+            hint = likely(yours, right, number - 1, cases, ways, tolerance)
+            raise Mistake(f"{failed} {hint or ''}".strip() if failed else hint or f"O{where}, {problem}.")
 
 
-def likely(yours: Callable, right: Callable, place: int, cases: list[tuple], mistakes: dict[str, Callable],
+def likely(yours: Callable, right: Callable, place: int, cases: list[tuple], ways: list[tuple[str, Callable]],
            tolerance: float) -> str | None:
     """Return the hint of the mistake that agrees with yours on the case at `place`, and on most of all cases; or,
     where yours is not finite though it should be, of the first mistake whose result is not finite either."""
     mine, agreeing = [attempt(yours, case) for case in cases], {}
-    for hint, wrong in mistakes.items():
+    for hint, wrong in ways:
         same = [not differ(got, attempt(wrong, case), tolerance) for got, case in zip(mine, cases)]
         if same[place] and sum(same) >= len(cases) / 2:
-            agreeing[hint] = sum(same)
+            agreeing[hint] = max(sum(same), agreeing.get(hint, 0))
     if agreeing:
         return max(agreeing, key=agreeing.get)
     if finite(mine[place]) or not finite(attempt(right, cases[place])):
         return None
-    return next((hint for hint, wrong in mistakes.items() if not finite(attempt(wrong, cases[place]))), None)
+    results = ((hint, attempt(wrong, cases[place])) for hint, wrong in ways)
+    return next((hint for hint, theirs in results if fails_alike(mine[place], theirs, tolerance)), None)
 
 
 def call(yours: Callable, case: tuple, where: str = "") -> tuple:
@@ -97,7 +108,8 @@ def call(yours: Callable, case: tuple, where: str = "") -> tuple:
         got = yours(*given)
     except Exception as error:
         said = f"{type(error).__name__}: {str(error).split(chr(10))[0][:200]}".removesuffix(": ")
-        raise Mistake(f"Your function raised {said}{where}{line_of(yours, error)}.") from None
+        meant = "".join(f" {hint}" for phrase, hint in ERRORS.items() if phrase in said)
+        raise Mistake(f"Your function raised {said}{where}{line_of(yours, error)}.{meant}") from None
     if got is None or got is ...:
         if is_stub(yours):
             raise NotDone("Replace the `...` with your code, and run this cell again.")
@@ -148,12 +160,12 @@ def changed(before: object, after: object) -> bool:
     return before is not after and before != after
 
 
-def attempt(wrong: Callable, case: tuple) -> tuple | None:
-    """Return what a known mistake returns, as `call` does; None where it cannot cope with the case."""
+def attempt(wrong: Callable, case: tuple) -> tuple | type:
+    """Return what a known mistake returns, as `call` does; the type of its error where it cannot cope with the case."""
     try:
         return call(wrong, case)
-    except Mistake:
-        return None
+    except Mistake as mistake:
+        return type(mistake.__context__)
 
 
 def finite(value: object) -> bool:
@@ -163,9 +175,16 @@ def finite(value: object) -> bool:
     return not isinstance(value, (torch.Tensor, float)) or bool(torch.as_tensor(value).isfinite().all())
 
 
-def differ(got: tuple | None, wanted: tuple | None, tolerance: float) -> str | None:
-    """Return in words how two results of `call` differ, first in value, then in gradient; None if they do not."""
-    if got is None or wanted is None:
+def fails_alike(mine: tuple, theirs: tuple | type, tolerance: float) -> bool:
+    """Return whether two results of `call` are not finite in the same part: the value, or only its gradient."""
+    if finite(theirs):
+        return False
+    return not (difference(mine[0], theirs[0], tolerance) if finite(mine[0]) else finite(theirs[0]))
+
+
+def differ(got: tuple | type, wanted: tuple | type, tolerance: float) -> str | None:
+    """Return in words how two results of `attempt` differ, first in value, then in gradient; None if they do not."""
+    if isinstance(got, type) or isinstance(wanted, type):
         return None if got is wanted else "one of them fails"
     if problem := difference(got[0], wanted[0], tolerance):
         return problem
@@ -236,6 +255,33 @@ def readable(case: tuple) -> str:
     """Return a case as text where it is short: numbers and lists say more than the number of an input."""
     text = ", ".join(map(repr, case))
     return f" ({text})" if len(text) <= 60 and "tensor(" not in text else ""
+
+
+def in_order(pairs_of: Callable) -> Callable:
+    """Return a function whose pairs come sorted: any order of them is right."""
+    @functools.wraps(pairs_of)
+    def sorted_pairs(*case):
+        got = pairs_of(*case)
+        try:
+            return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
+        except (TypeError, ValueError, RuntimeError):  # no pairs of numbers: shown as they are
+            return got
+    return sorted_pairs
+
+
+def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
+    """Return normal numbers, the same on every machine."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def real(*lengths: int, time: int = 0) -> torch.Tensor:
+    """Return the mask of texts of these lengths, (batch, time), which begin at column 0."""
+    return torch.arange(time or max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def picked(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Return the value at each id, along the last dimension."""
+    return values.gather(-1, ids[..., None])[..., 0]
 
 
 def passed_file() -> Path:

@@ -22,6 +22,10 @@ def win_rate(yours):
             lambda picks: picks.count("win") / max(len(picks) - picks.count("tie"), 1),
         "A tie counts as a whole win with you. It is half a win.":
             lambda picks: (picks.count("win") + picks.count("tie")) / len(picks),
+        "You give a percentage, from 0 to 100. Return the share, from 0 to 1.": lambda picks: 100 * right(picks),
+        "A loss takes something away with you. It counts 0, a tie a half and a win 1.": (
+            lambda picks: (picks.count("win") - picks.count("loss")) / len(picks),
+            lambda picks: right(picks) - picks.count("loss") / len(picks)),
         "You round, so that two models can look equal when they are not. Return the share as it is.":
             lambda picks: round((picks.count("win") + picks.count("tie") / 2) / len(picks), 3),
         "You give the number of wins. Divide by the number of picks, for a rate.":
@@ -50,5 +54,11 @@ def coin(yours):
         "Each single row of coins has the probability 1 / 2ⁿ, but many rows have the same number of heads: multiply "
         "by `comb(picks, heads)`.":
             lambda wins, picks: sum(1 for _ in range(wins, picks + 1)) / 2**picks,
+        "Only one row of coins is left. comb(n, k) wants the number of coins first: comb(picks, heads).":
+            lambda wins, picks: sum(comb(k, picks) for k in range(wins, picks + 1)) / 2**picks,
+        "That is the share you won. Here the question is how often a fair coin would win as many, or more.":
+            lambda wins, picks: wins / picks,
+        "Your range stops one early: all heads is a row too, so it must be range(wins, picks + 1).":
+            lambda wins, picks: sum(comb(picks, k) for k in range(wins, picks)) / 2**picks,
         "You count the rows, but do not divide by how many there are, 2ⁿ.":
             lambda wins, picks: float(sum(comb(picks, k) for k in range(wins, picks + 1)))})

@@ -8,29 +8,14 @@ from collections import Counter
 import torch
 import torch.nn.functional as F
 
-from rlhf_lessons.checks import compare, exercise
+from rlhf_lessons.checks import compare, exercise, picked, real, some
 
 NEVER = float("-inf")
-
-
-def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
-    """Return normal numbers, the same on every machine."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
 
 
 def tokens(*shape: int, below: int, seed: int = 0) -> torch.Tensor:
     """Return token ids."""
     return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
-
-
-def real(*lengths: int) -> torch.Tensor:
-    """Return the mask of texts of these lengths, (batch, time)."""
-    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-
-
-def picked(logprobs: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of each id."""
-    return logprobs.gather(-1, ids[..., None])[..., 0]
 
 
 def of_next(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
@@ -71,6 +56,9 @@ def surprise(yours):
             lambda x, ids: -picked(x[:, :-1].softmax(-1).log(), ids[:, 1:]),
         "Exponentials of large logits overflow, and infinity divided by infinity is no number. Use log_softmax.":
             lambda x, ids: -picked((x.exp() / x.exp().sum(-1, keepdim=True)).log()[:, :-1], ids[:, 1:]),
+        "Your softmax runs over time. It belongs to the vocabulary, the last dimension.": (
+            lambda x, ids: -picked(x[:, :-1].log_softmax(1), ids[:, 1:]),
+            lambda x, ids: -picked(x.log_softmax(1)[:, :-1], ids[:, 1:])),
         "These are logits with a minus. First make log-probabilities of them, with log_softmax over the vocabulary.":
             lambda x, ids: -picked(x[:, :-1], ids[:, 1:])})
 
@@ -134,6 +122,10 @@ def temperature(yours):
         "These are log-probabilities; probabilities are wanted.": lambda x, t: (x / t).log_softmax(-1),
         "Your softmax runs over all numbers at once. Each row of logits, the last dimension, is one distribution.":
             lambda x, t: (x / t).flatten().softmax(-1).view(x.shape),
+        "Your softmax runs over the rows of logits, dimension 0. Each row is one distribution: use the last one, -1.":
+            lambda x, t: (x / t).softmax(0) if t else right(x, t),
+        "At temperature 0 you look for the one largest logit of all rows. Each row has its own.":
+            lambda x, t: (x / t).softmax(-1) if t else (x == x.max()).float(),
         "Exponentials of large logits overflow, and infinity divided by infinity is no number. Take the largest logit "
         "from all of them first, or use torch's softmax, which does.":
             lambda x, t: (x / t).exp() / (x / t).exp().sum(-1, keepdim=True),
@@ -214,6 +206,17 @@ def top_p(yours):
             lambda x, p: nucleus(x, lambda q, total: x.sort(-1, descending=True).values.cumsum(-1) >= p)})
 
 
+def counts(train: torch.Tensor, v: int) -> torch.Tensor:
+    """Return how often each of v tokens came after each, (before, after)."""
+    return torch.zeros(v, v).index_put_((train[:-1], train[1:]), torch.ones(len(train) - 1), accumulate=True)
+
+
+def mean(c: torch.Tensor, test: torch.Tensor, total: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the mean surprise of a test text, from counts divided by the total of their row, or by another."""
+    probabilities = c / (c.sum(-1, keepdim=True) if total is None else total)
+    return -probabilities[test[:-1], test[1:]].log().mean()
+
+
 @exercise
 def bigram_loss(yours):
     def right(train, test, vocabulary):
@@ -221,44 +224,39 @@ def bigram_loss(yours):
         asked = list(zip(test.tolist(), test.tolist()[1:]))
         return sum(-math.log((pairs[a, b] + 1) / (befores[a] + vocabulary)) for a, b in asked) / len(asked)
 
-    def counts(train, v):
-        return torch.zeros(v, v).index_put_((train[:-1], train[1:]), torch.ones(len(train) - 1), accumulate=True)
-
-    def mean(probabilities, test):
-        return -probabilities[test[:-1], test[1:]].log().mean()
-
-    def rows(c):
-        return c / c.sum(-1, keepdim=True)
-
     text = torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4])
     long = torch.cat([tokens(300, below=9), torch.tensor([8])])
     compare(yours, right, [
         (text, torch.tensor([4, 1, 2, 1, 3, 0, 1, 2]), 5), (long, tokens(40, below=9, seed=1), 9),
         (torch.tensor([2]), torch.tensor([1, 3]), 6), (long, torch.tensor([8, 8]), 1000)], {
         "A pair that the training text never shows got the probability 0, and its surprise is infinite. Add one to "
-        "every count.": lambda train, test, v: mean(rows(counts(train, v)), test),
+        "every count.": lambda train, test, v: mean(counts(train, v), test),
         "You add one to each count, but divide by the old total, so the probabilities add up to more than 1. The total "
         "grows by one for each token of the vocabulary.": lambda train, test, v: mean(
-            (counts(train, v) + 1) / counts(train, v).sum(-1, keepdim=True).clamp(min=1), test),
+            counts(train, v) + 1, test, counts(train, v).sum(-1, keepdim=True).clamp(min=1)),
         "A pair that comes several times was counted once: counts[a, b] += 1 does so with repeated places. Use "
         "index_put_ with accumulate=True, bincount, or a loop.":
-            lambda train, test, v: mean(rows((counts(train, v) > 0) + 1.0), test),
+            lambda train, test, v: mean((counts(train, v) > 0) + 1.0, test),
         "The total of a row counts the last token of the training text too, but nothing follows it. Take the sum of "
         "the row.": lambda train, test, v: mean(
-            (counts(train, v) + 1) / (torch.bincount(train, minlength=v) + v)[:, None], test),
+            counts(train, v) + 1, test, (torch.bincount(train, minlength=v) + v)[:, None]),
         "You ask which token stood before. Here the first of a pair is known, and the second is guessed: rows are the "
-        "token before, columns the next.": lambda train, test, v: mean(rows(counts(train, v).T + 1), test),
+        "token before, columns the next.": lambda train, test, v: mean(counts(train, v).T + 1, test),
         "This is the probability of the pair among all pairs. Divide by the total of its row: the token before is "
-        "known.": lambda train, test, v: mean((counts(train, v) + 1) / (counts(train, v) + 1).sum(), test),
-        "This is a unigram model: what stands before makes no difference.": lambda train, test, v: mean(
-            ((torch.bincount(train, minlength=v) + 1) / (len(train) + v)).expand(v, v), test),
-        "The sign: surprise is minus the logarithm.": lambda train, test, v: -mean(rows(counts(train, v) + 1), test),
+        "known.": lambda train, test, v: mean(counts(train, v) + 1, test, (counts(train, v) + 1).sum()),
+        "This is a unigram model: what stands before makes no difference.":
+            lambda train, test, v: mean((torch.bincount(train, minlength=v) + 1).expand(v, v), test),
+        "Each row must add up to 1: counts.sum(1, keepdim=True). Without keepdim you divide columns by it.":
+            lambda train, test, v: mean(counts(train, v) + 1, test, (counts(train, v) + 1).sum(1)),
+        "Each row must add up to 1: counts.sum(1, keepdim=True). With sum(0) each column does.":
+            lambda train, test, v: mean(counts(train, v) + 1, test, (counts(train, v) + 1).sum(0)),
+        "The sign: surprise is minus the logarithm.": lambda train, test, v: -mean(counts(train, v) + 1, test),
         "This is the sum. Divide by the number of pairs in the test text, one less than its tokens.":
-            lambda train, test, v: mean(rows(counts(train, v) + 1), test) * (len(test) - 1),
+            lambda train, test, v: mean(counts(train, v) + 1, test) * (len(test) - 1),
         "You divide by the number of tokens in the test text, but its first token is not guessed.":
-            lambda train, test, v: mean(rows(counts(train, v) + 1), test) * (len(test) - 1) / len(test),
+            lambda train, test, v: mean(counts(train, v) + 1, test) * (len(test) - 1) / len(test),
         "You measure on the training text. The loss that counts is on the test text.":
-            lambda train, test, v: mean(rows(counts(train, v) + 1), train)})
+            lambda train, test, v: mean(counts(train, v) + 1, train)})
 
 
 @exercise

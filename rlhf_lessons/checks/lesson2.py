@@ -22,6 +22,10 @@ def ids_and_labels(yours: Callable) -> None:
         "answer prompts, not to write them.": lambda p, a, e: (p + a + [e], p + a + [e]),
         "The end token is missing from your ids. Without it the model never sees where an answer ends: add it after "
         "the answer, in ids and in labels.": lambda p, a, e: (p + a, [IGNORE] * len(p) + a),
+        "Ids and labels differ in length: the end token is missing from your ids.":
+            lambda p, a, e: (p + a, [IGNORE] * len(p) + a + [e]),
+        "Ids and labels differ in length: the end token is missing from your labels.":
+            lambda p, a, e: (p + a + [e], [IGNORE] * len(p) + a),
         "The end token has the label -100, so nothing teaches the model to stop. Its label is its own "
         "id.": lambda p, a, e: (p + a + [e], [IGNORE] * len(p) + a + [IGNORE]),
         "Your labels are shifted already. Keep each label at the place of its token: the loss does the shifting, and "

@@ -1,5 +1,4 @@
 """Checks of lesson 3's exercises. Right values come from plain loops, or from another formula in double precision."""
-import functools
 import math
 from collections.abc import Callable
 from itertools import combinations, permutations
@@ -8,19 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.checks import compare, exercise
-
-
-def in_order(pairs_of: Callable) -> Callable:
-    """Return a function whose pairs come sorted: any order of them is right."""
-    @functools.wraps(pairs_of)
-    def sorted_pairs(*case):
-        got = pairs_of(*case)
-        try:
-            return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
-        except (TypeError, ValueError, RuntimeError):  # no pairs of numbers: shown as they are
-            return got
-    return sorted_pairs
+from rlhf_lessons.checks import compare, exercise, in_order, picked, real, some
 
 
 def every_pair(texts: list[str], ranks: list[int], keep: Callable) -> list[tuple[int, int]]:
@@ -28,15 +15,15 @@ def every_pair(texts: list[str], ranks: list[int], keep: Callable) -> list[tuple
     return [(i, j) for i, j in permutations(range(len(texts)), 2) if keep(i, j)]
 
 
+def only(keep: Callable) -> Callable:
+    """Return a function that gives the pairs of different texts whose ranks `keep` wants."""
+    return lambda texts, ranks: every_pair(texts, ranks, lambda i, j: texts[i] != texts[j] and keep(ranks, i, j))
+
+
 @exercise
 def ranking_pairs(yours):
     """Pairs (better, worse) of a ranking, without ties and without identical texts."""
-    def right(texts, ranks):
-        places = range(len(texts))
-        return [(i, j) for i in places for j in places if ranks[i] < ranks[j] and texts[i] != texts[j]]
-
-    def only(keep):
-        return lambda texts, ranks: every_pair(texts, ranks, lambda i, j: texts[i] != texts[j] and keep(ranks, i, j))
+    right = only(lambda ranks, i, j: ranks[i] < ranks[j])
 
     def neighbours(texts, ranks):
         order = sorted(range(len(texts)), key=lambda i: ranks[i])
@@ -63,6 +50,10 @@ def ranking_pairs(yours):
                 texts[i] is not texts[j] and ranks[i] < ranks[j])),
         "You miss the pairs whose better answer stands later in the list. Look at each pair both ways round.":
             only(lambda ranks, i, j: i < j and ranks[i] < ranks[j]),
+        "Your first answer has the number 1. Return places, counted from 0.":
+            lambda texts, ranks: [(i + 1, j + 1) for i, j in right(texts, ranks)],
+        "Your pairs hold texts. Return places in the list, counted from 0.":
+            lambda texts, ranks: [(texts[i], texts[j]) for i, j in right(texts, ranks)],
     }
     cases = [(list("abcd"), [2, 1, 4, 3]), (list("abcd"), [1, 2, 2, 3]), (list("abca"), [3, 2, 4, 1]),
              (list("abc"), [1, 1, 1]), (["a"], [1]), (list("aab"), [1, 1, 2]), (list("edcba"), [5, 1, 4, 4, 2]),
@@ -129,10 +120,14 @@ def stable_loss(yours):
         "At a difference of −10,000 the sigmoid is exactly 0 in 32 bits, and its log is −∞; exp(10,000) is ∞ too. "
         "Use a function that takes log and sigmoid in one step.": lambda c, r: -torch.log(torch.sigmoid(c - r)),
         "You keep the chance away from 0, and the loss finite, but where you do so the slope is 0: the worst mistakes "
-        "would teach nothing. Take log and sigmoid in one step.":
-            lambda c, r: -torch.log(torch.sigmoid(c - r).clamp(min=1e-12)),
+        "would teach nothing. Take log and sigmoid in one step.": tuple(
+            lambda c, r, least=least: -torch.log(torch.sigmoid(c - r).clamp(min=least))
+            for least in (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6)) + tuple(
+                lambda c, r, more=more: -torch.log(torch.sigmoid(c - r) + more) for more in (1e-7, 1e-6, 1e-5)),
         "You limit the difference. Beyond the limit the slope is 0, so that the worst mistakes would teach nothing.":
             lambda c, r: -F.logsigmoid((c - r).clamp(-30, 30)),
+        "Your values are right, but their slope is nan: where() also differentiates the branch it does not take.":
+            lambda c, r: torch.where(c - r > -50, torch.log1p(torch.exp(r - c)), r - c),
         "You have forgotten the rejected answer: only the difference of the two counts.": lambda c, r: -F.logsigmoid(c),
     }
     chosen, rejected = 3 * torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(3))
@@ -149,9 +144,12 @@ def last_place(mask: Tensor) -> Tensor:
     return torch.tensor([max(place for place, is_real in enumerate(row) if is_real) for row in mask.tolist()])
 
 
-def at(scores: Tensor, places: Tensor) -> Tensor:
-    """Return the score of each row at its place; IndexError where a place lies outside."""
-    return torch.stack([row[place] for row, place in zip(scores, places.tolist(), strict=True)])
+def padded(lengths: list[int], left: bool = False, gradient: bool = False, spare: int = 0) -> tuple[Tensor, Tensor]:
+    """Return scores and mask of rows padded on one side. What stands on padding must not matter, so it is large."""
+    mask = real(*lengths, time=max(lengths) + spare)
+    mask = mask.flip(1) if left else mask
+    scores = some(*mask.shape, seed=sum(lengths))
+    return torch.where(mask, scores, 1e4 * scores).requires_grad_(gradient), mask
 
 
 @exercise
@@ -161,13 +159,18 @@ def reward_at_end(yours):
         "You read the last column. Under right padding that is padding in every row but the longest.":
             lambda s, m: s[:, -1],
         "You count the real tokens and take that place, less one. That is right only where the row begins at 0: under "
-        "left padding you land in the prompt.": lambda s, m: at(s, m.sum(1) - 1),
+        "left padding you land in the prompt.": lambda s, m: picked(s, m.sum(1) - 1),
+        "You read the last column of a product with the mask: where padding is on the right that is a 0 of padding.":
+            lambda s, m: (s * m)[:, -1],
+        "You take the largest score of the row. The reward is the score at the end token, be it large or small.": (
+            lambda s, m: s.masked_fill(~m, -math.inf).amax(1),
+            lambda s, m: tuple(s.masked_fill(~m, -math.inf).max(1))),
         "You read one place before the end token. The reward is read at the end token itself, the first place that has "
-        "seen the whole answer.": lambda s, m: at(s, (last_place(m) - 1).clamp(min=0)),
+        "seen the whole answer.": lambda s, m: picked(s, (last_place(m) - 1).clamp(min=0)),
         "You read one place after the end, which is padding. The last of n tokens is at place n − 1.":
-            lambda s, m: at(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
+            lambda s, m: picked(s, (last_place(m) + 1).clamp(max=m.shape[1] - 1)),
         "You read at the first real token, which has seen nothing of the answer.":
-            lambda s, m: at(s, m.long().argmax(1)),
+            lambda s, m: picked(s, m.long().argmax(1)),
         "You take the mean over the real tokens. Only the end token has seen the whole answer.":
             lambda s, m: (s * m).sum(1) / m.sum(1),
         "You take the mean over all places, padding too. Only the end token has seen the whole answer.":
@@ -175,23 +178,17 @@ def reward_at_end(yours):
         "You multiply by a mask of 0 and 1, but a score on padding may be anything, and infinity times 0 is nan. "
         "Choose the place instead.": lambda s, m: (s * F.one_hot(last_place(m), m.shape[1])).sum(1),
         "You look at one row to learn on which side the padding is. Find each row's own last real token.":
-            lambda s, m: s[:, -1] if m[0, -1] else at(s, m.sum(1) - 1),
+            lambda s, m: s[:, -1] if m[0, -1] else picked(s, m.sum(1) - 1),
         "You look for the last score that is not 0. A reward may be 0, and scores on padding need not be: only the "
-        "mask knows what is real.": lambda s, m: at(s, torch.tensor(
+        "mask knows what is real.": lambda s, m: picked(s, torch.tensor(
             [max((place for place, x in enumerate(row) if x), default=0) for row in (s * m).tolist()])),
     }
-    draw = torch.Generator().manual_seed(4)
-    def case(lengths: list[int], time: int, side: str, gradient: bool = False):
-        scores, mask = torch.randn(len(lengths), time, generator=draw), torch.zeros(len(lengths), time).bool()
-        for row, length in enumerate(lengths):
-            mask[row, slice(length) if side == "right" else slice(time - length, time)] = True
-        return torch.where(mask, scores, 1e4 * scores).requires_grad_(gradient), mask  # padding must not matter
     zero = torch.tensor([[1.0, 2.0, 0.0, 7.0], [3.0, 4.0, 5.0, 0.0]]), torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]]).bool()
-    cases = [case([3, 6, 2], 6, "right"), case([3, 6, 2], 6, "left"), case([4, 4], 4, "right", True), zero,
-             case([1, 5], 5, "right"), case([1, 5], 5, "left", True), case([1], 1, "right"), case([4, 2], 4, "right")]
-    scores, mask = case([2, 3], 4, "right")
+    cases = [padded([3, 6, 2]), padded([3, 6, 2], left=True), padded([4, 4], gradient=True), zero, padded([1, 5]),
+             padded([1, 5], left=True, gradient=True), padded([1]), padded([4, 2])]
+    scores, mask = padded([2, 3], spare=1)
     cases.append((scores.masked_fill(~mask, math.inf), mask))
-    compare(yours, lambda scores, mask: at(scores, last_place(mask)), cases, mistakes)
+    compare(yours, lambda scores, mask: picked(scores, last_place(mask)), cases, mistakes)
 
 
 @exercise
@@ -243,6 +240,7 @@ def truth_behind(yours):
             lambda m, e: m * (1 - e) + (1 - m) * e,
         "If half of the labels are wrong, they say nothing about the model: return nan there, no number.":
             lambda m, e: right(m, e) if e != 0.5 else 0.5,
+        "Half of the labels wrong say nothing: return float('nan') for 0.5.": lambda m, e: (m - e) / (1 - 2 * e),
         "That is the ceiling, which does not depend on what was measured.": lambda m, e: 1.0 - e,
         "You cut off what is above 1 or below 0. With few pairs chance takes the estimate there; cut off, it would be "
         "wrong on average.": lambda m, e: min(1.0, max(0.0, right(m, e))),

@@ -2,17 +2,9 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
-from rlhf_lessons.checks import compare, exercise
-
-
-def random(*shape: int, seed: int, scale: float = 1.0) -> torch.Tensor:
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def ragged(*lengths: int, time: int) -> torch.Tensor:
-    """A mask (batch, time) of responses of these lengths, which begin at column 0."""
-    return torch.arange(time) < torch.tensor(lengths)[:, None]
+from rlhf_lessons.checks import compare, exercise, picked, real, some
 
 
 def places(mask: torch.Tensor) -> list[tuple[int, int]]:
@@ -21,7 +13,7 @@ def places(mask: torch.Tensor) -> list[tuple[int, int]]:
 
 
 def last(mask: torch.Tensor) -> torch.Tensor:
-    return mask & ~torch.nn.functional.pad(mask, (0, 1))[:, 1:]
+    return mask & ~F.pad(mask, (0, 1))[:, 1:]
 
 
 @exercise
@@ -35,32 +27,51 @@ def sampled_logprobs(yours):
             found[row, column] = scaled[tokens[row, column]] - total
         return found
 
-    def pick(logprobs, tokens):
-        return logprobs.gather(-1, tokens[..., None])[..., 0]
-
     tokens = torch.tensor([[0, 4, 2], [3, 3, 1]])
     far = torch.tensor([[[1e4, 0.0, -1e4], [0.0, 1e4, 0.0]]])
     compare(yours, right, [
-        (random(2, 3, 5, seed=1), tokens, 0.7), (random(2, 3, 5, seed=2, scale=3.0), tokens, 1.0),
-        (random(1, 1, 4, seed=3), torch.tensor([[2]]), 2.0), (far, torch.tensor([[0, 2]]), 0.5)],
+        (some(2, 3, 5, seed=1), tokens, 0.7), (some(2, 3, 5, seed=2, scale=3.0), tokens, 1.0),
+        (some(1, 1, 4, seed=3), torch.tensor([[2]]), 2.0), (far, torch.tensor([[0, 2]]), 0.5)],
         {"You take the log-probs at temperature 1. Divide the logits by the temperature first: the tokens were drawn "
-         "from that distribution.": lambda x, t, temp: pick(x.log_softmax(-1), t),
+         "from that distribution.": lambda x, t, temp: picked(x.log_softmax(-1), t),
          "You multiply the logits by the temperature. Divide: a low temperature makes differences larger.":
-             lambda x, t, temp: pick((x * temp).log_softmax(-1), t),
+             lambda x, t, temp: picked((x * temp).log_softmax(-1), t),
          "You divide the log-probs by the temperature, after the softmax: such probabilities no longer sum to 1. "
-         "Divide the logits, before it.": lambda x, t, temp: pick(x.log_softmax(-1) / temp, t),
+         "Divide the logits, before it.": lambda x, t, temp: picked(x.log_softmax(-1) / temp, t),
          "You return the log-prob of the likeliest token. Take that of the token which was sampled, whatever its "
          "chance.": lambda x, t, temp: (x / temp).log_softmax(-1).max(-1).values,
          "You return probabilities. Take their logarithm, with log_softmax.":
-             lambda x, t, temp: pick((x / temp).softmax(-1), t),
+             lambda x, t, temp: picked((x / temp).softmax(-1), t),
+         "You shift as in lesson 1. These logits already stand at their own token.":
+             (lambda x, t, temp: picked((x / temp).log_softmax(-1)[:, :-1], t[:, 1:]),
+              lambda x, t, temp: picked(x.log_softmax(-1)[:, :-1], t[:, 1:])),
          "You return the surprise: drop the minus. A log-probability is 0 or below.":
-             lambda x, t, temp: -pick((x / temp).log_softmax(-1), t),
+             lambda x, t, temp: -picked((x / temp).log_softmax(-1), t),
          "You return the scaled logits themselves. Subtract the log of the summed exponentials, as log_softmax does.":
-             lambda x, t, temp: pick(x / temp, t),
+             lambda x, t, temp: picked(x / temp, t),
          "Your softmax runs over the wrong axis. The vocabulary is the last one, -1.":
-             lambda x, t, temp: pick((x / temp).log_softmax(1), t),
+             lambda x, t, temp: picked((x / temp).log_softmax(1), t),
          "With logits of 10,000 you return -inf or NaN: softmax rounds to 0 before the log. Use log_softmax, which "
-         "stays exact.": lambda x, t, temp: pick((x / temp).softmax(-1).log(), t)})
+         "stays exact.": lambda x, t, temp: picked((x / temp).softmax(-1).log(), t)})
+
+
+def price(p, r, m, beta):
+    return torch.where(m, -beta * (p - r), 0.0)
+
+
+LANDINGS = {  # where scores land by mistake: how to put it right, and the scores there, (batch, time)
+    "Your score lands one token after the end, where padding begins":
+        ("The last real token is at mask.sum(1) - 1.", lambda m, s: s[:, None] * last(m).roll(1, 1)),
+    "Your score lands on the last column":
+        ("Only the longest answer ends there: find the last real token of each row with the mask.",
+         lambda m, s: F.pad(s[:, None], (m.shape[1] - 1, 0))),
+    "Your score adds to all rows":
+        ("Index rows too, with torch.arange(len(mask)).",
+         lambda m, s: torch.zeros(m.shape).index_add(1, m.sum(1) - 1, s.expand(len(s), -1)))}
+MISPLACED = {f"{wrong}. {better}": lambda p, r, m, s, b, put=put: price(p, r, m, b) + put(m, s)
+             for wrong, (better, put) in LANDINGS.items()}
+MISPLACED |= {f"{wrong}, and padding pays for its KL. {better} Where the mask is False the reward must be 0.":
+              lambda p, r, m, s, b, put=put: put(m, s) - b * (p - r) for wrong, (better, put) in LANDINGS.items()}
 
 
 @exercise
@@ -73,28 +84,20 @@ def token_rewards(yours):
                 found[row, column] += scores[row].item()
         return found
 
-    def price(p, r, m, beta):
-        return torch.where(m, -beta * (p - r), 0.0)
-
     def given(*lengths, time, seed, beta):
-        mask, shape = ragged(*lengths, time=time), (len(lengths), time)
-        noise = random(2, *shape, seed=seed)
-        return noise[0] - 1, noise[1] - 1, mask, random(len(lengths), seed=seed + 1), beta
+        mask, shape = real(*lengths, time=time), (len(lengths), time)
+        noise = some(2, *shape, seed=seed)
+        return noise[0] - 1, noise[1] - 1, mask, some(len(lengths), seed=seed + 1), beta
 
-    mistakes = {
-        "Your score lands one token after the end, where padding begins, and is lost. The last real token is at "
-        "mask.sum(1) - 1.": lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * last(m).roll(1, 1),
-        "Your score lands on the last column, which is padding for all but the longest answer. Find the last real "
-        "token of each row with the mask.":
-            lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * (torch.arange(m.shape[1]) == m.shape[1] - 1),
+    mistakes = MISPLACED | {
         "You pay the score at every token, so that long answers earn it many times. It comes once, at the end.":
             lambda p, r, m, s, b: price(p, r, m, b) + s[:, None] * m,
         "You reward distance from the reference: the price has a minus, -beta * (policy - reference).":
             lambda p, r, m, s, b: s[:, None] * last(m) - price(p, r, m, b),
         "Padding pays for its KL too. Where the mask is False the reward must be 0.":
             lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r),
-        "You multiply padding by 0, but the log-probs there may be infinite, and infinity times 0 is NaN. Fill with "
-        "masked_fill instead.": lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r) * m,
+        "You multiply padding by 0, but the log-probs there may be infinite, and infinity times 0 is NaN. Select "
+        "with masked_fill, do not multiply.": lambda p, r, m, s, b: s[:, None] * last(m) - b * (p - r) * m,
         "You forget beta: the price of one nat.": lambda p, r, m, s, b: s[:, None] * last(m) + price(p, r, m, 1.0),
         "The last token gets the score and pays nothing. Add the score to its price instead of putting it in its "
         "place.": lambda p, r, m, s, b: torch.where(last(m), s[:, None], price(p, r, m, b)),
@@ -116,10 +119,8 @@ def kl_estimates(yours):
         x = logratio.double()
         return x, x * x / 2, (-x).exp() - 1 + x
 
-    def given(*values):
-        return (torch.tensor(values),)
-
-    compare(yours, right, [given(0.5, -1.0, 2.0, 0.0), given(1e-4, -5.0, 8.0), (random(3, 4, seed=1),)], {
+    cases = [(torch.tensor([0.5, -1.0, 2.0, 0.0]),), (torch.tensor([1e-4, -5.0, 8.0]),), (some(3, 4, seed=1),)]
+    compare(yours, right, cases, {
         "Your k3 is turned round: its exponent is -x, the ratio reference / policy, since the token came from the "
         "policy. With e^x its mean is not the KL.": lambda x: (x, x * x / 2, x.exp() - 1 - x),
         "Your x is turned round. It is log policy - log reference as it comes: k1 is x, not -x.":
@@ -157,14 +158,14 @@ def masked_gae(yours):
 
     def forward(r, v, m, lam):
         r, v = r * m, v * m
-        news = r + torch.nn.functional.pad(v, (0, 1))[:, 1:] - v
+        news = r + F.pad(v, (0, 1))[:, 1:] - v
         found, before = torch.zeros_like(v), 0.0
         for t in range(v.shape[1]):
             found[:, t] = before = news[:, t] + lam * before
         return found * m
 
     def given(*lengths, time, seed, lam):
-        return *random(2, len(lengths), time, seed=seed), ragged(*lengths, time=time), lam
+        return *some(2, len(lengths), time, seed=seed), real(*lengths, time=time), lam
 
     compare(yours, gae_loop, [given(4, 2, 1, time=6, seed=1, lam=0.9), given(5, 3, time=5, seed=2, lam=0.5),
                               given(3, time=3, seed=3, lam=1.0), given(3, 2, time=4, seed=4, lam=0.0),
@@ -218,8 +219,8 @@ def clipped_loss(yours):
         return -torch.minimum(x.exp() * a, x.clamp(-c, c).exp() * a).mean()
 
     def given(*lengths, time, seed, clip=0.2, padding=1.0):
-        mask, shape = ragged(*lengths, time=time), (len(lengths), time)
-        new, off, advantages = random(3, *shape, seed=seed)
+        mask, shape = real(*lengths, time=time), (len(lengths), time)
+        new, off, advantages = some(3, *shape, seed=seed)
         new, old = new - 2, new - 2 - 0.4 * off
         old = torch.where(mask, old, old - padding)
         return new.clone().requires_grad_(), old, advantages, mask, clip
@@ -251,31 +252,35 @@ def clipped_loss(yours):
         "instead of multiplying by it.": lambda new, old, a, m, c: -(worse(new - old, a, c) * m).sum() / m.sum()})
 
 
+def scaled(x, m, mean, variance, power=-0.5):
+    return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
+
+
+def spread(x, m):
+    return x[m].var(unbiased=False)
+
+
 @exercise
 def whitened(yours):
     def right(x, mask):
         found = torch.zeros(mask.shape, dtype=torch.double)
-        real = [x[place].item() for place in places(mask)]
-        mean = sum(real) / len(real)
-        deviation = math.sqrt(sum((value - mean) ** 2 for value in real) / len(real) + 1e-8)
+        values = [x[place].item() for place in places(mask)]
+        mean = sum(values) / len(values)
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values) + 1e-8)
         for place in places(mask):
             found[place] = (x[place].item() - mean) / deviation
         return found
 
-    def scaled(x, m, mean, variance, power=-0.5):
-        return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
-
-    def spread(x, m):
-        return x[m].var(unbiased=False)
-
     def given(*lengths, time, seed, shift=0.0):
-        return random(len(lengths), time, seed=seed, scale=3.0) + shift, ragged(*lengths, time=time)
+        return some(len(lengths), time, seed=seed, scale=3.0) + shift, real(*lengths, time=time)
 
     compare(yours, right, [given(4, 2, time=6, seed=1, shift=2.0), given(3, 1, 5, time=5, seed=2, shift=-1.0),
-                           (torch.tensor([[5.0, 1e4], [7.0, -1e4]]), ragged(1, 1, time=2)),
-                           (torch.tensor([[3.0, 9.0]]), ragged(1, time=2))], {
+                           (torch.tensor([[5.0, 1e4], [7.0, -1e4]]), real(1, 1, time=2)),
+                           (torch.tensor([[3.0, 9.0]]), real(1, time=2))], {
         "Padding takes part in your mean and deviation. Take both over x[mask].":
             lambda x, m: scaled(x, m, x.mean(), x.var(unbiased=False)),
+        "Your mask changes nothing. Take mean and deviation over x[mask], and fill padding with 0.": tuple(
+            lambda x, m, free=free: (x - x.mean()) * (x.var(unbiased=free) + 1e-8) ** -0.5 for free in (False, True)),
         "Padding, set to 0, still counts in your mean and deviation. Divide by the number of real tokens, not of all.":
             lambda x, m: scaled(x, m, (x * m).mean(), (x * m).var(unbiased=False)),
         "You divide by the variance. Divide by its root, the deviation.":
@@ -287,7 +292,7 @@ def whitened(yours):
             lambda x, m: (x - x[m].mean()) * (spread(x, m) + 1e-8) ** -0.5,
         "You whiten each answer by itself, which hides that one was better than another. Use all real tokens of the "
         "batch together.": lambda x, m: torch.stack(
-            [scaled(row, real, row[real].mean(), spread(row, real)) for row, real in zip(x, m)]),
+            [scaled(row, keep, row[keep].mean(), spread(row, keep)) for row, keep in zip(x, m)]),
         "You divide by n - 1, which is NaN for one token. Here the deviation is over n: unbiased=False.":
             lambda x, m: scaled(x, m, x[m].mean(), ((x[m] - x[m].mean()) ** 2).sum() / (m.sum() - 1)),
         "A single token, whose deviation is 0, gives NaN. Add the 1e-8 under the root.":

@@ -31,11 +31,28 @@ def vote_loss(yours):
         "F.binary_cross_entropy_with_logits.":
             lambda leads, chances: -(chances * leads.sigmoid().log()
                                      + (1 - chances) * (1 - leads.sigmoid()).log()).mean(),
+        "binary_cross_entropy cuts logs at -100, so the worst mistakes cost too little and teach nothing. Use the "
+        "_with_logits form, or logsigmoid.":
+            lambda leads, chances: F.binary_cross_entropy(leads.sigmoid(), chances),
+        "You return a loss for each vote. Return one number: their mean.":
+            lambda leads, chances: F.binary_cross_entropy_with_logits(leads, chances, reduction="none"),
         "The loss is the mean over the votes, not their sum.":
             lambda leads, chances: F.binary_cross_entropy_with_logits(leads, chances, reduction="sum"),
         "The chances are swapped: a lead above zero means that the left answer is scored higher, and `chances` are the "
         "left answer's.":
             lambda leads, chances: F.binary_cross_entropy_with_logits(-leads, chances)}, tolerance=1e-4)
+
+
+def share(mine, theirs):
+    return sum(a == b for a, b in zip(mine, theirs)) / len(mine)
+
+
+def expected(mine, theirs):
+    return sum(mine.count(v) * theirs.count(v) for v in set(mine)) / len(mine) ** 2
+
+
+def beyond(share, expected, nothing=math.nan):
+    return (share - expected) / (1 - expected) if expected < 1 else nothing
 
 
 @exercise
@@ -46,21 +63,9 @@ def kappa(yours):
         by_chance = sum(a == b for a in mine for b in theirs) / n  # expected agreements if the votes were shuffled
         return (agreed - by_chance) / (n - by_chance) if by_chance < n else math.nan
 
-    def share(mine, theirs):
-        return sum(a == b for a, b in zip(mine, theirs)) / len(mine)
-
-    def expected(mine, theirs):
-        return sum(mine.count(v) * theirs.count(v) for v in set(mine)) / len(mine) ** 2
-
     cases = [(list("LLRRLTRR"), list("LLRLLTRL")), (list("LLLLLLLR"), list("LLLLLLRL")), (list("LRLR"), list("RLRL")),
              (list("LRTLRT"), list("LRTLRT")), (list("LLLT"), list("RRTT")), (list("LRRRR"), list("LLLRR")),
              (list("LLL"), list("LLL"))]
-    def beyond(share, expected):
-        return (share - expected) / (1 - expected) if expected < 1 else math.nan
-
-    def squares(votes):
-        return sum(votes.count(v) ** 2 for v in set(votes)) / len(votes) ** 2
-
     compare(yours, right, cases, {
         "This is the raw share of agreements. Take off what chance gives, and divide by what chance leaves: "
         "(share − expected) / (1 − expected).": share,
@@ -74,7 +79,12 @@ def kappa(yours):
         "must come out as 1.":
             lambda mine, theirs: share(mine, theirs) - expected(mine, theirs),
         "You pool both readers' votes to find what chance gives. Take each reader's own shares, and multiply them.":
-            lambda mine, theirs: beyond(share(mine, theirs), squares(mine + theirs)),
+            lambda mine, theirs: beyond(share(mine, theirs), expected(mine + theirs, mine + theirs)),
         "Your expected agreement looks at one reader only (the squares of its shares). Multiply the shares of one "
         "reader by those of the other.":
-            lambda mine, theirs: beyond(share(mine, theirs), squares(mine))})
+            lambda mine, theirs: beyond(share(mine, theirs), expected(mine, mine)),
+        "Where expected is 1 nothing is left to measure: return float('nan').":
+            lambda mine, theirs: (share(mine, theirs) - expected(mine, theirs)) / (1 - expected(mine, theirs)),
+        "You return a number where expected is 1. Nothing is left to measure: return float('nan') there.": tuple(
+            lambda mine, theirs, number=number: beyond(share(mine, theirs), expected(mine, theirs), number)
+            for number in (0.0, 1.0))})

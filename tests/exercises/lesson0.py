@@ -30,6 +30,14 @@ class win_rate:
         """Divide by the number of picks"""
         return sum({"win": 1.0, "tie": 0.5, "loss": 0.0}[pick] for pick in picks)
 
+    def wrong_percentage(picks):
+        """You give a percentage"""
+        return 100 * win_rate.right_mean(picks)
+
+    def wrong_losses_taken_away(picks):
+        """A loss takes something away with you"""
+        return sum({"win": 1, "tie": 0, "loss": -1}[pick] for pick in picks) / len(picks)
+
     def wrong_rounded(picks):
         """You round"""
         return round(win_rate.right_mean(picks), 3)
@@ -66,8 +74,16 @@ class coin:
         return 2 * coin.right_sum(wins, picks)
 
     def wrong_last_left_out(wins, picks):
-        """On input 1 of 7 (9, 10), you return 0.009766, where 0.01074 was expected"""
+        """Your range stops one early"""
         return sum(comb(picks, heads) for heads in range(wins, picks)) / 2**picks
+
+    def wrong_comb(wins, picks):
+        """comb(n, k) wants the number of coins first"""
+        return sum(comb(heads, picks) for heads in range(wins, picks + 1)) / 2**picks
+
+    def wrong_share(wins, picks):
+        """That is the share you won"""
+        return wins / picks
 
     def wrong_tail(wins, picks):
         """how often a coin does no better"""

@@ -67,6 +67,14 @@ class surprise:
         p = logits.exp() / logits.exp().sum(-1, keepdim=True)
         return -p[:, :-1].gather(-1, ids[:, 1:, None])[..., 0].log()
 
+    def wrong_unflattened(logits, ids):
+        """Flatten both, after the shift"""
+        return F.cross_entropy(logits[:, :-1], ids[:, 1:], reduction="none")
+
+    def wrong_over_time(logits, ids):
+        """Your softmax runs over time"""
+        return -logits.log_softmax(1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+
     def wrong_logits(logits, ids):
         """These are logits with a minus."""
         return -logits[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
@@ -167,6 +175,16 @@ class temperature:
     def wrong_multiplied(logits, temperature):
         """You multiply by the temperature."""
         return torch.softmax(logits * temperature, -1)
+
+    def wrong_dimension(logits, temperature):
+        """Your softmax runs over the rows of logits, dimension 0"""
+        return torch.softmax(logits / temperature, 0)
+
+    def wrong_largest_of_all(logits, temperature):
+        """the one largest logit of all rows"""
+        if temperature == 0:
+            return (logits == logits.max()).float()
+        return (logits / temperature).softmax(-1)
 
     def wrong_after_softmax(logits, temperature):
         """You divide probabilities"""
@@ -381,6 +399,16 @@ class bigram_loss:
         """This is a unigram model"""
         found = torch.bincount(train, minlength=vocabulary) + 1.0
         return -(found / found.sum())[test[1:]].log().mean()
+
+    def wrong_no_keepdim(train, test, vocabulary):
+        """Without keepdim"""
+        found = table(train, vocabulary) + 1
+        return mean_surprise(found / found.sum(1), test)
+
+    def wrong_columns(train, test, vocabulary):
+        """With sum(0) each column does"""
+        found = table(train, vocabulary) + 1
+        return mean_surprise(found / found.sum(0, keepdim=True), test)
 
     def wrong_sign(train, test, vocabulary):
         """The sign: surprise is minus the logarithm."""

@@ -39,6 +39,14 @@ class ids_and_labels:
         """The end token is missing from your ids"""
         return prompt + answer, [-100] * len(prompt) + answer
 
+    def wrong_end_only_learned(prompt, answer, end):
+        """Ids and labels differ in length: the end token is missing from your ids"""
+        return prompt + answer, [-100] * len(prompt) + answer + [end]
+
+    def wrong_end_only_read(prompt, answer, end):
+        """Ids and labels differ in length: the end token is missing from your labels"""
+        return prompt + answer + [end], [-100] * len(prompt) + answer
+
     def wrong_end_ignored(prompt, answer, end):
         """nothing teaches the model to stop"""
         return [*prompt, *answer, end], [-100 for _ in prompt] + answer + [-100]
@@ -85,6 +93,15 @@ class masked_loss:
     def wrong_unshifted(logits, labels):
         """not shifted"""
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+    def wrong_looked_up(logits, labels):
+        """−100 is no token, so it cannot be looked up"""
+        found = logits[:, :-1].log_softmax(-1).gather(-1, labels[:, 1:, None])[..., 0]
+        return -found[labels[:, 1:] != -100].mean()
+
+    def wrong_unflattened(logits, labels):
+        """cross_entropy wants (tokens, vocabulary) and (tokens,)"""
+        return F.cross_entropy(logits[:, :-1], labels[:, 1:])
 
     def wrong_backwards(logits, labels):
         """You shift the wrong way"""

@@ -45,6 +45,14 @@ class ranking_pairs:
         n = len(ranks)
         return [(i, j) for i in range(n) for j in range(n) if ranks[i] < ranks[j] and texts[i] is not texts[j]]
 
+    def wrong_counted_from_one(texts, ranks):
+        """Return places, counted from 0"""
+        return [(i + 1, j + 1) for i, j in ranking_pairs.right_both_ways_round(texts, ranks)]
+
+    def wrong_texts(texts, ranks):
+        """Your pairs hold texts"""
+        return [(texts[i], texts[j]) for i, j in ranking_pairs.right_both_ways_round(texts, ranks)]
+
     def wrong_no_numbers(texts, ranks):
         """you return [(0, None), (0, 2), (0, 3)"""
         return [(i, j if ranks[i] < ranks[j] else None) for i, j in permutations(range(len(ranks)), 2)]
@@ -131,9 +139,14 @@ class stable_loss:
         """Use a function that takes log and sigmoid in one step"""
         return torch.log(1 + torch.exp(rejected - chosen))
 
-    def wrong_clamped_chance(chosen, rejected):
+    def wrong_a_little_added(chosen, rejected):
         """You keep the chance away from 0"""
-        return -torch.log(torch.sigmoid(chosen - rejected).clamp(min=1e-12))
+        return -(torch.sigmoid(chosen - rejected) + 1e-8).log()
+
+    def wrong_slope_of_where(chosen, rejected):
+        """where() also differentiates the branch it does not take"""
+        lead = chosen - rejected
+        return torch.where(lead > -30, torch.log1p(torch.exp(-lead)), -lead)
 
     def wrong_clamped_difference(chosen, rejected):
         """You limit the difference"""
@@ -159,6 +172,14 @@ class reward_at_end:
     def wrong_last_column(scores, mask):
         """You read the last column"""
         return scores[:, -1]
+
+    def wrong_last_column_of_a_product(scores, mask):
+        """You read the last column of a product with the mask"""
+        return (scores * mask)[:, -1]
+
+    def wrong_largest(scores, mask):
+        """You take the largest score of the row"""
+        return scores.masked_fill(~mask, -1e9).max(1).values
 
     def wrong_counted(scores, mask):
         """under left padding you land in the prompt"""
@@ -272,6 +293,10 @@ class truth_behind:
         """returns None on input 6 of 8 (0.6, 0.5). Is there a `return` missing?"""
         if flipped != 0.5:
             return (measured - flipped) / (1 - 2 * flipped)
+
+    def wrong_divides_by_nothing(measured, flipped):
+        """Half of the labels wrong say nothing: return float('nan') for 0.5."""
+        return (measured - flipped) / (1 - 2 * flipped)
 
     def wrong_cut_off(measured, flipped):
         """You cut off"""

@@ -22,6 +22,10 @@ class sampled_logprobs:
         """after the softmax"""
         return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0] / temperature
 
+    def wrong_shifted(logits, tokens, temperature):
+        """These logits already stand at their own token"""
+        return (logits / temperature)[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+
     def wrong_likeliest(logits, tokens, temperature):
         """log-prob of the likeliest token"""
         return (logits / temperature).log_softmax(-1).amax(-1)
@@ -64,7 +68,7 @@ class token_rewards:
         return torch.stack(rows)
 
     def wrong_times_mask(policy, reference, mask, scores, beta):
-        """infinity times 0 is NaN"""
+        """Select with masked_fill, do not multiply"""
         rewards = -beta * (policy - reference) * mask
         rewards[range(len(mask)), mask.sum(1) - 1] += scores
         return rewards
@@ -79,6 +83,30 @@ class token_rewards:
         """lands on the last column"""
         rewards = -beta * (policy - reference) * mask
         rewards[:, -1] += scores
+        return rewards
+
+    def wrong_one_late_and_unmasked(policy, reference, mask, scores, beta):
+        """where padding begins, and padding pays for its KL"""
+        rewards = -beta * (policy - reference)
+        rewards[torch.arange(len(mask)), mask.sum(1)] += scores
+        return rewards
+
+    def wrong_last_column_and_unmasked(policy, reference, mask, scores, beta):
+        """Your score lands on the last column, and padding pays for its KL"""
+        rewards = -beta * (policy - reference)
+        rewards[:, -1] += scores
+        return rewards
+
+    def wrong_all_rows(policy, reference, mask, scores, beta):
+        """Your score adds to all rows. Index rows too, with torch.arange(len(mask))"""
+        rewards = (-beta * (policy - reference)).masked_fill(~mask, 0.0)
+        rewards[:, mask.sum(1) - 1] += scores
+        return rewards
+
+    def wrong_all_rows_and_unmasked(policy, reference, mask, scores, beta):
+        """Your score adds to all rows, and padding pays for its KL"""
+        rewards = -beta * (policy - reference)
+        rewards[:, mask.sum(1) - 1] += scores
         return rewards
 
     def wrong_everywhere(policy, reference, mask, scores, beta):
@@ -307,6 +335,10 @@ class whitened:
     def wrong_over_padding(x, mask):
         """Padding takes part in your mean"""
         return ((x - x.mean()) / (x.var(unbiased=False) + 1e-8) ** 0.5) * mask
+
+    def wrong_mask_unused(x, mask):
+        """Your mask changes nothing"""
+        return (x - x.mean()) / x.std(unbiased=False)
 
     def wrong_zeros_counted(x, mask):
         """still counts in your mean"""

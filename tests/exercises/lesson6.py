@@ -31,6 +31,14 @@ class vote_loss:
         p = 1 / (1 + torch.exp(-leads))
         return -(chances * torch.log(p) + (1 - chances) * torch.log(1 - p)).mean()
 
+    def wrong_cut_logs(leads, chances):
+        """cuts logs at -100"""
+        return F.binary_cross_entropy(torch.sigmoid(leads), chances)
+
+    def wrong_each_vote(leads, chances):
+        """Return one number"""
+        return F.softplus(leads) - chances * leads
+
     def wrong_sum(leads, chances):
         """not their sum"""
         return (F.softplus(leads) - chances * leads).sum()
@@ -55,6 +63,16 @@ class kappa:
         n = len(mine)
         expected = 1 - sum(mine.count(verdict) * theirs.count(verdict) for verdict in set(mine + theirs)) / n**2
         return 1 - sum(a != b for a, b in zip(mine, theirs)) / n / expected if expected else float("nan")
+
+    def wrong_divides_by_nothing(mine, theirs):
+        """nothing is left to measure: return float('nan')"""
+        n = len(mine)
+        expected = sum(mine.count(verdict) / n * theirs.count(verdict) / n for verdict in "LRT")
+        return (sum(a == b for a, b in zip(mine, theirs)) / n - expected) / (1 - expected)
+
+    def wrong_zero_for_nothing(mine, theirs):
+        """You return a number where expected is 1"""
+        return 0.0 if len({*mine, *theirs}) == 1 else kappa.right_shares(mine, theirs)
 
     def wrong_raw(mine, theirs):
         """the raw share of agreements"""
