@@ -7,12 +7,15 @@ import pytest
 
 from rlhf_lessons.traps import TRAPS
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+PROJECT = Path(__file__).parent.parent
+FOLDER = PROJECT / "notebooks"
 FILES = sorted(FOLDER.glob("0*.ipynb"))
 CORE = 240  # minutes: an afternoon
 CHOICE = re.compile(r"<details><summary>([A-D]) · (.+?)</summary>\n\n(.+?)\n\n</details>", re.S)
 HEADING = re.compile(r"\*(Core|More) · (?:easy|medium|hard) · (\d+) minutes\*")
 VOTES = {"00": 5, "02": 10, "03": 32, "06": 70}  # 12 seconds each; a demonstration takes as long as ten
+STAGES = {"1": "stages.pretrain:", "2": "stages.sft:", "3": "stages.reward:", "4": "stages.ppo"}  # what each breaks
+CURVES = {"1": "lesson1_traps.json", "2": "lesson2_traps.json", "3": "lesson3_reward.json", "4": "lesson4_ppo.json"}
 NUMBERS = {"half a": 0.5, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
 
@@ -74,6 +77,8 @@ def test_the_quiz_explains_every_choice_and_has_one_right(cells):
         assert [letter for letter, _, _ in choices] == list("ABCD")[:len(choices)] and len(choices) >= 3
         verdicts = [re.match(r"(Yes|No)\. ", words)[1] for _, _, words in choices]
         assert verdicts.count("Yes") == 1
+        for _, _, words in choices:  # the shortest there is has six words
+            assert "<details" not in words and len(re.findall(r"\w+", words)) >= 5, f"{number}: {words}"
         assert question.count("<details>") == question.count("</details>") == len(choices)
 
 
@@ -86,18 +91,34 @@ def test_the_right_choice_is_not_always_the_same_letter():
 
 def test_guesses_are_made_before_and_compared_after(cells):
     code = [cell.source for cell in cells if cell.cell_type == "code"]
-    made = [n for n, source in enumerate(code) if "rl.Guess(" in source]
-    told = [n for n, source in enumerate(code) if ".compare(" in source]
-    assert len(made) == len(told) >= 1 and all(a < b for a, b in zip(made, told))
+    found = [(name, what) for source in code
+             for name, what in re.findall(r"^ *(\w+)( = rl\.Guess\(|\.compare\()", source, re.M)]
+    assert found and sum(source.count("rl.Guess(") + source.count(".compare(") for source in code) == len(found)
+    for name in {name for name, _ in found}:  # a name may serve twice: guess, compare, guess, compare
+        each = [what for which, what in found if which == name]
+        assert each == [" = rl.Guess(", ".compare("] * (len(each) // 2), name
+    assert not any("rl.Guess(" in source and ".compare(" in source for source in code)
 
 
 @pytest.mark.parametrize("number", "1234")
 def test_a_stage_is_broken_on_purpose_and_nothing_broken_is_saved(number):
     (file,) = FOLDER.glob(f"0{number}_*.ipynb")
     book = nbformat.read(file, as_version=4)
-    whole = "\n".join(cell.source for cell in book.cells)
-    assert "## Break it" in whole
-    assert any(f'trap("{name}")' in whole for name in TRAPS)
-    if number in "12":  # of lessons 3 and 4 the curves over four seeds are still to be measured
-        assert f"lesson{number}_traps.json" in whole
-    assert not re.search(r"\bsave\w*\(", "\n".join(c.source for c in book.cells if c.cell_type == "code"))
+    code = "\n".join(cell.source for cell in book.cells if cell.cell_type == "code")
+    assert any(cell.source.startswith("## Break it") for cell in book.cells)
+    live = re.findall(r'^ *with trap\("(.+?)"\)', code, re.M)
+    assert live and all(TRAPS[name].where.startswith(STAGES[number]) for name in live)
+    assert f'"{CURVES[number]}"' in code
+    assert not re.search(r"\bsave\w*\(", code)
+
+
+def test_shipped_results_name_the_command_that_made_them():
+    """Each file's row of the data card names a script that is there and writes that file."""
+    card = (PROJECT / "data" / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in card.splitlines() if line.startswith("| `results/")]
+    for file in sorted((PROJECT / "data" / "results").iterdir()):
+        (row,) = [row for row in rows if f"`results/{file.name}`" in row]
+        script = PROJECT / re.search(r"`python (benchmarks/\w+\.py)`", row)[1]
+        assert file.stem in script.read_text(encoding="utf-8"), file.name
+    named = re.findall(r"`results/(.+?)`", "".join(rows))
+    assert sorted(named) == sorted(file.name for file in (PROJECT / "data" / "results").iterdir())

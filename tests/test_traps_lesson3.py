@@ -1,10 +1,13 @@
 """The traps of lesson 3 bite, and leave the right functions behind them."""
+import json
 import math
 
+import numpy as np
 import pytest
 import tiny
 import torch
 
+from rlhf_lessons.data import FOLDER
 from rlhf_lessons.lm.batching import pad
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import reward
@@ -12,6 +15,8 @@ from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, score
 from rlhf_lessons.traps import trap
 
 PROMPT = "What is 1+2 and 3-1?"
+SHIPPED = json.loads((FOLDER / "results" / "lesson3_reward.json").read_text(encoding="utf-8"))
+SIZES = (150, 600, 2400)
 
 
 def thumbs(rankings: int = 8) -> list[dict]:
@@ -71,3 +76,62 @@ def test_a_row_without_padding_is_read_rightly_all_the_same():
         right = reward.last_scores(model, ids, mask)
         with trap("reward read at padding"):
             assert torch.equal(reward.last_scores(model, ids, mask), right)
+
+
+def measured(what: str, **other) -> np.ndarray:
+    """What came out, one number a seed, of runs as the lesson's plain ones but for `other`."""
+    kind = {"layers": 2, "rankings": 2400, "flipped": 0.1, "thumbs": False, "trap": None} | other
+    found = {run["seed"]: run[what] for run in SHIPPED["runs"] if kind.items() <= run.items()}
+    assert sorted(found) == [0, 1, 2, 3], kind
+    return np.array([found[seed] for seed in range(4)])
+
+
+def percent(what: str, **other) -> int:
+    return round(100 * measured(what, **other).mean())
+
+
+def test_the_shipped_runs_are_sixty_of_four_seeds_each():
+    names = ("layers", "rankings", "flipped", "thumbs", "trap")
+    kinds = {tuple(run[name] for name in names) for run in SHIPPED["runs"]}
+    assert len(SHIPPED["runs"]) == 60 == 4 * len(kinds)
+    assert all(len(run["loss"]) == 20 and all(map(math.isfinite, run["loss"])) for run in SHIPPED["runs"])
+
+
+def test_what_the_lesson_says_of_labels_is_in_the_shipped_runs():
+    for n in SIZES:
+        for wrong in (0.1, 0.3):  # no model gets past its ceiling, and each is better than its labels say
+            accuracy, truth = (measured(what, rankings=n, flipped=wrong) for what in ("accuracy", "true_accuracy"))
+            assert (accuracy < measured("ceiling", rankings=n, flipped=wrong)).all() and (accuracy < truth).all()
+            assert measured("ceiling", flipped=wrong).mean() == pytest.approx(1 - wrong, abs=0.03)
+    for wrong in (0.0, 0.1, 0.3):  # more labels help, and noise harms
+        assert percent("true_accuracy", rankings=150, flipped=wrong) + 5 < percent(
+            "true_accuracy", rankings=600, flipped=wrong) < percent("true_accuracy", flipped=wrong) - 5
+    for n in SIZES:
+        right, some, many = (percent("true_accuracy", rankings=n, flipped=wrong) for wrong in (0.0, 0.1, 0.3))
+        assert right > some > many
+    assert abs(percent("true_accuracy", flipped=0.3) - percent("true_accuracy", rankings=600, flipped=0.0)) <= 2
+    assert percent("true_accuracy", flipped=0.3) > percent("accuracy", flipped=0.3) + 15  # a good judge looks poor
+
+
+def test_what_the_lesson_says_of_layers_is_in_the_shipped_runs():
+    assert [percent("true_accuracy", layers=n) for n in (1, 2, 3, 4)] == [80, 84, 85, 85]
+    layers, parameters, times = ([row[what] for row in SHIPPED["size"]] for what in (
+        "layers", "parameters", "milliseconds"))
+    assert layers == [1, 2, 3, 4] and len(set(np.diff(parameters))) == 1
+    assert np.diff(times) == pytest.approx([np.diff(times).mean()] * 3, rel=0.25)  # "by the same amount"
+    assert times[1] == pytest.approx(0.5 * times[3], rel=0.1)  # "in half of the time"
+
+
+def test_what_the_lesson_says_of_mistakes_is_in_the_shipped_runs():
+    last = {name: measured("loss", rankings=600, thumbs=True, trap=name)[:, -5:].mean(1)
+            for name in (None, "ties in the loss")}
+    assert round(last[None].mean(), 1) == 0.2 and round(last["ties in the loss"].mean(), 1) == 0.5
+    assert last["ties in the loss"].min() > 2 * last[None].max()
+    for name in last:
+        assert percent("true_accuracy", rankings=600, thumbs=True, trap=name) == 70
+    at_padding = {"rankings": 600, "trap": "reward read at padding"}
+    assert (percent("true_accuracy", **at_padding), percent("true_accuracy", rankings=600)) == (73, 74)
+    assert abs(measured("loss", **at_padding)[:, -5:].mean() - measured("loss", rankings=600)[:, -5:].mean()) < 0.05
+    own, new = ([percent(what, rankings=n) for n in SIZES] for what in ("own_labels", "accuracy"))
+    assert own[0] > own[1] > own[2] and new[0] < new[1] < new[2]
+    assert own[0] > 100 * measured("ceiling", rankings=150).mean()  # above the ceiling even
