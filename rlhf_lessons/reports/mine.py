@@ -110,7 +110,8 @@ def rounds(rows: list[dict]) -> list[dict]:
 
 def learning_curves(rows: list[dict]) -> list[dict]:
     """Return a curve for each lesson in which was voted, and one for all other rounds, where there were votes enough:
-    {"of": "lesson 3", "points", "foreseen", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, 6 for taste.
+    {"of": "lesson 3", "points", "foreseen", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, and
+    6 for taste.
     """
     groups = {}
     for row in rows:
