@@ -54,7 +54,8 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     window = max(1, len(loss) // 20)
     mean = smooth(loss, window)
     axis.plot(at, loss, color=COLOURS[5], alpha=0.35, linewidth=0.8)
-    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=f"training, {'running mean' if window > 1 else 'a batch'}")
+    label_of_mean = "training, running mean" if window > 1 else "training, a batch"
+    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=label_of_mean)
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation")
