@@ -283,7 +283,7 @@ def test_nbgrader_grades_a_right_and_a_wrong_submission(nbgrader, dist, shelf):
     assert points(course) == {("ada", "lesson7"): 13, ("bob", "lesson7"): 8}
     graded = read(course / "autograded" / "bob" / "lesson7" / "lesson7.ipynb")
     (error,) = graded["l07-ex2-check"].outputs
-    assert error.traceback == ["✗ Not yet. On input 1 of 2, you return 42, where 3 was expected."]
+    assert error.traceback == ["✗ Not yet. On input 1 of 2 (3.0), you return 42, where 3 was expected."]
 
 
 def test_nbgrader_grades_every_lesson_that_has_exercises(nbgrader, tmp_path):
