@@ -54,7 +54,8 @@ def jupyter(folder: Path):
     page_config.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
     env = dict(os.environ, JUPYTER_CONFIG_DIR=str(home / "config"), JUPYTER_RUNTIME_DIR=str(home / "runtime"),
                IPYTHONDIR=str(home / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1",
-               JUPYTER_DATA_DIR=str(home / "data"), JUPYTER_PREFER_ENV_PATH="1")
+               JUPYTER_DATA_DIR=str(home / "data"), JUPYTER_PREFER_ENV_PATH="1",
+               RLHF_LESSONS_RUNS=str(folder / "runs"))  # no votes of the tests before
     command = [sys.executable, "-m", "jupyter", "lab", f"--port={port}", "--no-browser", "--ServerApp.ip=127.0.0.1",
                "--allow-root", "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
                f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
