@@ -2,15 +2,15 @@
 
     python teaching/handout.py           writes dist/handout.html, or the file that you name behind it
 
-Open the file in a browser and print it. Any Python 3.11 will do. It knows the Markdown that the handout uses, and no
-more: headings, paragraphs, lists, one table, bold, italics, indices, code, links, pictures. On paper a link to a page
-of this folder would be dead: its words stay, the link goes.
+Open the file in a browser and print it. It runs in the environment that `start.py` made. On paper a link to a page of
+this folder would be dead: its words stay, the link goes.
 """
 import base64
-import html
 import re
 import sys
 from pathlib import Path
+
+import mistune
 
 HERE = Path(__file__).resolve().parent
 LOOK = """
@@ -45,40 +45,24 @@ def picture(found: re.Match) -> str:
     return f'<img alt="{found["alt"]}" src="data:image/svg+xml;base64,{data}">'
 
 
-def line(text: str) -> str:
-    """Return a line of Markdown as HTML."""
-    codes = []
-    text = re.sub(r"`([^`]+)`", lambda found: codes.append(html.escape(found[1])) or f"\0{len(codes) - 1}\0", text)
-    text = html.escape(text)
-    text = re.sub(r"!\[(?P<alt>[^]]*)\]\((?P<file>[^)]+)\)", picture, text)
-    text = re.sub(r"\[([^]]+)\]\((https?:[^)]+)\)", r'<a href="\2">\1</a>', text)
-    text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-    text = re.sub(r"\*(.+?)\*", r"<em>\1</em>", text)
-    text = re.sub(r"\b(\w)_(\w)\b", r"\1<sub>\2</sub>", re.sub(r"\^(−\w)", r"<sup>\1</sup>", text))
-    return re.sub("\0(\\d+)\0", lambda found: f"<code>{codes[int(found[1])]}</code>", text)
+def indices(text: str) -> str:
+    """Return text with r_A and e^−x as they are printed."""
+    return re.sub(r"\b(\w)_(\w)\b", r"\1<sub>\2</sub>", re.sub(r"\^(−\w)", r"<sup>\1</sup>", text))
 
 
-def block(text: str) -> str:
-    """Return a block of Markdown, which is what stands between empty lines, as HTML."""
-    lines = text.strip().split("\n")
-    if heading := re.match(r"(#+) (.+)", text):
-        return f"<h{len(heading[1])}>{line(heading[2])}</h{len(heading[1])}>"
-    if text.startswith("|"):
-        rows = [[line(cell.strip()) for cell in row.strip("|").split("|")] for row in lines if "| ---" not in row]
-        cells = ["".join(f"<{tag}>{cell}</{tag}>" for cell in row)
-                 for tag, row in zip(["th", *["td"] * len(rows)], rows)]
-        return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
-    for tag, mark in (("ul", r"- "), ("ol", r"\d+\. ")):
-        if re.match(mark, text):
-            return f"<{tag}>" + "".join(f"<li>{line(re.sub(f'^{mark}', '', row))}</li>" for row in lines) + f"</{tag}>"
-    return line(text) if text.startswith("![") else f"<p>{line(' '.join(lines))}</p>"
+def body(text: str) -> str:
+    """Return Markdown as HTML: pictures in it, links to the folder's own pages without their link."""
+    shown = mistune.create_markdown(plugins=["table"])(text)
+    shown = re.sub(r'<img src="(?P<file>[^"]+)" alt="(?P<alt>[^"]*)" ?/>', picture, shown)
+    shown = re.sub(r'<a href="(?!https?:)[^"]*">(.*?)</a>', r"\1", shown)
+    parts = re.split(r"(<code>.*?</code>|<[^>]+>)", shown)  # words, and between them tags and code
+    return "".join(part if i % 2 else indices(part) for i, part in enumerate(parts))
 
 
 def page(text: str) -> str:
     """Return the handout as the text of one HTML file."""
     title = re.search(r"^# (.+)", text, re.M)[1]
-    return PAGE.format(title=title, css=LOOK, body="\n".join(map(block, re.split(r"\n{2,}", text.strip()))))
+    return PAGE.format(title=title, css=LOOK, body=body(text))
 
 
 def main() -> None:
