@@ -1,4 +1,5 @@
 """Tests and lessons run beside what a reader has made, not in it: they get an empty folder for models and ratings."""
+
 import atexit
 import os
 import shutil

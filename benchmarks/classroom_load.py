@@ -7,6 +7,7 @@
 Every vote is sent twice, at the same moment over two connections, under one id. A projector and a console look on.
 Server and students run on the same computer, so both have to share its cores.
 """
+
 import argparse
 import asyncio
 import json
@@ -37,8 +38,13 @@ class Connection:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
         body = b"" if message is None else json.dumps(message).encode()
-        head = [f"{'GET' if message is None else 'POST'} {path} HTTP/1.1", "Host: class", "X-Class: 1",
-                f"Content-Length: {len(body)}", "Cookie: " + "; ".join(f"{k}={v}" for k, v in self.cookies.items())]
+        head = [
+            f"{'GET' if message is None else 'POST'} {path} HTTP/1.1",
+            "Host: class",
+            "X-Class: 1",
+            f"Content-Length: {len(body)}",
+            "Cookie: " + "; ".join(f"{k}={v}" for k, v in self.cookies.items()),
+        ]
         try:
             writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
             lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -70,7 +76,9 @@ class Connection:
             await asyncio.sleep(0.2)
 
 
-async def student(number: int, port: int, votes: int, think: float, acked: dict, waits: list) -> None:
+async def student(
+    number: int, port: int, votes: int, think: float, acked: dict, waits: list
+) -> None:
     """Join, then vote; remember what was acknowledged, and how long each request took."""
     rng, first, second = random.Random(number), Connection(port), Connection(port)
     await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
@@ -81,14 +89,21 @@ async def student(number: int, port: int, votes: int, think: float, acked: dict,
             raise RuntimeError(f"student {number} got {task}")
         await asyncio.sleep(think * rng.uniform(0.5, 1.5))
         payload = {"choice": rng.choice(["left", "right", "tie"]), "strength": 1}
-        message = {"type": "answer", "id": uuid.UUID(int=rng.getrandbits(128)).hex, "task": task["task"],
-                   "kind": "pair", "payload": payload, "ms": 900}
+        message = {
+            "type": "answer",
+            "id": uuid.UUID(int=rng.getrandbits(128)).hex,
+            "task": task["task"],
+            "kind": "pair",
+            "payload": payload,
+            "ms": 900,
+        }
 
         async def send(connection, message=message):
             began = time.perf_counter()
             seq = (await connection.insist("/say", message))["seq"]
             waits.append(time.perf_counter() - began)
             return seq
+
         one, two = await asyncio.gather(send(first), send(second))
         assert one == two, "one vote, two numbers"
         acked[message["id"]] = one
@@ -108,8 +123,19 @@ async def onlooker(port: int, screen: str, key: str) -> None:
 
 def start(folder: Path, port: int) -> subprocess.Popen:
     """Start the server and wait until it listens."""
-    command = [sys.executable, "-m", "rlhf_lessons", "classroom", "serve", "--db", str(folder / "class.sqlite3"),
-               "--port", str(port), "--code", "FOX"]
+    command = [
+        sys.executable,
+        "-m",
+        "rlhf_lessons",
+        "classroom",
+        "serve",
+        "--db",
+        str(folder / "class.sqlite3"),
+        "--port",
+        str(port),
+        "--code",
+        "FOX",
+    ]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     for line in server.stdout:
         if line.startswith("Ctrl-C"):
@@ -120,11 +146,15 @@ def start(folder: Path, port: int) -> subprocess.Popen:
 def used(pid: int) -> tuple[float, float]:
     """Return (largest memory so far in MB, CPU seconds) of a process; zeros where there is no /proc."""
     try:
-        status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        status = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
         times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0.0, 0.0
-    return int(status["VmHWM"].split()[0]) / 1000, (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK")
+    return int(status["VmHWM"].split()[0]) / 1000, (int(times[11]) + int(times[12])) / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 async def attend(folder: Path, students: int, votes: int, think: float, kill: float) -> dict:
@@ -135,7 +165,10 @@ async def attend(folder: Path, students: int, votes: int, think: float, kill: fl
     server, acked, waits = start(folder, port), {}, []
     cpu_before = used(server.pid)[1]
     keys = json.loads((folder / "class.sqlite3.secrets.json").read_text())
-    looking = [asyncio.create_task(onlooker(port, screen, keys[screen])) for screen in ("projector", "console")]
+    looking = [
+        asyncio.create_task(onlooker(port, screen, keys[screen]))
+        for screen in ("projector", "console")
+    ]
     began = time.perf_counter()
     room = asyncio.gather(*(student(i, port, votes, think, acked, waits) for i in range(students)))
     acked_before = 0
@@ -160,25 +193,39 @@ async def attend(folder: Path, students: int, votes: int, think: float, kill: fl
         stored = dict(database.execute("SELECT id, seq FROM event WHERE kind = 'pair'"))
         intact = database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
     waits = sorted(1000 * wait for wait in waits)
-    return {"students": students, "votes sent, each twice": students * votes, "stored": len(stored),
-            "acknowledged and not stored": sum(stored.get(id) != seq for id, seq in acked.items()),
-            "acknowledged before the kill": acked_before, "database intact": intact,
-            "median wait, ms": round(waits[len(waits) // 2], 1),
-            "p95 wait, ms": round(waits[len(waits) * 95 // 100], 1),
-            "longest wait, ms": round(waits[-1], 1), "seconds": round(seconds, 1),
-            "votes a second": round(students * votes / seconds, 1), "server's memory, MB": round(memory, 1),
-            "server's CPU seconds": round(cpu - cpu_before, 1)}
+    return {
+        "students": students,
+        "votes sent, each twice": students * votes,
+        "stored": len(stored),
+        "acknowledged and not stored": sum(stored.get(id) != seq for id, seq in acked.items()),
+        "acknowledged before the kill": acked_before,
+        "database intact": intact,
+        "median wait, ms": round(waits[len(waits) // 2], 1),
+        "p95 wait, ms": round(waits[len(waits) * 95 // 100], 1),
+        "longest wait, ms": round(waits[-1], 1),
+        "seconds": round(seconds, 1),
+        "votes a second": round(students * votes / seconds, 1),
+        "server's memory, MB": round(memory, 1),
+        "server's CPU seconds": round(cpu - cpu_before, 1),
+    }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--students", type=int, default=100)
     parser.add_argument("--votes", type=int, default=20)
-    parser.add_argument("--think", type=float, default=1.0, help="mean seconds between a student's votes")
-    parser.add_argument("--kill", type=float, default=0, help="seconds after which the server is killed")
-    parser.add_argument("--folder", type=Path, help="on the disk to be measured; a temporary one otherwise")
+    parser.add_argument(
+        "--think", type=float, default=1.0, help="mean seconds between a student's votes"
+    )
+    parser.add_argument(
+        "--kill", type=float, default=0, help="seconds after which the server is killed"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="on the disk to be measured; a temporary one otherwise"
+    )
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=flags.folder) as temporary:
-        for name, value in asyncio.run(attend(Path(temporary), flags.students, flags.votes, flags.think,
-                                              flags.kill)).items():
+        for name, value in asyncio.run(
+            attend(Path(temporary), flags.students, flags.votes, flags.think, flags.kill)
+        ).items():
             print(f"{name:>28}: {value}")

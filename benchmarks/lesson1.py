@@ -5,6 +5,7 @@
 Took 212 seconds of one CPU core. Each run is the lesson's small model, once healthy and once in each trap. Beside
 the loss that the run itself reports, the right loss is measured on held-out text, and how many samples end.
 """
+
 import contextlib
 import json
 import time
@@ -13,12 +14,12 @@ from pathlib import Path
 import torch
 
 import rlhf_lessons as rl
-from rlhf_lessons.course import encode_corpus
+from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.models import new_model, toy_config
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.plots import smooth
+from rlhf_lessons.recipes import encode_corpus
 from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, validation_loss
-from rlhf_lessons.traps import trap
 from rlhf_lessons.world.corpus import scraps
 
 OUT = Path(__file__).parent.parent / "data" / "results" / "lesson1_traps.json"
@@ -29,15 +30,23 @@ SEEDS, STEPS, EVERY, SAMPLES, LENGTH = range(4), 300, 25, 64, 80
 def run(kind: str, seed: int, tokenizer, tokens, held_out) -> dict:
     """Train one small model in a trap, and measure it outside."""
     model = new_model(toy_config(len(tokenizer), layers=2, width=64, heads=2, mlp=192), seed)
-    config = PretrainConfig(steps=STEPS, warmup=20, lr=6e-3, context=64, validate_every=STEPS + 1, seed=seed)
+    config = PretrainConfig(
+        steps=STEPS, warmup=20, lr=6e-3, context=64, validate_every=STEPS + 1, seed=seed
+    )
     stage, losses, right = Pretrain(model, tokens, held_out[:65], config), [], []
     for _ in range(STEPS // EVERY):
-        with trap(kind) if kind != "healthy" else contextlib.nullcontext():
+        with bug(kind) if kind != "healthy" else contextlib.nullcontext():
             losses += [next(stage).loss for _ in range(EVERY)]
         right.append(round(validation_loss(model, held_out, context=64), 3))
     samples = generate(model, tokenizer, [[tokenizer.bos_token_id]] * SAMPLES, LENGTH, seed=seed)
-    return {"kind": kind, "seed": seed, "loss": [round(x, 3) for x in smooth(losses, 10)[EVERY - 1::EVERY].tolist()],
-            "right_loss": right, "ended": round(samples.ended.float().mean().item(), 3), "sample": samples.texts[0]}
+    return {
+        "kind": kind,
+        "seed": seed,
+        "loss": [round(x, 3) for x in smooth(losses, 10)[EVERY - 1 :: EVERY].tolist()],
+        "right_loss": right,
+        "ended": round(samples.ended.float().mean().item(), 3),
+        "sample": samples.texts[0],
+    }
 
 
 def main() -> None:
@@ -50,10 +59,23 @@ def main() -> None:
     for seed in SEEDS:
         for kind in KINDS:
             runs.append(run(kind, seed, tokenizer, tokens, held_out))
-            print(seed, kind, runs[-1]["loss"][-1], runs[-1]["right_loss"][-1], runs[-1]["ended"], flush=True)
-    found = {"steps": list(range(EVERY, STEPS + 1, EVERY)), "samples": SAMPLES, "seconds":
-             round(time.process_time() - started), "runs": runs}
-    OUT.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+            print(
+                seed,
+                kind,
+                runs[-1]["loss"][-1],
+                runs[-1]["right_loss"][-1],
+                runs[-1]["ended"],
+                flush=True,
+            )
+    found = {
+        "steps": list(range(EVERY, STEPS + 1, EVERY)),
+        "samples": SAMPLES,
+        "seconds": round(time.process_time() - started),
+        "runs": runs,
+    }
+    OUT.write_text(
+        json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ model is the shipped one; the weak one keeps one layer and learns from 100 compa
 and after, the true utility is measured on validation prompts, one answer to each. A run that stands in
 `runs/lesson4` is not made again; the curves go to `data/results/lesson4_ppo.json`, and no model is kept.
 """
+
 import argparse
 import copy
 import json
@@ -20,19 +21,36 @@ import torch
 import rlhf_lessons as rl
 from rlhf_lessons import data
 from rlhf_lessons.checkpoints import MINE
-from rlhf_lessons.course import true_reward
 from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.exercises.bugs import bug
+from rlhf_lessons.recipes import true_reward
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
 from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
-from rlhf_lessons.traps import trap
 
 RESULT = data.FOLDER / "results" / "lesson4_ppo.json"
 CONFIG = PPOConfig(steps=20, batch_size=48, critic_warmup=2)
 PRICES = {"none": 0.0, "small": 0.03, "medium": 0.1, "large": 1.0}
-TRAPS = ("score after the end", "padding in the returns", "another temperature", "top-k in the sampling only",
-         "cold critic")
-NAMES = [*(f"{judge}/{price}" for judge in ("good", "weak") for price in PRICES), *(f"trap/{name}" for name in TRAPS)]
-METRICS = ("reward", "true_utility", "kl", "explained_variance", "value_loss", "ratio_error", "entropy", "length")
+BUGS = (
+    "score after the end",
+    "padding in the returns",
+    "another temperature",
+    "top-k in the sampling only",
+    "cold critic",
+)
+NAMES = [
+    *(f"{judge}/{price}" for judge in ("good", "weak") for price in PRICES),
+    *(f"trap/{name}" for name in BUGS),
+]
+METRICS = (
+    "reward",
+    "true_utility",
+    "kl",
+    "explained_variance",
+    "value_loss",
+    "ratio_error",
+    "entropy",
+    "length",
+)
 LABELS = 100  # comparisons of the weak reward model
 
 
@@ -43,7 +61,9 @@ def weak_reward_model(sft, tokenizer, seed: int):
     drawn = random.Random(f"lesson 4/{seed}").sample(comparisons, LABELS + 600)
     chosen, seen = drawn[:LABELS], {row["prompt"] for row in drawn[:LABELS]}
     kept_aside = [row for row in drawn[LABELS:] if row["prompt"] not in seen]
-    stage = RewardModelling(sft, tokenizer, chosen, RewardConfig(epochs=4, keep_layers=1, warmup=5, seed=seed))
+    stage = RewardModelling(
+        sft, tokenizer, chosen, RewardConfig(epochs=4, keep_layers=1, warmup=5, seed=seed)
+    )
     list(stage)
     prompts = [task.prompt for task in rl.tasks("train")][:150]
     texts, ended = answer_all(sft, tokenizer, prompts, 1, seed)
@@ -54,7 +74,12 @@ def weak_reward_model(sft, tokenizer, seed: int):
 def utility(policy, tokenizer, seed: int) -> float:
     """Return the mean true utility of one answer to each validation prompt."""
     prompts = [task.prompt for task in rl.tasks("validation")]
-    return round(float(score_all(prompts, *answer_all(policy, tokenizer, prompts, 1, seed))["utility"].mean()), 4)
+    return round(
+        float(
+            score_all(prompts, *answer_all(policy, tokenizer, prompts, 1, seed))["utility"].mean()
+        ),
+        4,
+    )
 
 
 def measure(name: str, seed: int, sft, tokenizer, good) -> dict:
@@ -65,11 +90,17 @@ def measure(name: str, seed: int, sft, tokenizer, good) -> dict:
     if what == "cold critic":
         config = replace(config, critic_warmup=0)
     policy, prompts = copy.deepcopy(sft), [task.prompt for task in rl.tasks("train")]
-    with trap(what) if kind == "trap" else nullcontext():
+    with bug(what) if kind == "trap" else nullcontext():
         steps = list(PPO(policy, tokenizer, reward, prompts, config, true_utility=true_reward))
-    curves = {metric: [round(float(getattr(step, metric)), 4) for step in steps] for metric in METRICS}
-    return {**curves, "before": utility(sft, tokenizer, seed), "after": utility(policy, tokenizer, seed),
-            "reward_accuracy": accuracy}
+    curves = {
+        metric: [round(float(getattr(step, metric)), 4) for step in steps] for metric in METRICS
+    }
+    return {
+        **curves,
+        "before": utility(sft, tokenizer, seed),
+        "after": utility(policy, tokenizer, seed),
+        "reward_accuracy": accuracy,
+    }
 
 
 def main(seeds: list[int]) -> None:
@@ -81,12 +112,19 @@ def main(seeds: list[int]) -> None:
             file = MINE / "lesson4" / f"{name.replace('/', '_').replace(' ', '_')}_{seed}.json"
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(measure(name, seed, sft, tokenizer, good)), encoding="utf-8")
+                file.write_text(
+                    json.dumps(measure(name, seed, sft, tokenizer, good)), encoding="utf-8"
+                )
             run = json.loads(file.read_text(encoding="utf-8"))
             found[name].append(run)
-            print(f"{name}, seed {seed}: reward {run['reward'][0]:+.2f} to {run['reward'][-1]:+.2f}, utility "
-                  f"{run['before']:.2f} to {run['after']:.2f}, KL {run['kl'][-1]:.1f}", flush=True)
-    runs = {name: {key: [run[key] for run in runs] for key in runs[0]} for name, runs in found.items()}
+            print(
+                f"{name}, seed {seed}: reward {run['reward'][0]:+.2f} to {run['reward'][-1]:+.2f}, utility "
+                f"{run['before']:.2f} to {run['after']:.2f}, KL {run['kl'][-1]:.1f}",
+                flush=True,
+            )
+    runs = {
+        name: {key: [run[key] for run in runs] for key in runs[0]} for name, runs in found.items()
+    }
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(run)}" for name, run in runs.items())
     head = json.dumps({"seeds": seeds, "prices": PRICES, "labels": LABELS})[:-1]
     RESULT.write_text(f'{head}, "runs": {{\n{lines}\n}}}}\n', encoding="utf-8", newline="\n")

@@ -11,12 +11,13 @@
 Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it is needed. The
 stages (`PPO` and the others) are imported from their own modules, `rlhf_lessons.stages.ppo` and so on.
 """
+
 from importlib import import_module
 
 __version__ = "0.1.0"
 HOMES = {
     "load": "checkpoints",
-    "ask": "asking",
+    "ask": "evaluation.ask",
     "generate": "lm.sampling",
     "evaluate": "evaluation.arena",
     "tasks": "data",
@@ -26,9 +27,9 @@ HOMES = {
     "rate": "widgets.rate",
     "live_reward_model": "widgets.live",
     "Guess": "widgets.guess",
-    "minutes_here": "clock",
-    "stoppable": "clock",
-    "report": "reports.mine",
+    "minutes_here": "exercises.notebook",
+    "stoppable": "exercises.notebook",
+    "report": "report.learner",
 }
 __all__ = ["__version__", *HOMES]
 

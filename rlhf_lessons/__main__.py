@@ -1,4 +1,5 @@
 """`python -m rlhf_lessons`."""
+
 import sys
 
 from rlhf_lessons.cli import main

@@ -4,19 +4,29 @@
 prompts, and the shipped one otherwise; it says which, and why. A stopped run, or one broken on purpose, has no
 finished checkpoint under these names and so never becomes anybody's default.
 """
-import os
+
 from pathlib import Path
 
+from rlhf_lessons import paths
 from rlhf_lessons.data import FOLDER
 from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
 
 STAGES = ("base", "sft", "reward", "ppo")
 SHIPPED = FOLDER / "checkpoints"
-MINE = Path(os.environ.get("RLHF_LESSONS_RUNS", Path(__file__).parent.parent / "runs"))
+MINE = paths.RUNS
 TOLERANCE = {"base": 0.05, "sft": 0.08, "reward": 0.05, "ppo": 0.08}
-QUALITY = {"base": "minus the validation loss, nats per token", "sft": "mean utility on validation prompts",
-           "reward": "agreement with true utility on validation pairs", "ppo": "mean utility on validation prompts"}
-TRAIN = {"base": "pretrain", "sft": "sft", "reward": "reward", "ppo": "ppo"}  # the command that makes each
+QUALITY = {
+    "base": "minus the validation loss, nats per token",
+    "sft": "mean utility on validation prompts",
+    "reward": "agreement with true utility on validation pairs",
+    "ppo": "mean utility on validation prompts",
+}
+TRAIN = {
+    "base": "pretrain",
+    "sft": "sft",
+    "reward": "reward",
+    "ppo": "ppo",
+}  # the command that makes each
 
 
 def choose(name: str, source: str = "best") -> tuple[Path, str]:
@@ -32,8 +42,10 @@ def choose(name: str, source: str = "best") -> tuple[Path, str]:
     if source == "shipped" or source == "best" and not mine.is_dir():
         return shipped, f"{name}: the shipped model."
     if not mine.is_dir():
-        raise CheckpointError(f"{mine}: you have no finished model here; train one with "
-                              f"`python -m rlhf_lessons {TRAIN[name]}`, or load the shipped one")
+        raise CheckpointError(
+            f"{mine}: you have no finished model here; train one with "
+            f"`python -m rlhf_lessons {TRAIN[name]}`, or load the shipped one"
+        )
     if source == "mine":
         return mine, f"{name}: your own model, since you insist."
     try:
@@ -49,16 +61,23 @@ def choose(name: str, source: str = "best") -> tuple[Path, str]:
 def gate(name: str, mine: float, needed: float) -> tuple[Path, str]:
     """Let the reader's own model of quality `mine` through where it reaches what is needed."""
     if mine >= needed:
-        return MINE / name, f"{name}: your own model, at {mine:.3f} (needed {needed:.3f}; {QUALITY[name]})."
-    return SHIPPED / name, (f"{name}: the shipped model. Yours reaches {mine:.3f} and needs {needed:.3f} "
-                            f"({QUALITY[name]}); load it all the same with source='mine'.")
+        return (
+            MINE / name,
+            f"{name}: your own model, at {mine:.3f} (needed {needed:.3f}; {QUALITY[name]}).",
+        )
+    return SHIPPED / name, (
+        f"{name}: the shipped model. Yours reaches {mine:.3f} and needs {needed:.3f} "
+        f"({QUALITY[name]}); load it all the same with source='mine'."
+    )
 
 
 def quality(folder: Path) -> float:
     """Return the number by which a checkpoint is compared; CheckpointError where its card has none."""
     found = load_card(folder).get("quality")
     if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise CheckpointError(f"{folder / 'card.json'}: 'quality' is {found!r}, where a number was expected")
+        raise CheckpointError(
+            f"{folder / 'card.json'}: 'quality' is {found!r}, where a number was expected"
+        )
     return float(found)
 
 
@@ -73,6 +92,9 @@ def load(name: str, source: str = "best", say=print):
     except CheckpointError as error:
         if source != "best" or path != MINE / name:
             raise
-        found, reason = load_model(SHIPPED / name), f"{name}: the shipped model. Yours cannot be used: {error}."
+        found, reason = (
+            load_model(SHIPPED / name),
+            f"{name}: the shipped model. Yours cannot be used: {error}.",
+        )
     say(reason)
     return found

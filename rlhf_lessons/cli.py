@@ -3,6 +3,7 @@
 A command is a function, and its flags are the arguments; configs bring theirs along. Whatever loads torch is
 imported inside the functions, so that help and usage errors come at once.
 """
+
 import sys
 import traceback
 from collections.abc import Callable
@@ -51,8 +52,15 @@ def words(names: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
 
 
-def ask(prompt: Prompt, models: str = "base,sft,ppo", n: int = 3, temperature: float = 1.0,
-        seed: int = 0, source: Source = "best", json: bool = False) -> None:
+def ask(
+    prompt: Prompt,
+    models: str = "base,sft,ppo",
+    n: int = 3,
+    temperature: float = 1.0,
+    seed: int = 0,
+    source: Source = "best",
+    json: bool = False,
+) -> None:
     """Send one prompt to several models and show their answers side by side.
 
     Args:
@@ -64,16 +72,27 @@ def ask(prompt: Prompt, models: str = "base,sft,ppo", n: int = 3, temperature: f
         source: `mine` and `shipped` insist on your own or the shipped models; `best` takes yours if good enough.
         json: Print one JSON object and nothing else.
     """
-    from rlhf_lessons import asking
+    from rlhf_lessons.evaluation import ask as asking
     from rlhf_lessons.terminal import side_by_side, to_json
-    samples = asking.ask(prompt, asking.load_writers(words(models), source, note), n, temperature, seed)
-    print(to_json({"prompt": prompt, "samples": samples}) if json else side_by_side(prompt, samples))
+
+    samples = asking.ask(
+        prompt, asking.load_writers(words(models), source, note), n, temperature, seed
+    )
+    print(
+        to_json({"prompt": prompt, "samples": samples}) if json else side_by_side(prompt, samples)
+    )
     if word := asking.kind_word(prompt):
         note("\n" + word)
 
 
-def evaluate(models: str = "base,sft,ppo", split: Literal["heldout", "validation", "train"] = "heldout", n: int = 4,
-             seed: int = 0, source: Source = "best", json: bool = False) -> None:
+def evaluate(
+    models: str = "base,sft,ppo",
+    split: Literal["heldout", "validation", "train"] = "heldout",
+    n: int = 4,
+    seed: int = 0,
+    source: Source = "best",
+    json: bool = False,
+) -> None:
     """Let models answer all prompts of a split, and score the answers by the toy world's judge.
 
     Args:
@@ -86,10 +105,11 @@ def evaluate(models: str = "base,sft,ppo", split: Literal["heldout", "validation
     """
     if not 1 <= n <= 100:
         raise ValueError(f"n must lie between 1 and 100, not {n}")
-    from rlhf_lessons.asking import load_writers
     from rlhf_lessons.data import tasks
     from rlhf_lessons.evaluation import arena
+    from rlhf_lessons.evaluation.ask import load_writers
     from rlhf_lessons.terminal import before_after, to_json
+
     result = arena.evaluate(load_writers(words(models), source, note), tasks(split), n, seed, split)
     print(to_json(result) if json else before_after(result))
 
@@ -102,8 +122,9 @@ def diagnose(json: bool = False) -> int:
     Args:
         json: Print one JSON object and nothing else.
     """
-    from rlhf_lessons import diagnose as doctor
+    from rlhf_lessons.evaluation import diagnose as doctor
     from rlhf_lessons.terminal import to_json
+
     verdicts = doctor.diagnose(doctor.measure(note))
     print(to_json(doctor.summary(verdicts)) if json else doctor.as_text(verdicts))
     return int(any(verdict.ok is False for verdict in verdicts))
@@ -116,12 +137,15 @@ def build(folder: Path | None = None) -> None:
         folder: Where to; the course's own folder `data` where you name none.
     """
     from rlhf_lessons import data
+
     for path in data.build(folder or data.FOLDER):
         print(f"{path}  {path.stat().st_size:,} bytes")
 
 
-def reports(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
-            out: Path = Path("class.csv")) -> int:
+def reports(
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
+    out: Path = Path("class.csv"),
+) -> int:
     """Gather a class's reports into a table for a spreadsheet: a row for each report.html in a folder.
 
     The exit code is 1 where a file could not be read; the others are in the table all the same.
@@ -130,7 +154,8 @@ def reports(folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar=
         folder: The folder; reports in folders within it count too, whatever their files are called.
         out: The CSV file to write; what is there is replaced.
     """
-    from rlhf_lessons.reports.gather import gather
+    from rlhf_lessons.report.class_table import gather
+
     rows, problems = gather(folder, out)
     for problem in problems:
         note(f"left out: {problem}")
@@ -144,6 +169,7 @@ def trainer(name: str) -> Callable:
 
     matplotlib.use("Agg")  # figures go into files
     from rlhf_lessons import commands
+
     return getattr(commands, name)
 
 
@@ -163,14 +189,20 @@ def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
     if first == "data" and rest and rest[0] in ("-h", "--help"):
         return build, "data build", rest
     if first == "ratings":
-        from rlhf_lessons.ratings.commands import pick
+        from rlhf_lessons.feedback.commands import pick
+
         return pick(rest)
     if first == "classroom":
         from rlhf_lessons.classroom.commands import pick
+
         return pick(rest)
-    note(HELP if not first else f"There is no command '{' '.join(arguments[:2]) if first == 'data' else first}'. "
-         f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom, "
-         f"reports. More: {PROGRAM} --help")
+    note(
+        HELP
+        if not first
+        else f"There is no command '{' '.join(arguments[:2]) if first == 'data' else first}'. "
+        f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom, "
+        f"reports. More: {PROGRAM} --help"
+    )
     sys.exit(2)
 
 

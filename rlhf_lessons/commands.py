@@ -1,23 +1,25 @@
 """The commands that train: each stage, its config as flags, and the whole course. Loads torch."""
+
 import time
 from pathlib import Path
 
-from rlhf_lessons import course as recipes
-from rlhf_lessons import data, plots
-from rlhf_lessons.asking import WRITERS, ask
+from rlhf_lessons import data, plots, recipes
 from rlhf_lessons.checkpoints import MINE, QUALITY, choose
 from rlhf_lessons.evaluation.arena import answer_all, evaluate
+from rlhf_lessons.evaluation.ask import WRITERS, ask
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.runs import forget, read_metrics
 from rlhf_lessons.stages.ppo import PPOConfig
 from rlhf_lessons.stages.pretrain import PretrainConfig
 from rlhf_lessons.stages.reward import RewardConfig, score
+from rlhf_lessons.stages.run import forget, read_metrics
 from rlhf_lessons.stages.sft import SFTConfig
 from rlhf_lessons.terminal import before_after, side_by_side, to_json
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 
-def pretrain(config: PretrainConfig = recipes.PRETRAIN, out: Path | None = None, fresh: bool = False) -> None:
+def pretrain(
+    config: PretrainConfig = recipes.PRETRAIN, out: Path | None = None, fresh: bool = False
+) -> None:
     """Step 1: train a base model from scratch to predict the next token of web scraps.
 
     Args:
@@ -30,8 +32,13 @@ def pretrain(config: PretrainConfig = recipes.PRETRAIN, out: Path | None = None,
     told(recipes.make_base(out, config))
 
 
-def sft(config: SFTConfig = recipes.SFT_RECIPE, out: Path | None = None, base: Path | None = None,
-        demonstrations: str | None = None, fresh: bool = False) -> None:
+def sft(
+    config: SFTConfig = recipes.SFT_RECIPE,
+    out: Path | None = None,
+    base: Path | None = None,
+    demonstrations: str | None = None,
+    fresh: bool = False,
+) -> None:
     """Step 2: fine-tune the base on prompts with ideal answers.
 
     Args:
@@ -48,8 +55,14 @@ def sft(config: SFTConfig = recipes.SFT_RECIPE, out: Path | None = None, base: P
     told(recipes.make_sft(out, base, rows, config))
 
 
-def reward(config: RewardConfig = recipes.REWARD, out: Path | None = None, sft: Path | None = None,
-           comparisons: str | None = None, rankings: int = recipes.RANKINGS, fresh: bool = False) -> None:
+def reward(
+    config: RewardConfig = recipes.REWARD,
+    out: Path | None = None,
+    sft: Path | None = None,
+    comparisons: str | None = None,
+    rankings: int = recipes.RANKINGS,
+    fresh: bool = False,
+) -> None:
     """Step 3: train a reward model on comparisons of answers.
 
     Args:
@@ -70,8 +83,14 @@ def reward(config: RewardConfig = recipes.REWARD, out: Path | None = None, sft: 
     told(recipes.make_reward(out, sft, rows, config, rankings))
 
 
-def ppo(config: PPOConfig = recipes.PPO_RECIPE, out: Path | None = None, sft: Path | None = None,
-        reward: Path | None = None, truth: bool = False, fresh: bool = False) -> None:
+def ppo(
+    config: PPOConfig = recipes.PPO_RECIPE,
+    out: Path | None = None,
+    sft: Path | None = None,
+    reward: Path | None = None,
+    truth: bool = False,
+    fresh: bool = False,
+) -> None:
     """Step 4: let the SFT model learn to write what the reward model scores highly.
 
     Args:
@@ -85,13 +104,26 @@ def ppo(config: PPOConfig = recipes.PPO_RECIPE, out: Path | None = None, sft: Pa
     checked(config)
     sft, reward = parent(sft, "sft"), parent(reward, "reward")
     if load_model(sft)[1].get_vocab() != load_model(reward)[1].get_vocab():
-        raise ValueError(f"{sft} and {reward} have different vocabularies: train the reward model on this SFT model")
+        raise ValueError(
+            f"{sft} and {reward} have different vocabularies: train the reward model on this SFT model"
+        )
     out = prepare(out, "ppo", fresh, sft, reward)
     told(recipes.make_ppo(out, sft, reward, config, truth))
 
 
-POSITIVE = ("steps", "epochs", "batch_size", "minibatches", "context", "validate_every", "lr", "critic_lr",
-            "temperature", "max_new_tokens", "max_grad_norm")
+POSITIVE = (
+    "steps",
+    "epochs",
+    "batch_size",
+    "minibatches",
+    "context",
+    "validate_every",
+    "lr",
+    "critic_lr",
+    "temperature",
+    "max_new_tokens",
+    "max_grad_norm",
+)
 
 
 def checked(config) -> None:
@@ -116,13 +148,21 @@ def prepare(out: Path | None, name: str, fresh: bool, *parents: Path) -> Path:
     ValueError where the folder holds something else, since a finished model takes the place of what was there.
     """
     out = (out or MINE / name).absolute()
-    if out.exists() and not (out / "card.json").is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out}: holds something that is no model of this course; name another folder with --out")
+    if (
+        out.exists()
+        and not (out / "card.json").is_file()
+        and (not out.is_dir() or any(out.iterdir()))
+    ):
+        raise ValueError(
+            f"{out}: holds something that is no model of this course; name another folder with --out"
+        )
     run = recipes.state_folder(out)
     files = list(run.iterdir()) if run.is_dir() else []
     began = min((file.stat().st_mtime for file in files), default=0)
     if files and not fresh and any(made_at(folder) > began for folder in parents):
-        print(f"The run in {run} began before the model that it starts from was made: starting afresh.")
+        print(
+            f"The run in {run} began before the model that it starts from was made: starting afresh."
+        )
         fresh = True
     if fresh:
         forget(run)
@@ -138,8 +178,10 @@ def made_at(folder: Path) -> float:
 def told(folder: Path) -> None:
     """Say where a finished model is and how good it is."""
     card = load_card(folder)
-    print(f"Finished: {folder}, {card['quality']:.3f} ({QUALITY[card['stage']]}), {card['seconds']} s. "
-          f"Metrics of every step: {recipes.state_folder(folder) / 'metrics.jsonl'}")
+    print(
+        f"Finished: {folder}, {card['quality']:.3f} ({QUALITY[card['stage']]}), {card['seconds']} s. "
+        f"Metrics of every step: {recipes.state_folder(folder) / 'metrics.jsonl'}"
+    )
 
 
 def course(fresh: bool = False) -> None:
@@ -152,12 +194,22 @@ def course(fresh: bool = False) -> None:
         fresh: Train everything again, finished stages too.
     """
     began = time.monotonic()
-    base, sft_model, reward_model, policy = (MINE / name for name in ("base", "sft", "reward", "ppo"))
+    base, sft_model, reward_model, policy = (
+        MINE / name for name in ("base", "sft", "reward", "ppo")
+    )
     stages = {
         base: ("pretrain a base model on web scraps", (), lambda: recipes.make_base(base)),
         sft_model: ("supervised fine-tuning", (base,), lambda: recipes.make_sft(sft_model, base)),
-        reward_model: ("the reward model", (sft_model,), lambda: recipes.make_reward(reward_model, sft_model)),
-        policy: ("PPO", (sft_model, reward_model), lambda: recipes.make_ppo(policy, sft_model, reward_model)),
+        reward_model: (
+            "the reward model",
+            (sft_model,),
+            lambda: recipes.make_reward(reward_model, sft_model),
+        ),
+        policy: (
+            "PPO",
+            (sft_model, reward_model),
+            lambda: recipes.make_ppo(policy, sft_model, reward_model),
+        ),
     }
     for number, (out, (title, parents, make)) in enumerate(stages.items(), 1):
         print(f"\nStep {number} of 4: {title}", flush=True)
@@ -167,14 +219,18 @@ def course(fresh: bool = False) -> None:
             prepare(out, out.name, fresh, *parents)
             told(make())
     compare()
-    print(f"\nThe course took {(time.monotonic() - began) / 60:.1f} minutes. Models, metrics and figures: {MINE}")
+    print(
+        f"\nThe course took {(time.monotonic() - began) / 60:.1f} minutes. Models, metrics and figures: {MINE}"
+    )
 
 
 def compare() -> None:
     """Print the before/after table and the answers to the article's prompts; write them and the figures to runs/."""
     models = {name: load_model(MINE / name) for name in WRITERS}
     result = evaluate(models, data.tasks("heldout"))
-    text = "\n\n".join([before_after(result), *(side_by_side(p, ask(p, models)) for p in ARTICLE_PROMPTS)])
+    text = "\n\n".join(
+        [before_after(result), *(side_by_side(p, ask(p, models)) for p in ARTICLE_PROMPTS)]
+    )
     print("\n" + text)
     (MINE / "before_after.txt").write_text(text + "\n", encoding="utf-8")
     (MINE / "evaluation.json").write_text(to_json(result) + "\n", encoding="utf-8")
@@ -184,16 +240,31 @@ def compare() -> None:
 
 def figures(models: dict, result: dict) -> dict:
     """Return the course's figures by name: how each stage went, where its metrics are there, and before and after."""
-    base, tuned, ranked, policy = (read_metrics(MINE / f"{name}.run") for name in ("base", "sft", "reward", "ppo"))
-    bars = {name: {"overall": found["overall"]["utility"]}
-            | {family: scores["utility"] for family, scores in found["families"].items()}
-            for name, found in result["models"].items()}
-    return ({"1_pretrain": plots.loss_curve(base)} if base else {}) | (
-        {"2_sft": plots.loss_curve(tuned)} if tuned else {}) | (
-        {"3_reward": plots.loss_curve(ranked, "ranking loss", "nats per pair")} if ranked else {}) | (
-        {"4_ppo": plots.ppo_dashboard(policy)} if policy else {}) | {
-        "3_calibration": plots.calibration(load_card(MINE / "reward")["measured"]["calibration"]),
-        "5_before_after": plots.bars_with_intervals(bars), "5_rewards": plots.reward_histogram(rewards(models))}
+    base, tuned, ranked, policy = (
+        read_metrics(MINE / f"{name}.run") for name in ("base", "sft", "reward", "ppo")
+    )
+    bars = {
+        name: {"overall": found["overall"]["utility"]}
+        | {family: scores["utility"] for family, scores in found["families"].items()}
+        for name, found in result["models"].items()
+    }
+    return (
+        ({"1_pretrain": plots.loss_curve(base)} if base else {})
+        | ({"2_sft": plots.loss_curve(tuned)} if tuned else {})
+        | (
+            {"3_reward": plots.loss_curve(ranked, "ranking loss", "nats per pair")}
+            if ranked
+            else {}
+        )
+        | ({"4_ppo": plots.ppo_dashboard(policy)} if policy else {})
+        | {
+            "3_calibration": plots.calibration(
+                load_card(MINE / "reward")["measured"]["calibration"]
+            ),
+            "5_before_after": plots.bars_with_intervals(bars),
+            "5_rewards": plots.reward_histogram(rewards(models)),
+        }
+    )
 
 
 def rewards(models: dict) -> dict[str, list[float]]:
@@ -202,7 +273,10 @@ def rewards(models: dict) -> dict[str, list[float]]:
     prompts, found = [task.prompt for task in data.tasks("validation")], {}
     for name in ("sft", "ppo"):
         texts, ended = answer_all(*models[name], prompts, 4)
-        flat = [(p, text, end) for p, *rows in zip(prompts, texts, ended, strict=True)
-                for text, end in zip(*rows, strict=True)]
+        flat = [
+            (p, text, end)
+            for p, *rows in zip(prompts, texts, ended, strict=True)
+            for text, end in zip(*rows, strict=True)
+        ]
         found[name] = score(judge, tokenizer, *map(list, zip(*flat, strict=True))).tolist()
     return found

@@ -3,25 +3,29 @@
 Everything that needs no model is rebuilt byte for byte by `python -m rlhf_lessons data build`. Comparisons are
 sampled from the SFT model by `python -m rlhf_lessons reward`. Formats are those of TRL, with our columns beside.
 """
+
 import hashlib
 import itertools
 import json
-import os
 import random
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from rlhf_lessons.paths import DATA, written_whole
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.tasks import Task, parse, prompts
 
-FOLDER = Path(os.environ.get("RLHF_LESSONS_DATA", Path(__file__).parent.parent / "data"))
+FOLDER = DATA
 SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts in each split
 DEMONSTRATIONS, SLIPS = 800, 0.45  # how many, and the share whose writer was in a hurry
 SCRAPS = 100_000  # web scraps in the corpus, about 38 tokens each
-FIELDS = {"prompts": ("id", "family", "prompt", "spec", "split"), "demonstrations": ("prompt", "completion"),
-          "comparisons": ("prompt", "chosen", "rejected")}
+FIELDS = {
+    "prompts": ("id", "family", "prompt", "spec", "split"),
+    "demonstrations": ("prompt", "completion"),
+    "comparisons": ("prompt", "chosen", "rejected"),
+}
 
 
 class DataError(ValueError):
@@ -40,18 +44,20 @@ def demonstrations(n: int = DEMONSTRATIONS, slips: float = SLIPS, seed: int = 0)
     """
     rng, asked = random.Random(f"demonstrations/{seed}"), tasks("train")
     shares = {"maths": slips / 2}
-    return [{"prompt": task.prompt, "completion": answer(task.spec, rng, shares.get(task.family, slips))}
-            for task in (asked[i % len(asked)] for i in range(n))]
+    return [
+        {
+            "prompt": task.prompt,
+            "completion": answer(task.spec, rng, shares.get(task.family, slips)),
+        }
+        for task in (asked[i % len(asked)] for i in range(n))
+    ]
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
     """Write one JSON object a line, UTF-8, line ends as on Unix; written beside and renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    with open(beside, "w", encoding="utf-8", newline="\n") as file:
+    with written_whole(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    os.replace(beside, path)
 
 
 def corpus_hash(n: int = SCRAPS, seed: int = 0) -> str:
@@ -77,9 +83,19 @@ def build(folder: Path = FOLDER) -> list[Path]:
     write_rows(folder / "demonstrations.jsonl", demonstrations())
     sample = itertools.islice(scraps(SCRAPS), 200)
     write_rows(folder / "corpus_sample.jsonl", ({"text": scrap} for scrap in sample))
-    about = {"scraps": SCRAPS, "seed": 0, "sha256": corpus_hash(), "made by": "rlhf_lessons.world.corpus.scraps"}
-    (folder / "corpus.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8", newline="\n")
-    return [folder / name for name in ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")]
+    about = {
+        "scraps": SCRAPS,
+        "seed": 0,
+        "sha256": corpus_hash(),
+        "made by": "rlhf_lessons.world.corpus.scraps",
+    }
+    (folder / "corpus.json").write_text(
+        json.dumps(about, indent=1) + "\n", encoding="utf-8", newline="\n"
+    )
+    return [
+        folder / name
+        for name in ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
+    ]
 
 
 def read_rows(source: str | Path, kind: str, split: str = "train") -> list[dict]:
@@ -101,11 +117,14 @@ def read_rows(source: str | Path, kind: str, split: str = "train") -> list[dict]
 def read_hub(name: str, split: str) -> list[dict]:
     """Return the rows of a data set of the hub; DataError where it cannot be had."""
     from datasets import load_dataset
+
     try:
         return list(load_dataset(name, split=split))
     except Exception as error:  # the libraries below raise a dozen kinds; the reader needs one
-        raise DataError(f"{name}: neither a file here nor a data set that can be loaded from the hub "
-                        f"({type(error).__name__}: {str(error).splitlines()[0]})") from error
+        raise DataError(
+            f"{name}: neither a file here nor a data set that can be loaded from the hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0]})"
+        ) from error
 
 
 def read_jsonl(path: Path) -> Iterable[dict]:
@@ -120,9 +139,13 @@ def read_jsonl(path: Path) -> Iterable[dict]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise DataError(f"{path}, row {number}: not JSON ({error}); each line holds one object") from error
+            raise DataError(
+                f"{path}, row {number}: not JSON ({error}); each line holds one object"
+            ) from error
         if not isinstance(row, dict):
-            raise DataError(f"{path}, row {number}: a {type(row).__name__}, where an object was expected")
+            raise DataError(
+                f"{path}, row {number}: a {type(row).__name__}, where an object was expected"
+            )
         yield row
 
 
@@ -133,10 +156,14 @@ def check_row(row: dict, kind: str, where: str) -> dict:
     for field in FIELDS[kind]:
         wanted = dict if field == "spec" else str
         if field not in row:
-            raise DataError(f"{where}: the field '{field}' is missing; {kind} have {', '.join(FIELDS[kind])}")
+            raise DataError(
+                f"{where}: the field '{field}' is missing; {kind} have {', '.join(FIELDS[kind])}"
+            )
         if not isinstance(row[field], wanted):
             expected = "an object" if wanted is dict else "text"
-            raise DataError(f"{where}: the field '{field}' holds {row[field]!r:.80}, where {expected} was expected")
+            raise DataError(
+                f"{where}: the field '{field}' holds {row[field]!r:.80}, where {expected} was expected"
+            )
         if field in ("prompt", "completion") and not row[field].strip():
             raise DataError(f"{where}: the field '{field}' is empty")
     return row
@@ -145,11 +172,19 @@ def check_row(row: dict, kind: str, where: str) -> dict:
 def split_prompt(row: dict, where: str) -> dict:
     """Take the shared beginning of `chosen` and `rejected` as the prompt, up to the last `Assistant:`."""
     mark = "\n\nAssistant:"
-    heads = [row[side].rpartition(mark)[0] if isinstance(row[side], str) else "" for side in ("chosen", "rejected")]
+    heads = [
+        row[side].rpartition(mark)[0] if isinstance(row[side], str) else ""
+        for side in ("chosen", "rejected")
+    ]
     if not heads[0] or heads[0] != heads[1]:
-        raise DataError(f"{where}: no field 'prompt', and 'chosen' and 'rejected' do not share one up to 'Assistant:'")
-    return row | {"prompt": heads[0].removeprefix("\n\nHuman: ")} | {
-        side: row[side].rpartition(mark)[2].strip() for side in ("chosen", "rejected")}
+        raise DataError(
+            f"{where}: no field 'prompt', and 'chosen' and 'rejected' do not share one up to 'Assistant:'"
+        )
+    return (
+        row
+        | {"prompt": heads[0].removeprefix("\n\nHuman: ")}
+        | {side: row[side].rpartition(mark)[2].strip() for side in ("chosen", "rejected")}
+    )
 
 
 def known(prompt: str) -> bool:

@@ -3,6 +3,7 @@
 Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and return a figure, which a notebook shows
 as a cell's last line, and `save` writes. Titles state what is seen, in numbers.
 """
+
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
@@ -13,14 +14,23 @@ import numpy as np
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "//", "..", "xx", "\\\\", "--")
-LOOK = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": True, "grid.alpha": 0.25, "figure.dpi": 90}
+LOOK = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": 90,
+}
 
 
 def canvas(panels: int = 1, width: float = 6.0, height: float = 3.2):
     """Return (figure, list of axes) side by side, closed for pyplot so that a notebook shows it only once."""
     with plt.rc_context(LOOK):
-        figure, axes = plt.subplots(1, panels, figsize=(width, height), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(
+            1, panels, figsize=(width, height), layout="constrained", squeeze=False
+        )
     plt.close(figure)
     return figure, list(axes[0])
 
@@ -58,7 +68,9 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=label_of_mean)
     seen, validation = column(steps, "validation_loss")
     if len(seen):
-        axis.plot(seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation")
+        axis.plot(
+            seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation"
+        )
     axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
@@ -72,8 +84,11 @@ def ppo_dashboard(steps: list, figure=None):
     handle = display(figure, display_id=True), then in the loop handle.update(ppo_dashboard(steps, figure)).
     """
     figure, axes = (figure, figure.axes) if figure else canvas(3, width=9.0, height=2.9)
-    panels = (("reward", "reward, deviations of SFT"), ("true_utility", "true utility, 0 to 1"),
-              ("kl", "KL to SFT, nats a response"))
+    panels = (
+        ("reward", "reward, deviations of SFT"),
+        ("true_utility", "true utility, 0 to 1"),
+        ("kl", "KL to SFT, nats a response"),
+    )
     news = []
     for i, (axis, (name, label)) in enumerate(zip(axes, panels, strict=True)):
         axis.clear()
@@ -88,9 +103,15 @@ def ppo_dashboard(steps: list, figure=None):
             axis.set_ylim(top=max(axis.get_ylim()[1], 0.1), bottom=min(axis.get_ylim()[0], 0.0))
         if len(values):
             few = 3 if len(values) >= 6 else 1  # single steps jump
-            first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))  # + 0: no -0.0
+            first, last = (
+                round(part.mean(), 2) + 0 for part in (values[:few], values[-few:])
+            )  # + 0: no -0.0
             news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
-    begin = "First to last three steps" if len(steps) >= 6 else f"After {len(steps)} step{'s' * (len(steps) > 1)}"
+    begin = (
+        "First to last three steps"
+        if len(steps) >= 6
+        else f"After {len(steps)} step{'s' * (len(steps) > 1)}"
+    )
     title = f"{begin}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
@@ -100,21 +121,40 @@ def calibration(table: list[tuple[float, float, int]]):
     """How often a reward model is right against how sure it is; `table` holds (predicted, observed, pairs)."""
     figure, (axis,) = canvas(width=4.8, height=3.6)
     sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
-    z, far = 1.96, np.argmax(abs(right - sure))  # intervals are Wilson's, which stay between 0 and 1
+    z, far = (
+        1.96,
+        np.argmax(abs(right - sure)),
+    )  # intervals are Wilson's, which stay between 0 and 1
     centre = (right + z**2 / (2 * pairs)) / (1 + z**2 / pairs)
     half = z / (1 + z**2 / pairs) * np.sqrt(right * (1 - right) / pairs + z**2 / (4 * pairs**2))
     error = np.maximum(0, [right - centre + half, centre + half - right])
     axis.plot([0.5, 1], [0.5, 1], color="grey", linestyle=STYLES[3], label="as sure as right")
-    axis.errorbar(sure, right, error, color=COLOURS[0], linestyle=STYLES[0], marker="o", capsize=3,
-                  label="reward model, 95 % interval")
-    axis.set(xlabel="how sure it is: predicted share right", ylabel="observed share right", xlim=(0.48, 1.02),
-             ylim=(min(0.4, (centre - half).min() - 0.02), 1.02))
-    axis.set_title(f"Farthest off: {sure[far]:.0%} sure, right in {right[far]:.0%} of the pairs", loc="left")
+    axis.errorbar(
+        sure,
+        right,
+        error,
+        color=COLOURS[0],
+        linestyle=STYLES[0],
+        marker="o",
+        capsize=3,
+        label="reward model, 95 % interval",
+    )
+    axis.set(
+        xlabel="how sure it is: predicted share right",
+        ylabel="observed share right",
+        xlim=(0.48, 1.02),
+        ylim=(min(0.4, (centre - half).min() - 0.02), 1.02),
+    )
+    axis.set_title(
+        f"Farthest off: {sure[far]:.0%} sure, right in {right[far]:.0%} of the pairs", loc="left"
+    )
     axis.legend(loc="lower right")
     return figure
 
 
-def bars_with_intervals(groups: dict[str, dict[str, list[float]]], ylabel: str = "mean true utility, 0 to 1"):
+def bars_with_intervals(
+    groups: dict[str, dict[str, list[float]]], ylabel: str = "mean true utility, 0 to 1"
+):
     """Bars with 95 % intervals: `groups` maps each model to {label: [mean, low, high]}, such as families."""
     labels = list(next(iter(groups.values())))
     figure, (axis,) = canvas(width=1.6 + 1.1 * len(labels))
@@ -122,8 +162,18 @@ def bars_with_intervals(groups: dict[str, dict[str, list[float]]], ylabel: str =
     for i, (name, values) in enumerate(groups.items()):
         mean, low, high = np.array([values[label] for label in labels]).T
         at = np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width
-        axis.bar(at, mean, width * 0.92, color=COLOURS[i], hatch=HATCHES[i], edgecolor="white", label=name)
-        axis.errorbar(at, mean, (mean - low, high - mean), fmt="none", color="black", capsize=2, linewidth=1)
+        axis.bar(
+            at,
+            mean,
+            width * 0.92,
+            color=COLOURS[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+            label=name,
+        )
+        axis.errorbar(
+            at, mean, (mean - low, high - mean), fmt="none", color="black", capsize=2, linewidth=1
+        )
     axis.set(xticks=np.arange(len(labels)), xticklabels=labels, ylabel=ylabel, ylim=(0, 1.05))
     axis.grid(False, axis="x")
     first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
@@ -138,8 +188,16 @@ def reward_histogram(rewards: dict[str, list[float]]):
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
         weights = np.full(len(values), 100 / len(values))
-        axis.hist(values, bins, weights=weights, histtype="step", color=COLOURS[i], linestyle=STYLES[i],
-                  linewidth=1.8, label=f"{name}, mean {np.mean(values):+.2f}")
+        axis.hist(
+            values,
+            bins,
+            weights=weights,
+            histtype="step",
+            color=COLOURS[i],
+            linestyle=STYLES[i],
+            linewidth=1.8,
+            label=f"{name}, mean {np.mean(values):+.2f}",
+        )
     names = list(rewards)
     gain = np.mean(rewards[names[-1]]) - np.mean(rewards[names[0]])
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")

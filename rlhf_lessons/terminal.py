@@ -1,4 +1,5 @@
 """What the commands print: answers side by side, the before/after table, and JSON that any program reads."""
+
 import json
 import math
 import textwrap
@@ -12,9 +13,15 @@ def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
     for name, texts in samples.items():
         lines += ["", name.upper()]
         for number, text in enumerate(texts, 1):
-            first, *more = [part for line in shown(text).strip("\n").split("\n")
-                            for part in textwrap.wrap(line, WIDTH - 6) or [""]]
-            lines += [f"{number:4}  {first or '(nothing: it ended at once)'}", *(f"      {part}" for part in more)]
+            first, *more = [
+                part
+                for line in shown(text).strip("\n").split("\n")
+                for part in textwrap.wrap(line, WIDTH - 6) or [""]
+            ]
+            lines += [
+                f"{number:4}  {first or '(nothing: it ended at once)'}",
+                *(f"      {part}" for part in more),
+            ]
     return "\n".join(lines)
 
 
@@ -28,15 +35,28 @@ def before_after(result: dict) -> str:
     models = result["models"]
     metrics = list(next(iter(models.values()))["overall"])
     families = list(next(iter(models.values()))["families"])
-    lines = [f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in brackets", ""]
-    lines += grid(["", *metrics], [[name, *(cell(found["overall"][m]) for m in metrics)]
-                                   for name, found in models.items()])
+    lines = [
+        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in brackets",
+        "",
+    ]
+    lines += grid(
+        ["", *metrics],
+        [[name, *(cell(found["overall"][m]) for m in metrics)] for name, found in models.items()],
+    )
     lines += ["", "True utility by family", ""]
-    lines += grid(["", *families], [[name, *(cell(found["families"][f]["utility"]) for f in families)]
-                                    for name, found in models.items()])
+    lines += grid(
+        ["", *families],
+        [
+            [name, *(cell(found["families"][f]["utility"]) for f in families)]
+            for name, found in models.items()
+        ],
+    )
     if result["win_rates"]:
         lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
-        lines += [f"  {win['model']} against {win['against']}: {cell(win['rate'])}" for win in result["win_rates"]]
+        lines += [
+            f"  {win['model']} against {win['against']}: {cell(win['rate'])}"
+            for win in result["win_rates"]
+        ]
     return "\n".join(lines)
 
 
@@ -49,16 +69,21 @@ def cell(interval: list[float]) -> str:
 def grid(header: list[str], rows: list[list[str]]) -> list[str]:
     """Return lines with columns of equal width."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    return ["  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-            for row in [header, *rows]]
+    return [
+        "  "
+        + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
 
 
 def to_json(data) -> str:
     """Return JSON in ASCII, with null for numbers that are not finite."""
+
     def plain(value):
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
         if isinstance(value, (list, tuple)):
             return [plain(inner) for inner in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
+
     return json.dumps(plain(data), indent=1, allow_nan=False)

@@ -5,6 +5,7 @@
 The first time, it installs Jupyter Book into an environment of its own, .cache/book (about 300 MB). The outputs in the
 book are those of the committed lessons: nothing is run. Python 3.11 or newer.
 """
+
 import json
 import os
 import re
@@ -16,9 +17,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".cache" / "book"
-PARTS = ("README.md", "LICENSE", "CITATION.cff", "start.py", "data/README.md", "notebooks", "teaching", "benchmarks")
+PARTS = (
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    "start.py",
+    "data/README.md",
+    "notebooks",
+    "teaching",
+    "benchmarks",
+)
 # Would fetch code from a server, to run cells with; the book runs none
-THEBE = re.compile(r"<script[^>]*>const THEBE_JS_URL.*?</script>|<script[^>]*sphinx-thebe\.js[^>]*></script>", re.S)
+THEBE = re.compile(
+    r"<script[^>]*>const THEBE_JS_URL.*?</script>|<script[^>]*sphinx-thebe\.js[^>]*></script>", re.S
+)
 
 
 def jupyter_book() -> str | None:
@@ -32,7 +44,10 @@ def install() -> str:
     print("Installing Jupyter Book into .cache/book, once")
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
     python = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", ROOT / "teaching/book/requirements.txt"], check=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "-r", ROOT / "teaching/book/requirements.txt"],
+        check=True,
+    )
     return jupyter_book()
 
 
@@ -40,10 +55,16 @@ def fit(source: Path) -> None:
     """Change the copies where a book differs from a folder: nothing runs on Colab, and the slides are a page."""
     for notebook in (source / "notebooks").glob("*.ipynb"):
         book = json.loads(notebook.read_text("utf-8"))
-        book["cells"] = [cell for cell in book["cells"] if not cell.get("id", "").endswith("-colab")]
+        book["cells"] = [
+            cell for cell in book["cells"] if not cell.get("id", "").endswith("-colab")
+        ]
         notebook.write_text(json.dumps(book), "utf-8")
     for page in (source / "teaching").glob("*.md"):
-        text = re.sub(r"\[([^]]*)\]\(slides\.md\)", r'<a href="../slides.html">\1</a>', page.read_text("utf-8"))
+        text = re.sub(
+            r"\[([^]]*)\]\(slides\.md\)",
+            r'<a href="../slides.html">\1</a>',
+            page.read_text("utf-8"),
+        )
         page.write_text(text, "utf-8")
 
 
@@ -57,13 +78,26 @@ def build(program: str, target: Path) -> Path:
     for part in PARTS:
         (source / part).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+            shutil.copytree(
+                ROOT / part, source / part, ignore=shutil.ignore_patterns(".*", "__pycache__")
+            )
         else:
             shutil.copy(ROOT / part, source / part)
     fit(source)
     settings = source / "teaching" / "book"
-    command = [program, "build", source, "--toc", settings / "_toc.yml", "--config", settings / "_config.yml",
-               "--path-output", work, "--quiet", "--all"]
+    command = [
+        program,
+        "build",
+        source,
+        "--toc",
+        settings / "_toc.yml",
+        "--config",
+        settings / "_config.yml",
+        "--path-output",
+        work,
+        "--quiet",
+        "--all",
+    ]
     made = subprocess.run(command, cwd=source, env=os.environ | {"PYTHONUTF8": "1"})
     if made.returncode:
         raise SystemExit("Jupyter Book could not build the book; what it said stands above.")
@@ -71,7 +105,9 @@ def build(program: str, target: Path) -> Path:
         page.write_text(THEBE.sub("", page.read_text("utf-8")), "utf-8")
     for item in (work / "_build" / "html").iterdir():
         shutil.move(str(item), target)
-    subprocess.run([sys.executable, ROOT / "teaching" / "slides.py", target / "slides.html"], check=True)
+    subprocess.run(
+        [sys.executable, ROOT / "teaching" / "slides.py", target / "slides.html"], check=True
+    )
     shutil.rmtree(source)
     shutil.rmtree(work)
     return target / "index.html"

@@ -5,6 +5,7 @@
 It runs in the course's environment. Each figure has four runs of the broken stage, and four of the sound one beside it:
 means as lines, and the range of the four seeds as a band. What is broken is not in the figures.
 """
+
 import json
 from pathlib import Path
 
@@ -34,7 +35,11 @@ def fine_tuning(trap: str | None, measure: str) -> tuple[list, list[list]]:
 
 def judging(trap: str | None, measure: str) -> tuple[list, list[list]]:
     """Return the same of lesson 3's reward models that learn from thumbs, up or down; steps in percent of the run."""
-    runs = [run[measure] for run in result("lesson3_reward")["runs"] if run["thumbs"] and run["trap"] == trap]
+    runs = [
+        run[measure]
+        for run in result("lesson3_reward")["runs"]
+        if run["thumbs"] and run["trap"] == trap
+    ]
     return list(range(5, 101, 5)), runs
 
 
@@ -45,18 +50,48 @@ def ppo(name: str, measure: str) -> tuple[list, list[list]]:
 
 # letter: where the runs come from, sound, broken, then for each panel: what is measured, its name, the axis below
 FIGURES = {
-    "a": (ppo, "good/medium", "weak/none", ("reward", "reward", "PPO step"),
-          ("true_utility", "true utility", "PPO step")),
-    "b": (fine_tuning, None, "labels not shifted", ("loss", "training loss", "step"),
-          ("ended", "share of answers that end", "")),
-    "c": (pretraining, "healthy", "end left out of pretraining", ("loss", "training loss", "step"),
-          ("ended", "share of samples that end", "")),
-    "d": (judging, None, "ties in the loss", ("loss", "training loss", "percent of the run"),
-          ("accuracy", "accuracy on new labels", "")),
-    "e": (ppo, "good/medium", "trap/score after the end", ("reward", "reward", "PPO step"),
-          ("value_loss", "loss of the critic", "PPO step")),
-    "f": (fine_tuning, None, "pad is the end token", ("loss", "training loss", "step"),
-          ("ending", "chance of the end\nwhere answers end", "step")),
+    "a": (
+        ppo,
+        "good/medium",
+        "weak/none",
+        ("reward", "reward", "PPO step"),
+        ("true_utility", "true utility", "PPO step"),
+    ),
+    "b": (
+        fine_tuning,
+        None,
+        "labels not shifted",
+        ("loss", "training loss", "step"),
+        ("ended", "share of answers that end", ""),
+    ),
+    "c": (
+        pretraining,
+        "healthy",
+        "end left out of pretraining",
+        ("loss", "training loss", "step"),
+        ("ended", "share of samples that end", ""),
+    ),
+    "d": (
+        judging,
+        None,
+        "ties in the loss",
+        ("loss", "training loss", "percent of the run"),
+        ("accuracy", "accuracy on new labels", ""),
+    ),
+    "e": (
+        ppo,
+        "good/medium",
+        "trap/score after the end",
+        ("reward", "reward", "PPO step"),
+        ("value_loss", "loss of the critic", "PPO step"),
+    ),
+    "f": (
+        fine_tuning,
+        None,
+        "pad is the end token",
+        ("loss", "training loss", "step"),
+        ("ending", "chance of the end\nwhere answers end", "step"),
+    ),
 }
 
 
@@ -79,7 +114,12 @@ def figure(letter: str):
             draw(axis, *of(run, measure), i, label)
         axis.set(ylabel=name, xlabel=below)
         if not below:
-            axis.set(xlim=(-0.7, 1.7), xticks=[0, 1], xticklabels=["a sound run", "this run"], ylim=(-0.05, 1.05))
+            axis.set(
+                xlim=(-0.7, 1.7),
+                xticks=[0, 1],
+                xticklabels=["a sound run", "this run"],
+                ylim=(-0.05, 1.05),
+            )
     axes[0].legend(fontsize=8)
     drawn.suptitle(f"Figure {letter.upper()}", x=0.01, ha="left", fontsize=11)
     return drawn

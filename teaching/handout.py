@@ -5,6 +5,7 @@
 Open the file in a browser and print it. It runs in the environment that `start.py` made. On paper a link to a page of
 this folder would be dead: its words stay, the link goes.
 """
+
 import base64
 import re
 import sys

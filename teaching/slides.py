@@ -7,6 +7,7 @@ become part of the file. What shows it is reveal.js 6.0.2 (MIT licence, https://
 arrow keys turn the pages, S opens the speaker's notes, F fills the screen, Esc shows all slides, ? lists the keys.
 To print or save as PDF: open dist/slides.html?print-pdf in Chromium and print.
 """
+
 import base64
 import re
 import sys
@@ -78,7 +79,9 @@ def embedded(found: re.Match) -> str:
 def page(text: str) -> str:
     """Return the slides as the text of one HTML file."""
     title = re.search(r"^# (.+)", text, re.M)[1]
-    text = re.sub(r"!\[(?P<alt>[^]]*)\]\((?P<file>[^)]+)\)", embedded, text).replace("</script", "<\\/script")
+    text = re.sub(r"!\[(?P<alt>[^]]*)\]\((?P<file>[^)]+)\)", embedded, text).replace(
+        "</script", "<\\/script"
+    )
     css = (HERE / "reveal" / "reveal.css").read_text("utf-8") + LOOK
     scripts = (HERE / "reveal" / name for name in ("reveal.js", "markdown.js", "notes.js"))
     code = [file.read_text("utf-8").replace("</script", "<\\/script") for file in scripts]

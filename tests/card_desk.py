@@ -1,15 +1,23 @@
 """What the tests of the rater card share: rows to rate, and a desk that is spoken to as `card.js` does."""
+
 import json
 
-from rlhf_lessons.ratings import new_id
+from rlhf_lessons.feedback import new_id
 from rlhf_lessons.widgets.rate import Desk, as_task
 
 PROMPT = "What is 4-2 and 3-1?"
-GOOD, HALF, BAD = "4-2 is 2 and 3-1 is 2.", "4-2 is 2 and 3-1 is 7.", "The cow looked out of the window."
+GOOD, HALF, BAD = (
+    "4-2 is 2 and 3-1 is 2.",
+    "4-2 is 2 and 3-1 is 7.",
+    "The cow looked out of the window.",
+)
 
 
 def pairs(n: int) -> list[dict]:
-    return [{"prompt": f"{PROMPT} ({i})", "left": GOOD, "right": BAD, "left_model": "ppo"} for i in range(n)]
+    return [
+        {"prompt": f"{PROMPT} ({i})", "left": GOOD, "right": BAD, "left_model": "ppo"}
+        for i in range(n)
+    ]
 
 
 class Card:
@@ -25,10 +33,21 @@ class Card:
         self.desk.handle({"type": type, **more})
         return self.heard[-1]
 
-    def vote(self, choice: str = "left", task: str | None = None, id: str | None = None, **more) -> dict:
+    def vote(
+        self, choice: str = "left", task: str | None = None, id: str | None = None, **more
+    ) -> dict:
         task = task or self.desk.current["task"]["task"]
-        return self.tell("answer", **{"id": id or new_id(), "task": task, "kind": "pair", "ms": 900,
-                                      "payload": {"choice": choice}} | more)
+        return self.tell(
+            "answer",
+            **{
+                "id": id or new_id(),
+                "task": task,
+                "kind": "pair",
+                "ms": 900,
+                "payload": {"choice": choice},
+            }
+            | more,
+        )
 
     def rows(self) -> list[tuple]:
         return [(row["kind"], row["payload"]) for row in self.store.answers("r")]

@@ -1,4 +1,5 @@
 """What the tests of the class page share: a server in a thread of its own, and clients with cookies."""
+
 import asyncio
 import http.client
 import json
@@ -13,7 +14,7 @@ pytest.importorskip("segno", reason="the class page needs: pip install tornado s
 from rlhf_lessons.classroom import rounds  # noqa: E402
 from rlhf_lessons.classroom.commands import run  # noqa: E402
 from rlhf_lessons.classroom.room import Classroom  # noqa: E402
-from rlhf_lessons.ratings import Store, new_id  # noqa: E402
+from rlhf_lessons.feedback import Store, new_id  # noqa: E402
 
 KEYS = {"console": "console-key", "projector": "projector-key"}
 LEFT = {"choice": "left", "strength": 1}
@@ -22,9 +23,16 @@ LEFT = {"choice": "left", "strength": 1}
 def write_answers(folder: Path) -> Path:
     """Return a file of 30 prompts with four answers by three models each."""
     by = (("went", "sft", 0.1), ("flew", "ppo", 0.9), ("ran", "base", -1), ("sat", "sft", 0))
-    rows = [{"prompt": f"Write a story about fox number {i}.", "completions": [
-        {"text": f"The fox {i} {verb} home.", "model": model, "reward": reward} for verb, model, reward in by]}
-        for i in range(30)]
+    rows = [
+        {
+            "prompt": f"Write a story about fox number {i}.",
+            "completions": [
+                {"text": f"The fox {i} {verb} home.", "model": model, "reward": reward}
+                for verb, model, reward in by
+            ],
+        }
+        for i in range(30)
+    ]
     path = folder / "answers.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -41,11 +49,15 @@ class Server:
 
     def __init__(self, folder: Path, source: Path, prefix: str = "", **options):
         self.store, self.port = Store(folder / "class.sqlite3"), free_port()
-        self.room = Classroom(self.store, "FOX42", KEYS, "http://192.168.0.7:8800/", source, **options)
+        self.room = Classroom(
+            self.store, "FOX42", KEYS, "http://192.168.0.7:8800/", source, **options
+        )
         if not self.store.room().current:
             rounds.new_round(self.store, source)
         ready = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self.serve(prefix, ready)), daemon=True)
+        self.thread = threading.Thread(
+            target=lambda: asyncio.run(self.serve(prefix, ready)), daemon=True
+        )
         self.thread.start()
         assert ready.wait(30)
 
@@ -66,13 +78,17 @@ class Browser:
     def __init__(self, port: int):
         self.port, self.cookies = port, {}
 
-    def ask(self, path: str, message=None, headers=None, raw: bytes | None = None) -> tuple[int, object]:
+    def ask(
+        self, path: str, message=None, headers=None, raw: bytes | None = None
+    ) -> tuple[int, object]:
         """Return (status, JSON or text)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         body = raw if raw is not None else None if message is None else json.dumps(message).encode()
         headers = {"X-Class": "1"} if headers is None else headers
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection.request("GET" if body is None else "POST", path, body, headers | {"Cookie": cookies})
+        connection.request(
+            "GET" if body is None else "POST", path, body, headers | {"Cookie": cookies}
+        )
         answer = connection.getresponse()
         for name, value in answer.getheaders():
             if name == "Set-Cookie":
@@ -90,9 +106,20 @@ class Browser:
     def next(self) -> dict:
         return self.ask("/say", {"type": "next"})[1]["task"]
 
-    def vote(self, task: str, payload=None, kind: str = "pair", id: str | None = None) -> tuple[int, object]:
-        return self.ask("/say", {"type": "answer", "id": id or new_id(), "task": task, "kind": kind,
-                                 "payload": LEFT if payload is None else payload, "ms": 900})
+    def vote(
+        self, task: str, payload=None, kind: str = "pair", id: str | None = None
+    ) -> tuple[int, object]:
+        return self.ask(
+            "/say",
+            {
+                "type": "answer",
+                "id": id or new_id(),
+                "task": task,
+                "kind": kind,
+                "payload": LEFT if payload is None else payload,
+                "ms": 900,
+            },
+        )
 
 
 @pytest.fixture

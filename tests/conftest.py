@@ -11,7 +11,9 @@ def tokenizer():
     from rlhf_lessons.lm.tokenizer import train_tokenizer
 
     rng = random.Random(0)
-    return train_tokenizer([sentence(rng, 20, 30) + " What is 4-2?\nWrite about" for _ in range(200)], 320)
+    return train_tokenizer(
+        [sentence(rng, 20, 30) + " What is 4-2?\nWrite about" for _ in range(200)], 320
+    )
 
 
 @pytest.fixture
@@ -34,7 +36,10 @@ def any_model(request, tokenizer):
 def demonstrations():
     """Each prompt names a word, and its answer begins with that word."""
     rng = random.Random(1)
-    return [{"prompt": f"Write about {word}.", "completion": f"{word} {sentence(rng)}"} for word in WORDS[:6] * 8]
+    return [
+        {"prompt": f"Write about {word}.", "completion": f"{word} {sentence(rng)}"}
+        for word in WORDS[:6] * 8
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +49,21 @@ def rankings():
     for _ in range(160):
         texts = [sentence(rng) for _ in range(4)]
         marks = [float(text.count("anna")) for text in texts]
-        rows.append({"prompt": f"Write about {rng.choice(WORDS)}.", "completions": texts, "scores": marks,
-                     "utilities": marks})
+        rows.append(
+            {
+                "prompt": f"Write about {rng.choice(WORDS)}.",
+                "completions": texts,
+                "scores": marks,
+                "utilities": marks,
+            }
+        )
     return rows
 
 
 @pytest.fixture
 def store(tmp_path):
     """An empty ratings store in a file of its own."""
-    from rlhf_lessons.ratings import Store
+    from rlhf_lessons.feedback import Store
 
     store = Store(tmp_path / "ratings.sqlite3")
     yield store

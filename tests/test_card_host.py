@@ -1,14 +1,21 @@
 """What sits behind the rater card, without a browser: every message, whatever it holds, from any thread."""
+
 import json
 import threading
 
 import pytest
 from card_desk import Card, pairs
 
-from rlhf_lessons.ratings import Store, new_id
+from rlhf_lessons.feedback import Store, new_id
 from rlhf_lessons.widgets.rate import as_task
 
-HOSTILE = ["<script>alert(1)</script>", "'); DROP TABLE event; --", "\ud800 half a letter", "nothing\0more", "‮" * 9]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "'); DROP TABLE event; --",
+    "\ud800 half a letter",
+    "nothing\0more",
+    "‮" * 9,
+]
 
 
 @pytest.fixture
@@ -19,11 +26,21 @@ def card(store):
 def test_a_card_asks_votes_reveals_goes_on_and_ends(card):
     for n in range(3):
         asked = card.tell("ready") if n == 0 else card.tell("next")
-        assert asked["type"] == "task" and asked["task"]["state"] == "task" and asked["progress"]["done"] == n
+        assert (
+            asked["type"] == "task"
+            and asked["task"]["state"] == "task"
+            and asked["progress"]["done"] == n
+        )
         ack = card.vote(id=f"vote-number-{n}")
-        assert (ack["type"], ack["id"]) == ("ack", f"vote-number-{n}") and ack["progress"]["done"] == n + 1
+        assert (ack["type"], ack["id"]) == ("ack", f"vote-number-{n}") and ack["progress"][
+            "done"
+        ] == n + 1
         shown = card.tell("reveal", id=new_id(), task=asked["task"]["task"])
-        assert shown["type"] == "reveal" and sorted(shown["models"]) == ["", "ppo"] and shown["others"]["n"] == 0
+        assert (
+            shown["type"] == "reveal"
+            and sorted(shown["models"]) == ["", "ppo"]
+            and shown["others"]["n"] == 0
+        )
     assert card.tell("next")["task"] == {"state": "done"}
     assert len(card.rows()) == 3
 
@@ -33,9 +50,19 @@ def test_before_the_vote_the_card_hears_nothing_of_models_rewards_and_others(sto
     row["completions"][0] |= {"reward": 1.25}
     card = Card(store, [row])
     asked = card.tell("ready")
-    assert set(asked["task"]) == {"state", "task", "round", "kind", "prompt", "answers", "guideline"}
+    assert set(asked["task"]) == {
+        "state",
+        "task",
+        "round",
+        "kind",
+        "prompt",
+        "answers",
+        "guideline",
+    }
     assert "ppo" not in json.dumps(card.heard) and "1.25" not in json.dumps(card.heard)
-    assert card.tell("reveal", id=new_id(), task=asked["task"]["task"])["type"] == "nack"  # answer first
+    assert (
+        card.tell("reveal", id=new_id(), task=asked["task"]["task"])["type"] == "nack"
+    )  # answer first
     card.vote()
     assert "ppo" not in json.dumps(card.heard) and "1.25" not in json.dumps(card.heard)
 
@@ -56,7 +83,12 @@ def test_a_new_view_and_a_new_kernel_show_what_was_there(card):
     card.tell("reveal", id=new_id(), task=first["task"]["task"])
     assert card.tell("ready")["revealed"]["models"]
     later = Card(card.store, pairs(3))  # the same rows, a new desk
-    assert later.tell("ready")["progress"] == {**first["progress"], "done": 1, "left": 2, "seconds": 0.9}
+    assert later.tell("ready")["progress"] == {
+        **first["progress"],
+        "done": 1,
+        "left": 2,
+        "seconds": 0.9,
+    }
 
 
 def test_undo_gives_the_task_back_and_nothing_after_the_reveal(card):
@@ -70,7 +102,9 @@ def test_undo_gives_the_task_back_and_nothing_after_the_reveal(card):
     assert refused["type"] == "nack" and not refused["retry"] and "revealed" in refused["reason"]
 
 
-@pytest.mark.parametrize(("kind", "payload"), [("skip", {"reason": "too hard"}), ("flag", {"reason": ""})])
+@pytest.mark.parametrize(
+    ("kind", "payload"), [("skip", {"reason": "too hard"}), ("flag", {"reason": ""})]
+)
 def test_skip_and_flag_are_stored_and_are_no_judgement(card, kind, payload):
     card.tell("ready")
     passed = card.desk.current["task"]["task"]
@@ -79,25 +113,58 @@ def test_skip_and_flag_are_stored_and_are_no_judgement(card, kind, payload):
     assert card.tell("ready")["task"]["task"] != passed  # a page that is reloaded here is not stuck
 
 
-@pytest.mark.parametrize("message", [
-    None, 3, "answer", [], {}, {"type": []}, {"type": "vote"}, {"type": "ready; drop"}, {"type": None, "id": 1}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        3,
+        "answer",
+        [],
+        {},
+        {"type": []},
+        {"type": "vote"},
+        {"type": "ready; drop"},
+        {"type": None, "id": 1},
+    ],
+)
 def test_what_is_no_message_gets_no_answer_and_breaks_nothing(card, message):
     card.desk.handle(message)
     assert card.heard == [] and card.tell("ready")["type"] == "task"
 
 
-@pytest.mark.parametrize("broken", [
-    {"id": None}, {"id": "short"}, {"id": "no spaces, please"}, {"id": {"$ne": ""}}, {"task": None},
-    {"task": "unknown"}, {"task": ["a"]}, {"kind": None}, {"kind": "hands"}, {"kind": "label"},
-    {"kind": "ranking", "payload": {"ranks": [1, 2]}},
-    {"payload": None}, {"payload": []}, {"payload": {"choice": "top"}}, {"payload": {"choice": "left", "strength": 9}},
-    {"payload": {"choice": ["left"]}}, {"kind": "skip", "payload": {"reason": "x" * 501}},
-    {"kind": "flag", "payload": {"reason": "\0"}}])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"id": None},
+        {"id": "short"},
+        {"id": "no spaces, please"},
+        {"id": {"$ne": ""}},
+        {"task": None},
+        {"task": "unknown"},
+        {"task": ["a"]},
+        {"kind": None},
+        {"kind": "hands"},
+        {"kind": "label"},
+        {"kind": "ranking", "payload": {"ranks": [1, 2]}},
+        {"payload": None},
+        {"payload": []},
+        {"payload": {"choice": "top"}},
+        {"payload": {"choice": "left", "strength": 9}},
+        {"payload": {"choice": ["left"]}},
+        {"kind": "skip", "payload": {"reason": "x" * 501}},
+        {"kind": "flag", "payload": {"reason": "\0"}},
+    ],
+)
 def test_a_message_that_does_not_fit_is_refused_in_words_and_stores_nothing(card, broken):
     task = card.tell("ready")["task"]["task"]
     answer = {"id": new_id(), "task": task, "kind": "pair", "payload": {"choice": "left"}} | broken
     nack = card.tell("answer", **answer)
-    assert nack["type"] == "nack" and not nack["retry"] and len(nack["reason"]) > 10 and card.rows() == []
+    assert (
+        nack["type"] == "nack"
+        and not nack["retry"]
+        and len(nack["reason"]) > 10
+        and card.rows() == []
+    )
     assert card.vote()["type"] == "ack"  # and the card goes on
 
 
@@ -108,18 +175,28 @@ def test_a_broken_clock_loses_no_vote(card, ms):
 
 
 def test_hostile_texts_come_through_as_they_are_or_made_storable(store):
-    row = {"kind": "ranking", "prompt": HOSTILE[0], "completions": [{"text": text} for text in HOSTILE]}
+    row = {
+        "kind": "ranking",
+        "prompt": HOSTILE[0],
+        "completions": [{"text": text} for text in HOSTILE],
+    }
     card = Card(store, [row, {"kind": "demonstration", "prompt": HOSTILE[1], "completions": []}])
     asked = card.tell("ready")["task"]
     shown = {answer["text"] for answer in asked["answers"]}
-    assert asked["prompt"] == HOSTILE[0] and {HOSTILE[0], HOSTILE[1], HOSTILE[4]} <= shown and len(shown) == 5
+    assert (
+        asked["prompt"] == HOSTILE[0]
+        and {HOSTILE[0], HOSTILE[1], HOSTILE[4]} <= shown
+        and len(shown) == 5
+    )
     card.vote(kind="ranking", payload={"ranks": [1, 2, 2, 3, 5]})
     card.tell("next")
     assert card.vote(kind="demonstration", payload={"text": HOSTILE[1]})["type"] == "ack"
     assert card.rows()[1] == ("demonstration", {"text": HOSTILE[1]})
 
 
-def test_a_database_that_fails_gives_a_nack_to_try_again_and_the_vote_arrives_later(card, monkeypatch):
+def test_a_database_that_fails_gives_a_nack_to_try_again_and_the_vote_arrives_later(
+    card, monkeypatch
+):
     card.tell("ready")
     task = card.desk.current["task"]["task"]
     with monkeypatch.context() as patch:
@@ -134,8 +211,15 @@ def test_nothing_is_acknowledged_before_the_commit(card):
     card.tell("ready")
     other, seen = Store(card.store.where), []
     card.desk.send = lambda message: seen.append((message["type"], len(other.answers("r"))))
-    card.desk.handle({"type": "answer", "id": new_id(), "task": card.desk.current["task"]["task"], "kind": "pair",
-                      "payload": {"choice": "tie"}})
+    card.desk.handle(
+        {
+            "type": "answer",
+            "id": new_id(),
+            "task": card.desk.current["task"]["task"],
+            "kind": "pair",
+            "payload": {"choice": "tie"},
+        }
+    )
     assert seen == [("ack", 1)]
     other.close()
 
@@ -147,7 +231,9 @@ def test_messages_from_many_threads_at_once_lose_nothing_and_count_nothing_twice
         tasks.append(card.tell("next")["task"]["task"])
         card.vote(task=tasks[-1], id=f"first-{tasks[-1]}")
     card.heard.clear()
-    again = [dict(task=task, id=f"first-{task}") for task in tasks] + [dict(task=task) for task in tasks]
+    again = [dict(task=task, id=f"first-{task}") for task in tasks] + [
+        dict(task=task) for task in tasks
+    ]
     threads = [threading.Thread(target=card.vote, kwargs=more) for more in again * 2]
     for thread in threads:
         thread.start()

@@ -1,4 +1,5 @@
 """Which model is loaded, and what is said of folders that hold none."""
+
 import json
 import os
 from pathlib import Path
@@ -68,7 +69,9 @@ def test_a_stopped_run_is_nobodys_model(places):
         checkpoints.choose("ppo", "mine")
 
 
-@pytest.mark.parametrize("arguments, named", [(("gpt",), "base, sft, reward, ppo"), (("sft", "yours"), "'yours'")])
+@pytest.mark.parametrize(
+    "arguments, named", [(("gpt",), "base, sft, reward, ppo"), (("sft", "yours"), "'yours'")]
+)
 def test_a_wrong_name_is_told_the_right_ones(arguments, named):
     with pytest.raises(CheckpointError, match=named):
         checkpoints.choose(*arguments)
@@ -96,7 +99,10 @@ DAMAGE = {
     "card.json: damaged, not readable": lambda folder: (folder / "card.json").write_text("{"),
     "config.json|JSON": lambda folder: (folder / "config.json").write_text("{"),
     "config.json describes": lambda folder: (folder / "config.json").write_text(
-        (folder / "config.json").read_text().replace('"num_hidden_layers": 1', '"num_hidden_layers": 2')),
+        (folder / "config.json")
+        .read_text()
+        .replace('"num_hidden_layers": 1', '"num_hidden_layers": 2')
+    ),
 }
 
 
@@ -151,7 +157,9 @@ def test_the_shipped_checkpoints_are_whole_small_and_have_their_cards(name):
     assert "seed" in found["config"]
     assert hasattr(model, "score") == (name == "reward")
     assert (folder / "README.md").is_file()
-    assert not [file for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]  # never pickle
+    assert not [
+        file for file in folder.iterdir() if file.suffix in (".bin", ".pt", ".pkl")
+    ]  # never pickle
 
 
 def test_the_shipped_base_was_trained_on_the_corpus_that_the_data_card_names():

@@ -1,4 +1,5 @@
 """What the continuous integration does, with programs that only write down how they were called."""
+
 import importlib.util
 import os
 import shutil
@@ -18,24 +19,41 @@ pytestmark = pytest.mark.skipif(os.name == "nt" or not BASH, reason="the script 
 @pytest.fixture
 def ci(tmp_path):
     """A copy of .ci/run in a folder whose programs are these: `ci(uid=0, apt_fails=False, without=[...])`."""
+
     def run(uid: int = 0, apt_fails: bool = False, without=()) -> tuple[list[str], str]:
         programs, log = tmp_path / "bin", tmp_path / "calls"
         programs.mkdir()
         (tmp_path / ".ci").mkdir()
         shutil.copy(PROJECT / ".ci" / "run", tmp_path / ".ci")
-        says = {"id": f"echo {uid}", "chromium": "", "sudo": '"${@:2}"', "apt-get": "exit 1" if apt_fails else "",
-                "python": ""}
+        says = {
+            "id": f"echo {uid}",
+            "chromium": "",
+            "sudo": '"${@:2}"',
+            "apt-get": "exit 1" if apt_fails else "",
+            "python": "",
+        }
         for name, what in says.items():
             if name not in without:
-                note = "" if name in ("id", "chromium") else f'echo "{name} $*$CI_REQUIRES_BROWSER" >>"$LOG"\n'
+                note = (
+                    ""
+                    if name in ("id", "chromium")
+                    else f'echo "{name} $*$CI_REQUIRES_BROWSER" >>"$LOG"\n'
+                )
                 (programs / name).write_text(f"#!{BASH}\n{note}{what}\n")
                 (programs / name).chmod(0o755)
         for tool in TOOLS:
             (programs / tool).symlink_to(shutil.which(tool))
-        done = subprocess.run([programs / "bash", tmp_path / ".ci" / "run", "-k", "this or that"], capture_output=True,
-                              text=True, env={"PATH": str(programs), "LOG": str(log)})
+        done = subprocess.run(
+            [programs / "bash", tmp_path / ".ci" / "run", "-k", "this or that"],
+            capture_output=True,
+            text=True,
+            env={"PATH": str(programs), "LOG": str(log)},
+        )
         assert done.returncode == 0, done.stderr
-        return [line for line in log.read_text().splitlines() if not line.startswith("python -c")], done.stderr
+        return [
+            line for line in log.read_text().splitlines() if not line.startswith("python -c")
+        ], done.stderr
+
     return run
 
 
@@ -54,26 +72,46 @@ def test_without_chromium_root_installs_debians(ci):
 
 def test_without_chromium_another_user_installs_it_by_sudo_without_a_password(ci):
     calls, _ = ci(uid=1000, without=["chromium"])
-    assert [call for call in calls if call.startswith("sudo")] == [f"sudo -n {call}" for call in INSTALL]
+    assert [call for call in calls if call.startswith("sudo")] == [
+        f"sudo -n {call}" for call in INSTALL
+    ]
     assert calls[-1:] == TEST
 
 
-@pytest.mark.parametrize("how", [{"apt_fails": True, "without": ["chromium"]}, {"without": ["chromium", "apt-get"]}])
+@pytest.mark.parametrize(
+    "how", [{"apt_fails": True, "without": ["chromium"]}, {"without": ["chromium", "apt-get"]}]
+)
 def test_where_it_cannot_be_installed_the_tests_run_and_say_so_themselves(ci, how):
     calls, said = ci(**how)
     assert calls[-1:] == TEST and ("could not be installed" in said) == ("apt_fails" in how)
 
 
 def test_without_a_browser_its_tests_are_skipped_and_one_line_says_how_to_get_it(tmp_path):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/browser/test_card_saving.py"]
-    env = {name: value for name, value in os.environ.items() if name not in ("CHROMIUM", "CI_REQUIRES_BROWSER")}
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=env | {"PATH": str(tmp_path)})
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/browser/test_card_saving.py",
+    ]
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("CHROMIUM", "CI_REQUIRES_BROWSER")
+    }
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, env=env | {"PATH": str(tmp_path)}
+    )
     assert done.returncode == 0 and "passed" not in done.stdout, done.stdout
     assert done.stdout.count("no Chromium here") == done.stdout.count("apt install chromium") == 1
 
 
 def test_where_a_browser_is_required_its_tests_fail_without_debians(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("browser_conftest", PROJECT / "tests" / "browser" / "conftest.py")
+    spec = importlib.util.spec_from_file_location(
+        "browser_conftest", PROJECT / "tests" / "browser" / "conftest.py"
+    )
     conftest = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(conftest)
     monkeypatch.setenv("CI_REQUIRES_BROWSER", "1")
@@ -82,7 +120,10 @@ def test_where_a_browser_is_required_its_tests_fail_without_debians(tmp_path, mo
     with pytest.raises(pytest.fail.Exception, match="apt install chromium"):
         conftest.find_chromium()
     chromium = tmp_path / "chromium"
-    for version in ("Google Chrome for Testing 150.0", "Chromium 150.0 built on Debian GNU/Linux 12 (bookworm)"):
+    for version in (
+        "Google Chrome for Testing 150.0",
+        "Chromium 150.0 built on Debian GNU/Linux 12 (bookworm)",
+    ):
         chromium.write_text(f"#!{BASH}\necho '{version}'\n")
         chromium.chmod(0o755)
         if "Debian" in version:

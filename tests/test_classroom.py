@@ -1,16 +1,18 @@
 """The class page over HTTP: what students and the teacher do, and what becomes of it in the store."""
+
 import json
 
 import class_server
 from class_server import LEFT, Browser, Server, join, shown, teacher
 
 from rlhf_lessons.classroom import rounds
-from rlhf_lessons.ratings import new_id
+from rlhf_lessons.feedback import new_id
 
 server, source = class_server.server, class_server.source  # fixtures
 
 
 # Students
+
 
 def test_a_vote_is_in_the_store_once_however_often_it_is_sent(server):
     ann = join(server)
@@ -27,7 +29,9 @@ def test_the_answers_come_in_the_order_in_which_the_store_says_they_were_shown(s
     ann = join(server)
     task = ann.next()
     ann.vote(task["task"], {"choice": "right", "strength": 2})
-    assert [answer["text"] for answer in server.store.answers()[0]["answers"]] == [a["text"] for a in task["answers"]]
+    assert [answer["text"] for answer in server.store.answers()[0]["answers"]] == [
+        a["text"] for a in task["answers"]
+    ]
 
 
 def test_undo_brings_the_task_back_and_reveal_locks_it(server):
@@ -36,7 +40,9 @@ def test_undo_brings_the_task_back_and_reveal_locks_it(server):
     ann.vote(task)
     assert ann.ask("/say", {"type": "undo", "id": new_id()})[0] == 200
     assert ann.next()["task"] == task
-    assert ann.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400  # not before an answer
+    assert (
+        ann.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400
+    )  # not before an answer
     ann.vote(task)
     status, found = ann.ask("/say", {"type": "reveal", "id": new_id(), "task": task})
     assert status == 200 and len(found["models"]) == 2
@@ -48,7 +54,9 @@ def test_an_undo_that_is_sent_twice_takes_back_one_vote(server):
     for _ in range(3):
         ann.vote(ann.next()["task"])
     replies = [ann.ask("/say", message)[1] for _ in range(2)]
-    assert replies[0]["seq"] == replies[1]["seq"] and replies[1]["progress"]["done"] == 2 == len(server.store.answers())
+    assert replies[0]["seq"] == replies[1]["seq"] and replies[1]["progress"]["done"] == 2 == len(
+        server.store.answers()
+    )
 
 
 def test_joining_twice_in_one_browser_is_joining_once(server):
@@ -71,6 +79,7 @@ def test_after_a_restart_students_go_on_with_the_same_cookie(tmp_path, source):
 
 
 # The teacher
+
 
 def test_pause_new_round_and_removal_reach_the_students(server):
     ann, bob, boss = join(server, "Ann"), join(server, "Bob"), teacher(server)
@@ -100,7 +109,9 @@ def test_a_hidden_text_is_offered_no_more(server):
     for _ in range(29):
         later.vote(seen[-1]["task"])
         seen.append(later.next())
-    assert texts[0]["text"] not in [answer["text"] for task in seen for answer in task.get("answers", [])]
+    assert texts[0]["text"] not in [
+        answer["text"] for task in seen for answer in task.get("answers", [])
+    ]
     boss.ask("/teach", {"do": "hide", "id": texts[0]["id"], "hidden": False})
     assert later.next()["state"] == "task"  # the one that was left
 
@@ -112,8 +123,13 @@ def test_the_console_finds_any_judged_text_the_last_judged_first_and_in_pages(se
         ann.vote(tasks[-1]["task"])
     ann.vote(ann.next()["task"], {"reason": "rude"}, kind="flag")
     first, second = boss.ask("/texts")[1], boss.ask("/texts?page=1")[1]
-    assert first["of"] == second["of"] == 18 and [len(page["texts"]) for page in (first, second)] == [10, 8]
-    assert first["texts"][0]["flags"] == ["rude"] and first["texts"][2]["prompt"] == tasks[-1]["prompt"]
+    assert first["of"] == second["of"] == 18 and [
+        len(page["texts"]) for page in (first, second)
+    ] == [10, 8]
+    assert (
+        first["texts"][0]["flags"] == ["rude"]
+        and first["texts"][2]["prompt"] == tasks[-1]["prompt"]
+    )
     assert boss.ask("/texts?flagged")[1]["of"] == 2 and shown(boss, server, "console")["flags"] == 1
     number = tasks[0]["prompt"].split()[-1].rstrip(".")
     found = boss.ask(f"/texts?find=FOX%20{number}%20")[1]["texts"]
@@ -145,7 +161,10 @@ def test_a_show_of_hands_is_one_event_that_can_be_corrected_until_the_reveal(ser
     boss.ask("/teach", {"do": "reveal", "on": True})
     assert set(screen.ask("/show/projector")[1]["pair"]["models"]) <= {"sft", "ppo", "base"}
     (row,) = server.store.answers()
-    assert row["payload"] == {"left": 17, "right": 9, "tie": 2, "bad": 0} and row["rater_kind"] == "teacher"
+    assert (
+        row["payload"] == {"left": 17, "right": 9, "tie": 2, "bad": 0}
+        and row["rater_kind"] == "teacher"
+    )
     assert boss.ask("/teach", {"do": "hands", "counts": {"left": 1}})[0] == 400
 
 
@@ -154,10 +173,18 @@ def test_the_projector_shows_no_name_of_a_student_and_models_only_after_the_reve
     for _ in range(8):
         ann.vote(ann.next()["task"])
     blind = shown(boss, server)
-    assert "Zaphod" not in json.dumps(blind) and (blind["votes"], blind["minute"], blind["voted"]) == (8, 8, 1)
+    assert "Zaphod" not in json.dumps(blind) and (
+        blind["votes"],
+        blind["minute"],
+        blind["voted"],
+    ) == (8, 8, 1)
     assert {line["name"] for line in blind["board"]} <= {"model A", "model B", "model C"}
     boss.ask("/teach", {"do": "reveal", "on": True})
-    assert {line["name"] for line in boss.ask("/show/projector")[1]["board"]} <= {"sft", "ppo", "base"}
+    assert {line["name"] for line in boss.ask("/show/projector")[1]["board"]} <= {
+        "sft",
+        "ppo",
+        "base",
+    }
     assert boss.ask("/show/console")[1]["raters"][0]["name"] == "Zaphod Unmistakable"
 
 
@@ -166,18 +193,34 @@ def test_an_export_has_no_names_unless_asked_for_and_says_what_is_left_out(serve
     ann.vote(ann.next()["task"])
     ann.vote(ann.next()["task"], {"choice": "tie"})
     named, blind = (boss.ask(f"/export/preference{query}")[1] for query in ("", "?anonymous"))
-    assert named["rater"] == "Zaphod" and blind["rater"] == "rater 1" and named["chosen"] == blind["chosen"]
+    assert (
+        named["rater"] == "Zaphod"
+        and blind["rater"] == "rater 1"
+        and named["chosen"] == blind["chosen"]
+    )
     assert json.loads(boss.headers["X-Left-Out"]) == {"a tie": 1}
     assert "Zaphod" in str(boss.ask("/export/table")[1]) and boss.ask("/export/passwords")[0] == 404
 
 
 # Two teams
 
+
 def guesses(n: int) -> list[dict]:
     """Return rows as the notebook adds them: one answer by the model of each team."""
-    return [{"kind": "pair", "source": "guess", "overlap": None, "prompt": f"Story {i}?", "completions": [
-        {"text": f"In {i} days all was well.", "model": "sun"}, {"text": f"In {i} days all was lost.", "model": "moon"},
-    ]} for i in range(n)]
+    return [
+        {
+            "kind": "pair",
+            "source": "guess",
+            "overlap": None,
+            "prompt": f"Story {i}?",
+            "completions": [
+                {"text": f"In {i} days all was well.", "model": "sun"},
+                {"text": f"In {i} days all was lost.", "model": "moon"},
+            ],
+        }
+        for i in range(n)
+    ]
+
 
 def test_two_teams_of_equal_size_get_opposite_briefs(tmp_path, source):
     server = Server(tmp_path, source, teams=2)
@@ -187,7 +230,9 @@ def test_two_teams_of_equal_size_get_opposite_briefs(tmp_path, source):
     server.close()
 
 
-def test_whose_is_whose_asks_each_team_for_the_others_answer_and_counts_who_guesses_right(tmp_path, source):
+def test_whose_is_whose_asks_each_team_for_the_others_answer_and_counts_who_guesses_right(
+    tmp_path, source
+):
     server = Server(tmp_path, source, teams=2)
     people, boss = {}, teacher(server)
     for i in range(6):
@@ -198,17 +243,28 @@ def test_whose_is_whose_asks_each_team_for_the_others_answer_and_counts_who_gues
     for browser, team in people.items():
         for i in range(5):
             task = browser.next()
-            assert browser.ask("/say", {"type": "ready"})[1]["progress"]["left"] == 5 - i  # not the goal of 20
-            assert task["question"] == f"Which answer did Team {'Moon' if team == 'sun' else 'Sun'}'s model write?"
+            assert (
+                browser.ask("/say", {"type": "ready"})[1]["progress"]["left"] == 5 - i
+            )  # not the goal of 20
+            assert (
+                task["question"]
+                == f"Which answer did Team {'Moon' if team == 'sun' else 'Sun'}'s model write?"
+            )
             wanted = "lost" if team == "sun" else "well"
             side = ("left", "right")[wanted in task["answers"][1]["text"]]
-            choice = "tie" if i == 0 else side if team == "sun" else "left"  # the other team only clicks on the left
+            choice = (
+                "tie" if i == 0 else side if team == "sun" else "left"
+            )  # the other team only clicks on the left
             assert browser.vote(task["task"], {"choice": choice})[0] == 200
     found = shown(boss, server)
     of = {line["team"]: line for line in found["guesses"]}
     assert found["guessing"] and found["board"] == found["agreement"] == [] and of[""]["n"] == 30
     assert of["sun"]["share"] == 0.9 and of["sun"]["low"] <= 0.9 <= of["sun"]["high"]
-    left = [row for row in server.store.answers() if row["team"] == "moon" and row["payload"]["choice"] == "left"]
+    left = [
+        row
+        for row in server.store.answers()
+        if row["team"] == "moon" and row["payload"]["choice"] == "left"
+    ]
     right = sum(row["answers"][0]["model"] == "sun" for row in left)
     assert of["moon"]["share"] == (3 * 0.5 + right) / 15
     server.close()

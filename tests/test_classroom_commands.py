@@ -1,4 +1,5 @@
 """`classroom serve` and `classroom check` as a teacher starts them, and the class of a benchmark, in small."""
+
 import asyncio
 import re
 import subprocess
@@ -17,10 +18,18 @@ ROOT = Path(__file__).parents[1]
 
 def start(*arguments: str) -> tuple[subprocess.Popen, list[str]]:
     """Start a command of the class page; return it and the lines that it prints, as they come."""
-    process = subprocess.Popen([sys.executable, "-m", "rlhf_lessons", "classroom", *arguments], cwd=ROOT, text=True,
-                               encoding="utf-8", stdout=subprocess.PIPE, env=None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rlhf_lessons", "classroom", *arguments],
+        cwd=ROOT,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        env=None,
+    )
     lines = []
-    threading.Thread(target=lambda: lines.extend(iter(process.stdout.readline, "")), daemon=True).start()
+    threading.Thread(
+        target=lambda: lines.extend(iter(process.stdout.readline, "")), daemon=True
+    ).start()
     return process, lines
 
 
@@ -34,16 +43,31 @@ def wait_for(lines: list[str], pattern: str) -> str:
 
 
 def test_importing_the_class_page_loads_neither_torch_nor_pandas():
-    code = ("import sys, rlhf_lessons.classroom, rlhf_lessons.classroom.commands\n"
-            "print([name for name in ('torch', 'pandas', 'numpy', 'evalica', 'transformers') if name in sys.modules])")
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    code = (
+        "import sys, rlhf_lessons.classroom, rlhf_lessons.classroom.commands\n"
+        "print([name for name in ('torch', 'pandas', 'numpy', 'evalica', 'transformers') if name in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
     assert found.stdout.strip() == "[]", found.stderr
 
 
 def test_serve_prints_where_students_join_and_whether_they_can(tmp_path):
     port, source = free_port(), write_answers(tmp_path)
-    process, lines = start("serve", "--db", str(tmp_path / "c.sqlite3"), "--port", str(port), "--answers", str(source),
-                           "--code", "fox42", "--url", "http://192.168.1.23:8800")
+    process, lines = start(
+        "serve",
+        "--db",
+        str(tmp_path / "c.sqlite3"),
+        "--port",
+        str(port),
+        "--answers",
+        str(source),
+        "--code",
+        "fox42",
+        "--url",
+        "http://192.168.1.23:8800",
+    )
     try:
         wait_for(lines, "Ctrl-C ends")
         printed = "".join(lines)
@@ -59,11 +83,16 @@ def test_serve_prints_where_students_join_and_whether_they_can(tmp_path):
 
 def test_a_second_server_on_the_same_port_says_what_to_do(tmp_path):
     import socket
+
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(ValueError, match="--port"):
-            serve(str(tmp_path / "c.sqlite3"), port=taken.getsockname()[1], answers=write_answers(tmp_path))
+            serve(
+                str(tmp_path / "c.sqlite3"),
+                port=taken.getsockname()[1],
+                answers=write_answers(tmp_path),
+            )
 
 
 def test_only_this_computer_is_named_where_only_it_can_connect():
@@ -72,7 +101,9 @@ def test_only_this_computer_is_named_where_only_it_can_connect():
 
 
 def test_the_qr_code_in_the_terminal_is_square():
-    lines = [re.sub("\033.*?m", "", line) for line in terminal_code("http://192.168.1.23:8800/#FOX42Q")]
+    lines = [
+        re.sub("\033.*?m", "", line) for line in terminal_code("http://192.168.1.23:8800/#FOX42Q")
+    ]
     assert len({len(line) for line in lines}) == 1 and abs(2 * len(lines) - len(lines[0])) <= 1
 
 
@@ -90,16 +121,25 @@ def test_check_says_that_all_is_well_once_a_phones_vote_is_on_the_disk():
 
 
 def test_check_names_the_likely_causes_where_no_phone_comes():
-    process, lines = start("check", "--host", "127.0.0.1", "--port", str(free_port()), "--minutes", "0.01")
+    process, lines = start(
+        "check", "--host", "127.0.0.1", "--port", str(free_port()), "--minutes", "0.01"
+    )
     assert process.wait(60) == 1
     wait_for(lines, "Nothing arrived from a phone")
-    assert {"hotspot", "firewall", "tunnel", "hands"} <= set(re.findall(r"\w+", "".join(lines).lower()))
+    assert {"hotspot", "firewall", "tunnel", "hands"} <= set(
+        re.findall(r"\w+", "".join(lines).lower())
+    )
 
 
 def test_a_small_class_whose_server_is_killed_loses_no_vote(tmp_path):
     """The short version of benchmarks/classroom_load.py."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from classroom_load import attend
+
     found = asyncio.run(attend(tmp_path, students=8, votes=4, think=0.3, kill=0.7))
-    assert found["stored"] == 32 and found["acknowledged and not stored"] == 0 and found["database intact"]
+    assert (
+        found["stored"] == 32
+        and found["acknowledged and not stored"] == 0
+        and found["database intact"]
+    )
     assert found["server's memory, MB"] <= 120

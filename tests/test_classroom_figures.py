@@ -1,4 +1,5 @@
 """What the class page computes: shares with intervals, what trainers report, rounds, and commits for many at once."""
+
 import asyncio
 import random
 
@@ -11,19 +12,33 @@ from rlhf_lessons.classroom.batches import Batches
 from rlhf_lessons.classroom.figures import agreement, guesses, leaderboard
 from rlhf_lessons.classroom.screens import learned
 from rlhf_lessons.data import DataError
-from rlhf_lessons.ratings import Refused, Store, new_id
+from rlhf_lessons.feedback import Refused, Store, new_id
 
 server, source = class_server.server, class_server.source  # fixtures
 
 
 def answer(rater: str, task: str, choice: str, models=("sft", "ppo"), **more) -> dict:
-    return {"kind": "pair", "payload": {"choice": choice}, "rater": rater, "task": task, "repeat_of": None, "team": "",
-            "answers": [{"id": f"{task}{i}", "model": model} for i, model in enumerate(models)], **more}
+    return {
+        "kind": "pair",
+        "payload": {"choice": choice},
+        "rater": rater,
+        "task": task,
+        "repeat_of": None,
+        "team": "",
+        "answers": [{"id": f"{task}{i}", "model": model} for i, model in enumerate(models)],
+        **more,
+    }
 
 
 def test_agreement_is_the_share_of_meetings_that_say_the_same():
-    said = [answer("a", "t", "left"), answer("b", "t", "left"), answer("c", "t", "right"),
-            answer("a", "u", "tie"), answer("b", "u", "tie"), answer("c", "v", "left")]  # 1 of 3 meetings, 1 of 1, none
+    said = [
+        answer("a", "t", "left"),
+        answer("b", "t", "left"),
+        answer("c", "t", "right"),
+        answer("a", "u", "tie"),
+        answer("b", "u", "tie"),
+        answer("c", "v", "left"),
+    ]  # 1 of 3 meetings, 1 of 1, none
     found = agreement(said, random.Random(0))
     assert found["share"] == 0.5 and found["low"] <= 0.5 <= found["high"]
     assert agreement(said[-1:], random.Random(0)) is None
@@ -31,42 +46,72 @@ def test_agreement_is_the_share_of_meetings_that_say_the_same():
 
 def test_each_two_of_a_ranking_and_of_scored_answers_count_as_a_pair():
     four = dict(models=("base", "sft", "ppo", "ppo"))
-    ranked = [answer(rater, "t", "", kind="ranking", payload={"ranks": ranks}, **four)
-              for rater, ranks in (("a", [3, 2, 1, 1]), ("b", [4, 3, 2, 1]))]
-    assert agreement(ranked, random.Random(0))["share"] == 5 / 6  # all but the two of PPO, a tie to one of them
+    ranked = [
+        answer(rater, "t", "", kind="ranking", payload={"ranks": ranks}, **four)
+        for rater, ranks in (("a", [3, 2, 1, 1]), ("b", [4, 3, 2, 1]))
+    ]
+    assert (
+        agreement(ranked, random.Random(0))["share"] == 5 / 6
+    )  # all but the two of PPO, a tie to one of them
     best, middle, worst = leaderboard(ranked, random.Random(0))
-    assert [best["name"], middle["name"], worst["name"]] == ["ppo", "sft", "base"] and worst["n"] == 2 * 3
+    assert [best["name"], middle["name"], worst["name"]] == ["ppo", "sft", "base"] and worst[
+        "n"
+    ] == 2 * 3
     marks = [{"relevance": mark, "accuracy": 4, "clarity": 4} for mark in (2, 7)]
     scored = answer("a", "t", "", kind="scores", payload={"scores": marks})
     assert leaderboard([scored], random.Random(0))[0]["name"] == "ppo"
 
 
 def test_a_model_that_wins_all_has_an_interval_and_not_a_certainty():
-    best, worst = leaderboard([answer(f"r{i}", f"t{i}", "right") for i in range(5)], random.Random(0))
+    best, worst = leaderboard(
+        [answer(f"r{i}", f"t{i}", "right") for i in range(5)], random.Random(0)
+    )
     assert (best["name"], best["share"], worst["share"]) == ("ppo", 1.0, 0.0)
     assert best["low"] < 0.6 and worst["high"] > 0.4  # Wilson with 5 raters: 57 to 100 %
 
 
 def test_a_guess_is_right_where_it_names_the_other_teams_answer():
     one, other = ("sun", "moon"), ("moon", "sun")
-    said = [answer("a", "t", "right", one, team="sun"), answer("a", "u", "right", other, team="sun"),
-            answer("b", "t", "left", one, team="moon"), answer("b", "u", "tie", other, team="moon"),
-            answer("b", "v", "bad", one, team="moon"), answer("b", "w", "left", ("sft", "ppo"), team="moon")]
+    said = [
+        answer("a", "t", "right", one, team="sun"),
+        answer("a", "u", "right", other, team="sun"),
+        answer("b", "t", "left", one, team="moon"),
+        answer("b", "u", "tie", other, team="moon"),
+        answer("b", "v", "bad", one, team="moon"),
+        answer("b", "w", "left", ("sft", "ppo"), team="moon"),
+    ]
     assert guesses(said, random.Random(0))["share"] == (1 + 0 + 1 + 0.5) / 4
     assert guesses([], random.Random(0)) is None
 
 
 def report(votes: int, accuracy: float, round: str = "r1", **more) -> dict:
-    return {"round": round, "votes": votes, "accuracy": accuracy, "low": accuracy - 0.1, "high": accuracy + 0.1, **more}
+    return {
+        "round": round,
+        "votes": votes,
+        "accuracy": accuracy,
+        "low": accuracy - 0.1,
+        "high": accuracy + 0.1,
+        **more,
+    }
 
 
 def test_of_each_team_the_newest_report_is_shown_and_the_curve_is_made_of_all():
     sample = {"prompt": "p", "plain": "a", "best": "b"}
-    found = learned([report(20, 0.5, team="moon"), report(20, 0.6, team="sun", samples=[sample]), report(
-        40, 0.7, team="sun", ceiling=0.9), {"round": "r1", "accuracy": None}, {"anything": "else"}], "r1")
+    found = learned(
+        [
+            report(20, 0.5, team="moon"),
+            report(20, 0.6, team="sun", samples=[sample]),
+            report(40, 0.7, team="sun", ceiling=0.9),
+            {"round": "r1", "accuracy": None},
+            {"anything": "else"},
+        ],
+        "r1",
+    )
     sun, moon = found["model"]
     assert (sun["team"], sun["votes"], sun["ceiling"], moon["accuracy"]) == ("sun", 40, 0.9, 0.5)
-    assert [point[:2] for point in sun["curve"]] == [[20, 0.6], [40, 0.7]] and moon["ceiling"] is None
+    assert [point[:2] for point in sun["curve"]] == [[20, 0.6], [40, 0.7]] and moon[
+        "ceiling"
+    ] is None
     assert found["samples"] == [sample | {"team": "sun"}]
     given = [[20, 0.5, 0.4, 0.6]]
     assert learned([report(20, 0.5, curve=given)], "r1")["model"][0]["curve"] == given
@@ -74,7 +119,10 @@ def test_of_each_team_the_newest_report_is_shown_and_the_curve_is_made_of_all():
 
 def test_a_round_without_a_trainer_shows_what_was_learned_last_and_says_from_which_round():
     reports = [report(20, 0.5), report(200, 0.8, "r2")]
-    assert learned(reports, "r1")["learned"] == "r1" and learned(reports, "r1")["model"][0]["accuracy"] == 0.5
+    assert (
+        learned(reports, "r1")["learned"] == "r1"
+        and learned(reports, "r1")["model"][0]["accuracy"] == 0.5
+    )
     assert learned(reports, "r3")["learned"] == "r2"
     assert learned([], "r1") == {"learned": None, "model": [], "samples": []}
 
@@ -82,17 +130,26 @@ def test_a_round_without_a_trainer_shows_what_was_learned_last_and_says_from_whi
 def test_a_trainer_reports_to_the_projector_through_the_store(server):
     boss, current = teacher(server), server.store.room().current
     assert shown(boss, server)["model"] == []
-    assert "rl.live_reward_model(\"round 1: pairs\", store=" in shown(boss, server)["trainer"]
+    assert 'rl.live_reward_model("round 1: pairs", store=' in shown(boss, server)["trainer"]
     samples = [{"prompt": "p", "plain": "a", "best": "b"}]
-    server.store.report(report(20, 0.7, current, curve=[[20, 0.7, 0.6, 0.8]], samples=samples, held_out=12))
+    server.store.report(
+        report(20, 0.7, current, curve=[[20, 0.7, 0.6, 0.8]], samples=samples, held_out=12)
+    )
     found = shown(boss, server)
-    assert found["model"][0]["curve"] == [[20, 0.7, 0.6, 0.8]] and found["samples"][0]["best"] == "b"
-    server.store.report({"whatever": ["this", "is"]})  # a notebook's mistake must not take the screen away
+    assert (
+        found["model"][0]["curve"] == [[20, 0.7, 0.6, 0.8]] and found["samples"][0]["best"] == "b"
+    )
+    server.store.report(
+        {"whatever": ["this", "is"]}
+    )  # a notebook's mistake must not take the screen away
     assert shown(boss, server)["model"][0]["accuracy"] == 0.7
 
 
 def test_no_screen_shows_a_databases_password(server):
-    server.store.where, server.store.engine = "postgresql://ann:hunter2@campus/votes", Fake("postgresql://ann:***@campus")
+    server.store.where, server.store.engine = (
+        "postgresql://ann:hunter2@campus/votes",
+        Fake("postgresql://ann:***@campus"),
+    )
     assert "hunter2" not in server.room.where and "campus" in server.room.where
 
 
@@ -106,7 +163,10 @@ class Fake:
 
 # Rounds
 
-@pytest.mark.parametrize("row", ['{"prompt": "a", "completions": [{"text": 7}]}', '{"prompt": "a"}', "[]", "{", "7"])
+
+@pytest.mark.parametrize(
+    "row", ['{"prompt": "a", "completions": [{"text": 7}]}', '{"prompt": "a"}', "[]", "{", "7"]
+)
 def test_a_file_of_answers_that_does_not_fit_is_refused_by_its_line(tmp_path, row):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"prompt": "a", "completions": [{"text": "b"}]}\n' + row, encoding="utf-8")
@@ -152,11 +212,14 @@ def test_a_round_from_few_prompts_has_room_for_a_class_of_a_hundred_all_the_same
 def test_no_prompt_comes_twice_in_a_round_before_all_others_came_once(source):
     rows = rounds.draw(source, "pair", "all", 800, random.Random(0))
     assert len({row["prompt"] for row in rows[:30]}) == 30 < len(rows)
-    texts = [(row["prompt"], *sorted(answer["text"] for answer in row["completions"])) for row in rows]
+    texts = [
+        (row["prompt"], *sorted(answer["text"] for answer in row["completions"])) for row in rows
+    ]
     assert len(set(texts)) == len(texts)
 
 
 # Commits
+
 
 def test_one_action_that_fails_takes_no_other_along(tmp_path):
     store = Store(tmp_path / "a.sqlite3")
@@ -170,8 +233,19 @@ def test_one_action_that_fails_takes_no_other_along(tmp_path):
 
     async def all_at_once():
         batches = Batches(store)
-        return await asyncio.gather(*(batches.do(action) for action in (
-            lambda: store.add_rater("Ann"), refused, broken, lambda: store.add_rater("Bob"))), return_exceptions=True)
+        return await asyncio.gather(
+            *(
+                batches.do(action)
+                for action in (
+                    lambda: store.add_rater("Ann"),
+                    refused,
+                    broken,
+                    lambda: store.add_rater("Bob"),
+                )
+            ),
+            return_exceptions=True,
+        )
+
     ann, no, fault, bob = asyncio.run(all_at_once())
     assert isinstance(no, Refused) and isinstance(fault, ZeroDivisionError)
     assert {row["id"]: row["name"] for row in store.raters()} == {ann: "Ann", bob: "Bob"}
@@ -182,6 +256,9 @@ def test_what_is_urgent_goes_first_and_all_is_done(tmp_path):
 
     async def all_at_once():
         batches = Batches(Store(tmp_path / "a.sqlite3"))
-        await asyncio.gather(*(batches.do(lambda i=i: done.append(i), urgent=i % 2 == 1) for i in range(200)))
+        await asyncio.gather(
+            *(batches.do(lambda i=i: done.append(i), urgent=i % 2 == 1) for i in range(200))
+        )
+
     asyncio.run(all_at_once())
     assert sorted(done) == list(range(200)) and done.index(199) < done.index(2)

@@ -1,4 +1,5 @@
 """The class page's doors: who gets in, what is kept from whom, and requests that no page would send."""
+
 import json
 import os
 import socket
@@ -17,17 +18,21 @@ from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.commands import secrets_of
 from rlhf_lessons.classroom.room import BURST, WRONG_CODES
 from rlhf_lessons.classroom.server import LARGEST
-from rlhf_lessons.ratings import new_id
+from rlhf_lessons.feedback import new_id
 
 server, source = class_server.server, class_server.source  # fixtures
 
 
 # Who gets in
 
+
 def test_the_server_listens_to_this_computer_alone_unless_a_host_is_named(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=5):
         pass
-    for other in ("127.0.0.2", "::1"):  # addresses of this computer too, and not the one that was named
+    for other in (
+        "127.0.0.2",
+        "::1",
+    ):  # addresses of this computer too, and not the one that was named
         with pytest.raises(OSError):
             socket.create_connection((other, server.port), timeout=2)
 
@@ -42,19 +47,42 @@ def test_nobody_joins_without_the_class_code_or_without_a_name(server):
 
 def test_guessing_class_codes_is_stopped(server):
     stranger = Browser(server.port)
-    tried = [stranger.ask("/join", {"code": f"A{i}", "name": "Eve"})[0] for i in range(WRONG_CODES + 5)]
+    tried = [
+        stranger.ask("/join", {"code": f"A{i}", "name": "Eve"})[0] for i in range(WRONG_CODES + 5)
+    ]
     assert tried[0] == 403 and tried[-1] == 429
-    assert stranger.ask("/join", {"code": "FOX42", "name": "Eve"})[0] == 429  # else guessing would go on
+    assert (
+        stranger.ask("/join", {"code": "FOX42", "name": "Eve"})[0] == 429
+    )  # else guessing would go on
 
 
 def test_a_student_sees_no_console_no_projector_no_export_and_no_file(server):
     ann = join(server)
-    for path in ("/console", "/projector", "/show/console", "/show/projector", "/texts", "/export/events",
-                 "/export/table", "/code.svg", "/console?key=wrong", "/projector?key=console-key"):
+    for path in (
+        "/console",
+        "/projector",
+        "/show/console",
+        "/show/projector",
+        "/texts",
+        "/export/events",
+        "/export/table",
+        "/code.svg",
+        "/console?key=wrong",
+        "/projector?key=console-key",
+    ):
         assert ann.ask(path)[0] == 403, path
     assert ann.ask("/teach", {"do": "pause"})[0] == 403
-    for path in ("/files/server.py", "/files/../server.py", "/files/%2e%2e%2fserver.py", "/class.sqlite3",
-                 "/files/class.sqlite3.secrets.json", "//etc/passwd", "/files/", "/say/", "/.git/config"):
+    for path in (
+        "/files/server.py",
+        "/files/../server.py",
+        "/files/%2e%2e%2fserver.py",
+        "/class.sqlite3",
+        "/files/class.sqlite3.secrets.json",
+        "//etc/passwd",
+        "/files/",
+        "/say/",
+        "/.git/config",
+    ):
         assert ann.ask(path)[0] in (404, 405), path
     assert server.store.room().states == {"round 1: pairs": "open"}
 
@@ -64,9 +92,13 @@ def test_no_student_sees_anothers_vote_before_giving_their_own(server):
     task = ann.next()["task"]
     ann.vote(task)
     while (given := bob.next()["task"]) != task:
-        assert bob.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400  # was not even asked
+        assert (
+            bob.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400
+        )  # was not even asked
         bob.vote(given)
-    assert bob.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400  # has not answered
+    assert (
+        bob.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[0] == 400
+    )  # has not answered
     bob.vote(task)
     told = bob.ask("/say", {"type": "reveal", "id": new_id(), "task": task})[1]
     assert told["others"]["n"] == 1 and "Ann" not in json.dumps(told)
@@ -94,13 +126,24 @@ def test_the_projectors_key_opens_the_projector_and_not_the_console(server):
 
 def test_one_browser_can_have_the_console_and_the_projector(server):
     boss = teacher(server)
-    assert boss.ask("/projector?key=projector-key")[0] == 200  # opened after the console, in another tab
-    assert boss.ask("/teach", {"do": "pause"})[0] == 200 and boss.ask("/show/projector")[1]["state"] == "paused"
+    assert (
+        boss.ask("/projector?key=projector-key")[0] == 200
+    )  # opened after the console, in another tab
+    assert (
+        boss.ask("/teach", {"do": "pause"})[0] == 200
+        and boss.ask("/show/projector")[1]["state"] == "paused"
+    )
 
 
 def test_a_request_without_our_header_is_refused_as_another_site_could_have_sent_it(server):
     ann, boss = join(server), teacher(server)
-    message = {"type": "answer", "id": new_id(), "task": ann.next()["task"], "kind": "pair", "payload": LEFT}
+    message = {
+        "type": "answer",
+        "id": new_id(),
+        "task": ann.next()["task"],
+        "kind": "pair",
+        "payload": LEFT,
+    }
     for browser, path in ((ann, "/say"), (ann, "/join"), (boss, "/teach")):
         assert browser.ask(path, message, headers={})[0] == 403
     assert server.store.answers() == []
@@ -119,13 +162,17 @@ def test_every_answer_says_what_a_browser_may_do_with_it(server):
     for path in ("/", "/files/card.js", "/files/class.css", "/nowhere", "/show/console", "/notice"):
         browser.ask(path)
         policy = browser.headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy, path
+        assert (
+            policy.startswith("default-src 'none'; script-src 'self';") and "unsafe" not in policy
+        ), path
         assert browser.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_cookies_are_out_of_reach_of_scripts_and_other_sites(server):
     browser = join(server)
-    assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in browser.headers["Set-Cookie"].split(";")}
+    assert {"HttpOnly", "SameSite=Strict"} <= {
+        part.strip() for part in browser.headers["Set-Cookie"].split(";")
+    }
 
 
 def test_under_a_prefix_all_pages_and_the_cookie_lie_there(tmp_path, source):
@@ -133,15 +180,27 @@ def test_under_a_prefix_all_pages_and_the_cookie_lie_there(tmp_path, source):
     browser = Browser(server.port).join(path="/rate/join")
     assert "Path=/rate" in browser.headers["Set-Cookie"]
     assert browser.ask("/rate/say", {"type": "ready"})[0] == 200
-    assert browser.ask("/rate/files/student.js")[0] == 200 and browser.ask("/say", {"type": "ready"})[0] == 404
+    assert (
+        browser.ask("/rate/files/student.js")[0] == 200
+        and browser.ask("/say", {"type": "ready"})[0] == 404
+    )
     server.close()
 
 
 def test_the_pages_load_nothing_from_afar_and_nothing_from_outside_their_prefix():
     pages = Path(rounds.__file__).with_name("pages")
     for file in pages.iterdir():
-        text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "").replace("https?:", "")
-        assert "http" not in text and 'src="/' not in text and 'href="/' not in text and "url(" not in text, file
+        text = (
+            file.read_text(encoding="utf-8")
+            .replace("http://www.w3.org/2000/svg", "")
+            .replace("https?:", "")
+        )
+        assert (
+            "http" not in text
+            and 'src="/' not in text
+            and 'href="/' not in text
+            and "url(" not in text
+        ), file
 
 
 def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path):
@@ -154,50 +213,116 @@ def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path):
 # Requests that no page would send: of each sort many, drawn by hypothesis
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)
-JSON = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner,
-                                                                                       max_size=4), max_leaves=12)
+JSON = st.recursive(
+    PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
 KINDS = ["pair", "ranking", "scores", "demonstration", "hands", "skip"]
 PARTS = ["choice", "strength", "ranks", "scores", "text", "reason"]
-FIELDS = {"type": st.sampled_from(["answer", "undo", "reveal", "vote"]) | JSON, "id": st.just("A" * 16) | JSON,
-          "task": st.just("TASK") | JSON, "kind": st.sampled_from(KINDS) | JSON, "ms": JSON,
-          "payload": st.fixed_dictionaries({}, optional={name: JSON for name in PARTS}) | JSON}
+FIELDS = {
+    "type": st.sampled_from(["answer", "undo", "reveal", "vote"]) | JSON,
+    "id": st.just("A" * 16) | JSON,
+    "task": st.just("TASK") | JSON,
+    "kind": st.sampled_from(KINDS) | JSON,
+    "ms": JSON,
+    "payload": st.fixed_dictionaries({}, optional={name: JSON for name in PARTS}) | JSON,
+}
 LONG = st.integers(5001, 30_000).map(lambda n: "x" * n)
 ANSWER = {"type": "answer", "id": "B" * 16, "task": "TASK", "kind": "pair", "payload": LEFT}
 PATHS = st.sampled_from(["/say", "/join", "/teach"])
-SECRET = st.sampled_from(["/teach", "/show/console", "/show/projector", "/texts", "/export/events", "/console?key=x"])
+SECRET = st.sampled_from(
+    ["/teach", "/show/console", "/show/projector", "/texts", "/export/events", "/console?key=x"]
+)
 
 
 def sound(message: object) -> bool:
     """Whether hypothesis happened to write a vote that is in order."""
     payload = message.get("payload") if isinstance(message, dict) else None
-    return isinstance(payload, dict) and (message.get("kind") in ("skip", "flag") or payload.get("choice") in (
-        "left", "right", "tie", "bad"))
+    return isinstance(payload, dict) and (
+        message.get("kind") in ("skip", "flag")
+        or payload.get("choice") in ("left", "right", "tie", "bad")
+    )
 
 
 def altered(cookie: str, place: int, letter: str) -> str:
     place %= len(cookie)
-    return cookie[:place] + (letter if cookie[place] != letter else "z") + cookie[place + 1:]
+    return cookie[:place] + (letter if cookie[place] != letter else "z") + cookie[place + 1 :]
 
 
 ATTACKS = {  # of each request: path, body (None: only look), whether with the header, and as whom
-    "malformed": st.tuples(st.just("/say"), (st.fixed_dictionaries({}, optional=FIELDS) | JSON).filter(
-        lambda message: not sound(message)), st.just(True), st.just("cy")),
-    "no message": st.tuples(PATHS, st.binary(min_size=1, max_size=200), st.booleans(), st.just("nobody")),
+    "malformed": st.tuples(
+        st.just("/say"),
+        (st.fixed_dictionaries({}, optional=FIELDS) | JSON).filter(
+            lambda message: not sound(message)
+        ),
+        st.just(True),
+        st.just("cy"),
+    ),
+    "no message": st.tuples(
+        PATHS, st.binary(min_size=1, max_size=200), st.booleans(), st.just("nobody")
+    ),
     "oversized": st.one_of(
-        st.tuples(PATHS, st.integers(LARGEST + 1, 4 * LARGEST).map(lambda n: b" " * n), st.just(True), st.just("cy")),
-        st.tuples(st.just("/say"), st.builds(lambda name, text: ANSWER | {name: text}, st.sampled_from(
-            ["id", "task", "kind", "type"]), LONG), st.just(True), st.just("cy")),
-        st.tuples(st.just("/say"), st.builds(lambda kind, text: ANSWER | {"kind": kind, "payload": {"reason": text}},
-                                             st.sampled_from(["skip", "flag"]), LONG), st.just(True), st.just("cy")),
-        st.tuples(st.just("/join"), LONG.map(lambda text: {"code": "FOX42", "name": text}), st.just(True),
-                  st.just("nobody"))),
-    "replayed": st.tuples(st.just("/say"), st.fixed_dictionaries(
-        {"type": st.sampled_from(["answer", "undo", "reveal"]), "id": st.just("ANNS"), "task": st.just("ANNS TASK"),
-         "kind": st.just("pair"), "payload": st.sampled_from([LEFT, {"choice": "right"}, {"choice": "tie"}])},
-        optional={"ms": st.integers(0, 9999)}), st.booleans(), st.sampled_from(["cy", "nobody"])),
-    "forged": st.tuples(SECRET, st.just({"do": "pause"}), st.just(True), st.tuples(
-        st.sampled_from(["ann's cookie", "ann's, altered", "console's, altered"]), st.integers(0, 10**6),
-        st.sampled_from("0123456789abcdef|:="))),
+        st.tuples(
+            PATHS,
+            st.integers(LARGEST + 1, 4 * LARGEST).map(lambda n: b" " * n),
+            st.just(True),
+            st.just("cy"),
+        ),
+        st.tuples(
+            st.just("/say"),
+            st.builds(
+                lambda name, text: ANSWER | {name: text},
+                st.sampled_from(["id", "task", "kind", "type"]),
+                LONG,
+            ),
+            st.just(True),
+            st.just("cy"),
+        ),
+        st.tuples(
+            st.just("/say"),
+            st.builds(
+                lambda kind, text: ANSWER | {"kind": kind, "payload": {"reason": text}},
+                st.sampled_from(["skip", "flag"]),
+                LONG,
+            ),
+            st.just(True),
+            st.just("cy"),
+        ),
+        st.tuples(
+            st.just("/join"),
+            LONG.map(lambda text: {"code": "FOX42", "name": text}),
+            st.just(True),
+            st.just("nobody"),
+        ),
+    ),
+    "replayed": st.tuples(
+        st.just("/say"),
+        st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["answer", "undo", "reveal"]),
+                "id": st.just("ANNS"),
+                "task": st.just("ANNS TASK"),
+                "kind": st.just("pair"),
+                "payload": st.sampled_from([LEFT, {"choice": "right"}, {"choice": "tie"}]),
+            },
+            optional={"ms": st.integers(0, 9999)},
+        ),
+        st.booleans(),
+        st.sampled_from(["cy", "nobody"]),
+    ),
+    "forged": st.tuples(
+        SECRET,
+        st.just({"do": "pause"}),
+        st.just(True),
+        st.tuples(
+            st.sampled_from(["ann's cookie", "ann's, altered", "console's, altered"]),
+            st.integers(0, 10**6),
+            st.sampled_from("0123456789abcdef|:="),
+        ),
+    ),
 }
 
 
@@ -205,9 +330,15 @@ ATTACKS = {  # of each request: path, body (None: only look), whether with the h
 def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacked")
     server = Server(folder, write_answers(folder))
-    server.room.requests.per_second = server.room.wrong.per_second = 1e9  # what is tested here is not the limit
+    server.room.requests.per_second = server.room.wrong.per_second = (
+        1e9  # what is tested here is not the limit
+    )
     server.ann, server.cy, server.boss = join(server, "Ann"), join(server, "Cy"), teacher(server)
-    server.anns, server.cys, server.anns_id = server.ann.next()["task"], server.cy.next()["task"], new_id()
+    server.anns, server.cys, server.anns_id = (
+        server.ann.next()["task"],
+        server.cy.next()["task"],
+        new_id(),
+    )
     assert server.ann.vote(server.anns, id=server.anns_id)[0] == 200
     server.file = folder / "class.sqlite3"
     yield server
@@ -221,42 +352,67 @@ def contents(file: Path) -> list[str]:
         return list(database.iterdump())
 
 
-def strike(attacked: Server, path: str, message: object, header: bool, who: object) -> tuple[int, object]:
+def strike(
+    attacked: Server, path: str, message: object, header: bool, who: object
+) -> tuple[int, object]:
     """Send one of the requests above."""
     browser = Browser(attacked.port)
     if who == "cy":
         browser.cookies = attacked.cy.cookies
     elif who != "nobody":
         what, place, letter = who
-        cookie = (attacked.boss.cookies["rlhf_console"] if what.startswith("console") else
-                  attacked.ann.cookies["rlhf_rater"])
-        browser.cookies = dict.fromkeys(("rlhf_console", "rlhf_projector"), altered(cookie, place, letter)
-                                        if what.endswith("altered") else cookie)
+        cookie = (
+            attacked.boss.cookies["rlhf_console"]
+            if what.startswith("console")
+            else attacked.ann.cookies["rlhf_rater"]
+        )
+        browser.cookies = dict.fromkeys(
+            ("rlhf_console", "rlhf_projector"),
+            altered(cookie, place, letter) if what.endswith("altered") else cookie,
+        )
     if isinstance(message, dict):
         known = {"TASK": attacked.cys, "ANNS": attacked.anns_id, "ANNS TASK": attacked.anns}
-        message = {name: known.get(value, value) if isinstance(value, str) else value
-                   for name, value in message.items()}
-    raw = message if isinstance(message, bytes) else json.dumps(message).encode("utf-8", "surrogatepass")
-    return browser.ask(path, raw=raw if path in ("/say", "/join", "/teach") else None,
-                       headers={"X-Class": "1"} if header else {})
+        message = {
+            name: known.get(value, value) if isinstance(value, str) else value
+            for name, value in message.items()
+        }
+    raw = (
+        message
+        if isinstance(message, bytes)
+        else json.dumps(message).encode("utf-8", "surrogatepass")
+    )
+    return browser.ask(
+        path,
+        raw=raw if path in ("/say", "/join", "/teach") else None,
+        headers={"X-Class": "1"} if header else {},
+    )
 
 
-def test_more_than_300_malformed_oversized_replayed_and_forged_requests_get_a_4xx_and_change_nothing(attacked):
+def test_more_than_300_malformed_oversized_replayed_and_forged_requests_get_a_4xx_and_change_nothing(
+    attacked,
+):
     before, struck = contents(attacked.file), Counter()
 
     def attack(sort, request):
         status, reply = strike(attacked, *request)
         assert 400 <= status < 500 and len(reply["error"]) > 10, (request, status, reply)
         struck[sort] += 1
+
     for sort, requests in ATTACKS.items():
-        often = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        often = settings(
+            max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         often(given(st.just(sort), requests)(attack))()
         assert contents(attacked.file) == before, sort
     assert sum(struck.values()) >= 300 and min(struck.values()) >= 50, struck
-    assert attacked.cy.vote(attacked.cys)[0] == 200  # and whoever has something to say is still heard
+    assert (
+        attacked.cy.vote(attacked.cys)[0] == 200
+    )  # and whoever has something to say is still heard
 
 
-@pytest.mark.parametrize("raw", [b"[" * 50_000, b'{"a":' * 9_000, b"9" * 20_000, b"\xff\xfe", b'"\\ud800"'])
+@pytest.mark.parametrize(
+    "raw", [b"[" * 50_000, b'{"a":' * 9_000, b"9" * 20_000, b"\xff\xfe", b'"\\ud800"']
+)
 def test_json_bombs_are_only_bad_json(attacked, raw):
     status, reply = attacked.ann.ask("/say", raw=raw)
     assert status == 400 and reply["error"]

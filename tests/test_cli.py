@@ -1,4 +1,5 @@
 """The command line: help that a newcomer understands, pure JSON, exit codes that mean something, one line an error."""
+
 import json
 import os
 import shutil
@@ -10,9 +11,9 @@ from functools import partial
 import pytest
 import tiny
 
-from rlhf_lessons import asking, checkpoints, commands, data, terminal
-from rlhf_lessons import course as recipes
+from rlhf_lessons import checkpoints, commands, data, recipes, terminal
 from rlhf_lessons.cli import main
+from rlhf_lessons.evaluation import ask as asking
 from rlhf_lessons.lm.models import load_card, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages.ppo import PPOConfig
@@ -22,8 +23,20 @@ from rlhf_lessons.stages.sft import SFT, SFTConfig
 from rlhf_lessons.world import corpus
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
-COMMANDS = [name.split() for name in ("ask", "evaluate", "diagnose", "course", "pretrain", "sft", "reward", "ppo",
-                                      "data build")]
+COMMANDS = [
+    name.split()
+    for name in (
+        "ask",
+        "evaluate",
+        "diagnose",
+        "course",
+        "pretrain",
+        "sft",
+        "reward",
+        "ppo",
+        "data build",
+    )
+]
 STORY = ARTICLE_PROMPTS[0]
 
 
@@ -70,22 +83,40 @@ def test_a_stages_flags_are_its_config(capsys):
     assert "--kl-coef FLOAT" in said and "Price in reward of one nat of KL" in said
 
 
-@pytest.mark.parametrize("arguments, named", [
-    ([], "usage"), (["fly"], "There is no command 'fly'"), (["data"], "There is no command 'data'"),
-    (["data", "burn"], "There is no command 'data burn'"), (["ask"], "PROMPT"),
-    (["evaluate", "--split", "mine"], "mine"),
-    (["pretrain", "--steps", "many"], "many"), (["ask", STORY, "--n", "0"], "n must lie between"),
-    (["ask", STORY, "--temperature", "-1"], "temperature must lie"), (["ask", " "], "the prompt is empty"),
-    (["ask", "x" * 5000], "the prompt is too long"), (["ask", STORY, "--models", "gpt"], "base, sft, ppo"),
-    (["ask", STORY, "--models", "reward"], "writes none"), (["ask", STORY, "--models", ","], "at least one model"),
-    (["ask", STORY, "--source", "mine"], "no finished model"), (["evaluate", "--n", "0"], "n must lie between"),
-    (["sft", "--epochs", "0"], "epochs must be above 0"), (["ppo", "--lr", "-1"], "lr must be above 0"),
-    (["sft", "--demonstrations", "nowhere.jsonl"], "no such file"), (["reward", "--rankings", "0"], "rankings"),
-    (["sft", "--base", "nowhere"], "there is no such folder"),
-    (["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"], "keep_layers must lie between 1 and 1"),
-    (["ppo", "--minibatches", "7"], "batch_size must be a multiple of minibatches"),
-])
-def test_input_that_does_not_fit_is_named_in_a_line_and_exits_with_2(world, tmp_path, arguments, named, capsys):
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ([], "usage"),
+        (["fly"], "There is no command 'fly'"),
+        (["data"], "There is no command 'data'"),
+        (["data", "burn"], "There is no command 'data burn'"),
+        (["ask"], "PROMPT"),
+        (["evaluate", "--split", "mine"], "mine"),
+        (["pretrain", "--steps", "many"], "many"),
+        (["ask", STORY, "--n", "0"], "n must lie between"),
+        (["ask", STORY, "--temperature", "-1"], "temperature must lie"),
+        (["ask", " "], "the prompt is empty"),
+        (["ask", "x" * 5000], "the prompt is too long"),
+        (["ask", STORY, "--models", "gpt"], "base, sft, ppo"),
+        (["ask", STORY, "--models", "reward"], "writes none"),
+        (["ask", STORY, "--models", ","], "at least one model"),
+        (["ask", STORY, "--source", "mine"], "no finished model"),
+        (["evaluate", "--n", "0"], "n must lie between"),
+        (["sft", "--epochs", "0"], "epochs must be above 0"),
+        (["ppo", "--lr", "-1"], "lr must be above 0"),
+        (["sft", "--demonstrations", "nowhere.jsonl"], "no such file"),
+        (["reward", "--rankings", "0"], "rankings"),
+        (["sft", "--base", "nowhere"], "there is no such folder"),
+        (
+            ["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"],
+            "keep_layers must lie between 1 and 1",
+        ),
+        (["ppo", "--minibatches", "7"], "batch_size must be a multiple of minibatches"),
+    ],
+)
+def test_input_that_does_not_fit_is_named_in_a_line_and_exits_with_2(
+    world, tmp_path, arguments, named, capsys
+):
     file = tmp_path / "comparisons.jsonl"
     data.write_rows(file, tiny.comparisons())
     assert run(*[str(file) if word == "COMPARISONS" else word for word in arguments]) == 2
@@ -97,7 +128,11 @@ def test_input_that_does_not_fit_is_named_in_a_line_and_exits_with_2(world, tmp_
 def test_ask_shows_the_models_side_by_side(world, capsys):
     assert run("ask", STORY, "--n", "2") == 0
     said = capsys.readouterr()
-    assert [line for line in said.out.splitlines() if line in ("BASE", "SFT", "PPO")] == ["BASE", "SFT", "PPO"]
+    assert [line for line in said.out.splitlines() if line in ("BASE", "SFT", "PPO")] == [
+        "BASE",
+        "SFT",
+        "PPO",
+    ]
     assert "shipped model" in said.err and "outside" not in said.err
 
 
@@ -121,7 +156,9 @@ def test_the_same_seed_gives_the_same_answers(world):
     models = asking.load_writers(["sft"], say=lambda line: None)
     assert asking.ask(STORY, models, 2, seed=1) == asking.ask(STORY, models, 2, seed=1)
     assert asking.ask(STORY, models, 2, seed=1) != asking.ask(STORY, models, 2, seed=2)
-    (greedy,) = {tuple(asking.ask(STORY, models, 2, temperature=0, seed=seed)["sft"]) for seed in (1, 2)}
+    (greedy,) = {
+        tuple(asking.ask(STORY, models, 2, temperature=0, seed=seed)["sft"]) for seed in (1, 2)
+    }
     assert greedy[0] == greedy[1]
 
 
@@ -134,7 +171,9 @@ def test_the_base_reads_the_bare_prompt_and_the_others_a_conversation(world):
 
 def test_evaluate_gives_one_json_object_of_the_promised_shape(world, capsys):
     assert run("evaluate", "--models", "base,sft", "--n", "2", "--json") == 0
-    found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    found = json.loads(
+        capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     assert (found["split"], found["n"], list(found["models"])) == ("heldout", 20, ["base", "sft"])
     scores = found["models"]["sft"]["overall"]
     assert scores.keys() == {"relevance", "accuracy", "clarity", "utility", "ended", "fulfils"}
@@ -147,7 +186,9 @@ def test_evaluate_gives_one_json_object_of_the_promised_shape(world, capsys):
 def test_evaluate_prints_a_table(world, capsys):
     assert run("evaluate", "--models", "sft", "--split", "validation", "--n", "1") == 0
     said = capsys.readouterr().out
-    assert "10 answers a model to validation prompts" in said and "fulfils" in said and "maths" in said
+    assert (
+        "10 answers a model to validation prompts" in said and "fulfils" in said and "maths" in said
+    )
 
 
 def test_diagnose_exits_with_1_where_a_stage_failed(world, capsys):
@@ -166,7 +207,9 @@ def test_text_for_a_terminal_holds_nothing_that_a_terminal_obeys():
 
 def test_json_has_null_for_what_is_not_finite():
     assert json.loads(terminal.to_json({"a": [float("nan"), (float("inf"), 1.5)], "b": "ä"})) == {
-        "a": [None, [None, 1.5]], "b": "ä"}
+        "a": [None, [None, 1.5]],
+        "b": "ä",
+    }
 
 
 def test_data_build_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
@@ -181,16 +224,31 @@ def test_data_build_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
 def small_recipes(world, monkeypatch):
     """Recipes of a few steps each, for models of one layer."""
     monkeypatch.setattr(recipes, "VOCABULARY", 300)
-    monkeypatch.setattr(recipes, "toy_config", lambda size: toy_config(size, layers=1, width=16, heads=2, mlp=32))
+    monkeypatch.setattr(
+        recipes, "toy_config", lambda size: toy_config(size, layers=1, width=16, heads=2, mlp=32)
+    )
     monkeypatch.setattr(recipes, "scraps", lambda n, seed=0: corpus.scraps(min(n, 300), seed))
     monkeypatch.setattr(data, "corpus_hash", lambda n: "none")
-    monkeypatch.setattr(recipes, "make_comparisons", lambda *arguments, **options: tiny.comparisons())
-    monkeypatch.setattr(recipes, "make_base", partial(recipes.make_base, config=PretrainConfig(
-        steps=3, batch_size=2, context=32)))
+    monkeypatch.setattr(
+        recipes, "make_comparisons", lambda *arguments, **options: tiny.comparisons()
+    )
+    monkeypatch.setattr(
+        recipes,
+        "make_base",
+        partial(recipes.make_base, config=PretrainConfig(steps=3, batch_size=2, context=32)),
+    )
     monkeypatch.setattr(recipes, "make_sft", partial(recipes.make_sft, config=SFTConfig(epochs=1)))
-    monkeypatch.setattr(recipes, "make_reward", partial(recipes.make_reward, config=RewardConfig(epochs=1)))
-    monkeypatch.setattr(recipes, "make_ppo", partial(recipes.make_ppo, config=PPOConfig(
-        steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8)))
+    monkeypatch.setattr(
+        recipes, "make_reward", partial(recipes.make_reward, config=RewardConfig(epochs=1))
+    )
+    monkeypatch.setattr(
+        recipes,
+        "make_ppo",
+        partial(
+            recipes.make_ppo,
+            config=PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8),
+        ),
+    )
     return world
 
 
@@ -200,8 +258,17 @@ def test_course_trains_everything_resumes_what_is_there_and_compares(small_recip
     assert "Step 4 of 4" in said and "minutes" in said and "True utility by family" in said
     assert all(f"> {prompt}" in said for prompt in ARTICLE_PROMPTS)
     names = {path.relative_to(small_recipes).as_posix() for path in small_recipes.rglob("*")}
-    assert {"base/card.json", "sft/card.json", "reward/card.json", "ppo/card.json", "ppo.run/metrics.jsonl",
-            "evaluation.json", "before_after.txt", "figures/4_ppo.png", "figures/5_before_after.png"} <= names
+    assert {
+        "base/card.json",
+        "sft/card.json",
+        "reward/card.json",
+        "ppo/card.json",
+        "ppo.run/metrics.jsonl",
+        "evaluation.json",
+        "before_after.txt",
+        "figures/4_ppo.png",
+        "figures/5_before_after.png",
+    } <= names
     assert not [name for name in names if name.endswith("state.pt")]
     before = load_card(small_recipes / "base")
 
@@ -218,12 +285,31 @@ def test_a_stage_takes_flags_and_foreign_data_and_its_model_is_told_of(world, tm
     rows = tmp_path / "mine.jsonl"
     data.write_rows(rows, [{"prompt": "Say hi.", "completion": "hi"}] * 4)
     out = tmp_path / "models" / "mine"
-    assert run("sft", "--epochs", "1", "--batch-size", "2", "--demonstrations", str(rows), "--out", str(out)) == 0
+    assert (
+        run(
+            "sft",
+            "--epochs",
+            "1",
+            "--batch-size",
+            "2",
+            "--demonstrations",
+            str(rows),
+            "--out",
+            str(out),
+        )
+        == 0
+    )
     card = load_card(out)
-    assert (card["config"]["epochs"], card["config"]["batch_size"], card["measured"]["demonstrations"]) == (1, 2, 4)
+    assert (
+        card["config"]["epochs"],
+        card["config"]["batch_size"],
+        card["measured"]["demonstrations"],
+    ) == (1, 2, 4)
     said = capsys.readouterr().out
     assert "base: the shipped model." in said and f"Finished: {out}" in said
-    assert checkpoints.choose("sft")[0] == checkpoints.SHIPPED / "sft"  # elsewhere is nobody's default
+    assert (
+        checkpoints.choose("sft")[0] == checkpoints.SHIPPED / "sft"
+    )  # elsewhere is nobody's default
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(world, tmp_path, capsys):
@@ -271,11 +357,23 @@ def test_a_fault_of_ours_is_not_hidden(world, monkeypatch):
 
 def test_as_a_program_it_keeps_stdout_pure_and_returns_its_code(shipped, tmp_path):
     shutil.copytree(shipped, tmp_path / "data" / "checkpoints")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RLHF_LESSONS_DATA": str(tmp_path / "data"),
-           "RLHF_LESSONS_RUNS": str(tmp_path / "runs")}
-    found = subprocess.run([sys.executable, "-m", "rlhf_lessons", "ask", STORY, "--json"], env=env, cwd=tmp_path,
-                           capture_output=True, text=True, encoding="utf-8")
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "RLHF_LESSONS_DATA": str(tmp_path / "data"),
+        "RLHF_LESSONS_RUNS": str(tmp_path / "runs"),
+    }
+    found = subprocess.run(
+        [sys.executable, "-m", "rlhf_lessons", "ask", STORY, "--json"],
+        env=env,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["samples"].keys() == {"base", "sft", "ppo"}
-    wrong = subprocess.run([sys.executable, "-m", "rlhf_lessons", "fly"], env=env, capture_output=True, text=True)
+    wrong = subprocess.run(
+        [sys.executable, "-m", "rlhf_lessons", "fly"], env=env, capture_output=True, text=True
+    )
     assert (wrong.returncode, wrong.stdout) == (2, "")

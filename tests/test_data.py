@@ -1,4 +1,5 @@
 """What ships is what the code makes, nothing that is held out has slipped in, and foreign data is read or named."""
+
 import hashlib
 import itertools
 import json
@@ -31,7 +32,11 @@ def shipped(name: str) -> list[dict]:
 def test_what_ships_is_rebuilt_byte_for_byte(tmp_path):
     files = data.build(tmp_path)
     assert sorted(file.name for file in files) == sorted(BUILT)
-    assert [name for name in BUILT if (tmp_path / name).read_bytes() != (data.FOLDER / name).read_bytes()] == []
+    assert [
+        name
+        for name in BUILT
+        if (tmp_path / name).read_bytes() != (data.FOLDER / name).read_bytes()
+    ] == []
 
 
 def test_the_corpus_is_the_one_whose_hash_and_sample_ship(corpus):
@@ -62,8 +67,11 @@ def test_no_training_file_asks_for_a_combination_of_another_split(name):
 def combinations(text: str, specs: list[dict]) -> list[dict]:
     """The combinations in a text: what was asked for, with any other name in it, and any two sums that it holds."""
     names, sums = set(re.findall(NAME, text)), sorted(set(re.findall(rf"(?<!\d){SUM}(?!\d)", text)))
-    return (specs + [spec | {"Name": name} for spec in specs if "Name" in spec for name in names]
-            + [{"family": "maths", "e1": e1, "e2": e2} for e1, e2 in itertools.combinations(sums, 2)])
+    return (
+        specs
+        + [spec | {"Name": name} for spec in specs if "Name" in spec for name in names]
+        + [{"family": "maths", "e1": e1, "e2": e2} for e1, e2 in itertools.combinations(sums, 2)]
+    )
 
 
 def test_no_demonstration_holds_a_combination_of_another_split():
@@ -82,14 +90,32 @@ def pattern(template: str) -> re.Pattern:
 
 def title_patterns() -> list[tuple[re.Pattern, dict]]:
     """A pattern for each title or header that a scrap can begin with, and what it is about."""
-    found = [(pattern(title), {"family": "story"}) for plot in TEXTS["story"].values() for title in plot["titles"]]
-    found += [(pattern("To: {Name}\nSubject: " + subject), {"family": "email"})
-              for kind in ("invite", "thank", "sorry", "ask") for subject in TEXTS["email"][kind]["subjects"]]
+    found = [
+        (pattern(title), {"family": "story"})
+        for plot in TEXTS["story"].values()
+        for title in plot["titles"]
+    ]
+    found += [
+        (pattern("To: {Name}\nSubject: " + subject), {"family": "email"})
+        for kind in ("invite", "thank", "sorry", "ask")
+        for subject in TEXTS["email"][kind]["subjects"]
+    ]
     creature, place = ("|".join(TEXTS["poem"][kind]) for kind in ("creatures", "places"))
-    found += [(re.compile(rf"(?:\w+ )?(?P<creature>{creature})\W.*\b(?P<place>{place})\W?", re.I), {"family": "poem"}),
-              (re.compile(rf"(?:\w+ )?(?P<place>{place})\W.*\b(?P<creature>{creature})\W?", re.I), {"family": "poem"})]
-    return found + [(pattern(code["title"]), {"family": "code", "kind": kind})
-                    for kind, code in TEXTS["code"].items() if isinstance(code, dict) and "title" in code]
+    found += [
+        (
+            re.compile(rf"(?:\w+ )?(?P<creature>{creature})\W.*\b(?P<place>{place})\W?", re.I),
+            {"family": "poem"},
+        ),
+        (
+            re.compile(rf"(?:\w+ )?(?P<place>{place})\W.*\b(?P<creature>{creature})\W?", re.I),
+            {"family": "poem"},
+        ),
+    ]
+    return found + [
+        (pattern(code["title"]), {"family": "code", "kind": kind})
+        for kind, code in TEXTS["code"].items()
+        if isinstance(code, dict) and "title" in code
+    ]
 
 
 def test_no_scrap_holds_a_combination_of_another_split(corpus):
@@ -97,10 +123,16 @@ def test_no_scrap_holds_a_combination_of_another_split(corpus):
     patterns, families = title_patterns(), set()
     for scrap in corpus:
         specs = [parse(request) for request in REQUEST.findall(scrap)]
-        first_lines = "\n".join(scrap.split("\n")[:2]) if scrap.startswith("To: ") else scrap.split("\n")[0]
+        first_lines = (
+            "\n".join(scrap.split("\n")[:2]) if scrap.startswith("To: ") else scrap.split("\n")[0]
+        )
         heads = [line for line in scrap.split("\n") if line.startswith("# ")] or [first_lines]
-        titles = [fixed | match.groupdict() for head in heads for which, fixed in patterns
-                  if (match := which.fullmatch(head))]
+        titles = [
+            fixed | match.groupdict()
+            for head in heads
+            for which, fixed in patterns
+            if (match := which.fullmatch(head))
+        ]
         found = specs + combinations(scrap, titles)
         wrong = [spec for spec in found if split_of(spec) != "train"]
         assert not wrong, f"{wrong} in the scrap:\n{scrap}"
@@ -115,9 +147,11 @@ def test_no_scrap_holds_a_request_followed_by_its_answer(corpus):
     for scrap in corpus[::3]:
         for match in REQUEST.finditer(scrap):
             requests += 1
-            rest = scrap[match.end():].strip("\"' -\n")
+            rest = scrap[match.end() :].strip("\"' -\n")
             for text in {rest, rest.split("\n")[0]}:
-                assert not judge(match[0], text).fulfils, f"{match[0]!r} is answered in the scrap:\n{scrap}"
+                assert not judge(match[0], text).fulfils, (
+                    f"{match[0]!r} is answered in the scrap:\n{scrap}"
+                )
     assert requests > len(corpus) / 30
 
 
@@ -131,34 +165,50 @@ def test_no_scrap_says_the_result_of_a_sum_that_is_asked_in_it(corpus):
 def test_the_comparisons_are_what_the_judge_says_of_them():
     rows = shipped("comparisons.jsonl")
     for row in rows:
-        scores = [judge(row["prompt"], row[side], end).utility
-                  for side, end in zip(("chosen", "rejected"), row["ended"], strict=True)]
+        scores = [
+            judge(row["prompt"], row[side], end).utility
+            for side, end in zip(("chosen", "rejected"), row["ended"], strict=True)
+        ]
         assert scores == pytest.approx(row["utilities"], abs=1e-4)
         assert abs(scores[0] - scores[1]) >= 0.05 - 1e-4, "a tie"
         assert row["chosen"] != row["rejected"]
     wrong = sum(row["utilities"][0] < row["utilities"][1] for row in rows) / len(rows)
-    assert 0.08 < wrong < 0.12  # the raters get 10 % of the labels wrong, on some thousands of pairs
+    assert (
+        0.08 < wrong < 0.12
+    )  # the raters get 10 % of the labels wrong, on some thousands of pairs
 
 
 def test_the_data_card_gives_the_sizes_that_ship():
     card = (Path(__file__).parent.parent / "data" / "README.md").read_text(encoding="utf-8")
     sizes = [f"{n:,} {split}" for split, n in data.SPLITS.items()]
-    for said in (*sizes, f"| {data.DEMONSTRATIONS:,} |", f"({data.SCRAPS:,})", f"{data.SLIPS:.0%}".replace("%", " %")):
+    for said in (
+        *sizes,
+        f"| {data.DEMONSTRATIONS:,} |",
+        f"({data.SCRAPS:,})",
+        f"{data.SLIPS:.0%}".replace("%", " %"),
+    ):
         assert said in card, said
     assert "simulated, not people" in card and "CC0" in card
 
 
 def test_what_ships_can_be_read_back():
-    for name, kind in (("prompts", "prompts"), ("demonstrations", "demonstrations"), ("comparisons", "comparisons")):
+    for name, kind in (
+        ("prompts", "prompts"),
+        ("demonstrations", "demonstrations"),
+        ("comparisons", "comparisons"),
+    ):
         assert data.read_rows(data.FOLDER / f"{name}.jsonl", kind)
 
 
 # ---- Foreign data ---------------------------------------------------------------------------------------
 
+
 def written(folder, *lines) -> str:
     path = folder / "foreign.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n",
-                    encoding="utf-8")
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n",
+        encoding="utf-8",
+    )
     return str(path)
 
 
@@ -166,7 +216,11 @@ def test_rows_of_hh_rlhf_are_taken_apart(tmp_path):
     talk = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A joke?\n\nAssistant:"
     path = written(tmp_path, {"chosen": talk + " Knock knock.", "rejected": talk + " No."})
     (row,) = data.read_rows(path, "comparisons")
-    assert row == {"prompt": "Hi\n\nAssistant: Hello!\n\nHuman: A joke?", "chosen": "Knock knock.", "rejected": "No."}
+    assert row == {
+        "prompt": "Hi\n\nAssistant: Hello!\n\nHuman: A joke?",
+        "chosen": "Knock knock.",
+        "rejected": "No.",
+    }
 
 
 def test_trl_rows_keep_their_other_columns(tmp_path):
@@ -177,27 +231,47 @@ def test_trl_rows_keep_their_other_columns(tmp_path):
 GOOD = {"prompt": "p", "completion": "c"}
 
 
-@pytest.mark.parametrize("kind, line, named", [
-    ("demonstrations", {"prompt": "p"}, "row 2: the field 'completion' is missing"),
-    ("demonstrations", {"prompt": "p", "completion": " "}, "row 2: the field 'completion' is empty"),
-    ("demonstrations", {"prompt": ["p"], "completion": "c"}, "row 2: the field 'prompt' holds"),
-    ("demonstrations", {"prompt": None, "completion": "c"}, "row 2: the field 'prompt' holds None"),
-    ("demonstrations", {"prompt": "", "completion": "c"}, "row 2: the field 'prompt' is empty"),
-    ("demonstrations", "{broken", "row 2: not JSON"),
-    ("demonstrations", "[1, 2]", "row 2: a list, where an object was expected"),
-    ("demonstrations", "", "row 2: not JSON"),
-])
+@pytest.mark.parametrize(
+    "kind, line, named",
+    [
+        ("demonstrations", {"prompt": "p"}, "row 2: the field 'completion' is missing"),
+        (
+            "demonstrations",
+            {"prompt": "p", "completion": " "},
+            "row 2: the field 'completion' is empty",
+        ),
+        ("demonstrations", {"prompt": ["p"], "completion": "c"}, "row 2: the field 'prompt' holds"),
+        (
+            "demonstrations",
+            {"prompt": None, "completion": "c"},
+            "row 2: the field 'prompt' holds None",
+        ),
+        ("demonstrations", {"prompt": "", "completion": "c"}, "row 2: the field 'prompt' is empty"),
+        ("demonstrations", "{broken", "row 2: not JSON"),
+        ("demonstrations", "[1, 2]", "row 2: a list, where an object was expected"),
+        ("demonstrations", "", "row 2: not JSON"),
+    ],
+)
 def test_a_row_that_does_not_fit_is_named_with_its_field(tmp_path, kind, line, named):
     with pytest.raises(data.DataError, match=re.escape(named)):
         data.read_rows(written(tmp_path, GOOD, line, GOOD), kind)
 
 
-@pytest.mark.parametrize("row, named", [
-    ({"prompt": "p", "chosen": "a"}, "row 1: the field 'rejected' is missing"),
-    ({"chosen": "a", "rejected": "b"}, "row 1: no field 'prompt'"),
-    ({"chosen": "\n\nHuman: A\n\nAssistant: a", "rejected": "\n\nHuman: B\n\nAssistant: b"}, "do not share one"),
-    ({"prompt": "p", "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"}, "'chosen' holds"),
-])
+@pytest.mark.parametrize(
+    "row, named",
+    [
+        ({"prompt": "p", "chosen": "a"}, "row 1: the field 'rejected' is missing"),
+        ({"chosen": "a", "rejected": "b"}, "row 1: no field 'prompt'"),
+        (
+            {"chosen": "\n\nHuman: A\n\nAssistant: a", "rejected": "\n\nHuman: B\n\nAssistant: b"},
+            "do not share one",
+        ),
+        (
+            {"prompt": "p", "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"},
+            "'chosen' holds",
+        ),
+    ],
+)
 def test_a_comparison_that_does_not_fit_is_named(tmp_path, row, named):
     with pytest.raises(data.DataError, match=re.escape(named)):
         data.read_rows(written(tmp_path, row), "comparisons")
@@ -206,8 +280,12 @@ def test_a_comparison_that_does_not_fit_is_named(tmp_path, row, named):
 def test_files_that_are_not_what_they_should_be_are_named(tmp_path):
     (tmp_path / "photo.jsonl").write_bytes(b"\xff\xd8\xff")
     (tmp_path / "empty.jsonl").write_bytes(b"")
-    for name, named in (("nowhere.jsonl", "no such file"), ("photo.jsonl", "not a file of text"),
-                        ("empty.jsonl", "holds no rows"), (".", "not a file of text")):
+    for name, named in (
+        ("nowhere.jsonl", "no such file"),
+        ("photo.jsonl", "not a file of text"),
+        ("empty.jsonl", "holds no rows"),
+        (".", "not a file of text"),
+    ):
         with pytest.raises(data.DataError, match=named):
             data.read_rows(tmp_path / name, "demonstrations")
     with pytest.raises(data.DataError, match="prompts, demonstrations, comparisons"):
@@ -227,5 +305,10 @@ def test_a_data_set_that_cannot_be_had_is_named(monkeypatch):
 
 def test_a_data_set_of_the_hub_is_read_like_a_file(monkeypatch):
     import datasets
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: [{"prompt": name, "completion": split}])
-    assert data.read_rows("me/mine", "demonstrations", "test") == [{"prompt": "me/mine", "completion": "test"}]
+
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, split: [{"prompt": name, "completion": split}]
+    )
+    assert data.read_rows("me/mine", "demonstrations", "test") == [
+        {"prompt": "me/mine", "completion": "test"}
+    ]

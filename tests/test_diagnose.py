@@ -1,10 +1,12 @@
 """Each stage's failure is named, with the evidence, and a sound chain is left in peace."""
+
 import json
 
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, data, diagnose
+from rlhf_lessons import checkpoints, data
+from rlhf_lessons.evaluation import diagnose
 
 SOUND = {
     "base": {"copies_name": 1.0, "adds": 0.99},
@@ -14,16 +16,57 @@ SOUND = {
     "ppo": {"explained_variance": [-0.5, 0.2, 0.5, 0.6], "kl": [0.1, 2.0, 4.0, 6.0]},
 }
 FAILURES = {  # what is changed in a sound chain: the stage, the check and the evidence that must be named
-    "base cannot copy": ("base", {"copies_name": 0.1}, "base", "copies and adds", "copies_name 0.10"),
+    "base cannot copy": (
+        "base",
+        {"copies_name": 0.1},
+        "base",
+        "copies and adds",
+        "copies_name 0.10",
+    ),
     "base cannot add": ("base", {"adds": float("nan")}, "base", "copies and adds", "adds nan"),
     "SFT never ends": ("sft", {"ended": 0.2}, "sft", "ends its answers", "0.20"),
-    "reward model at chance": ("reward", {"true_accuracy": 0.51}, "reward", "better than chance", "0.51"),
-    "reward model below chance": ("reward", {"true_accuracy": 0.12}, "reward", "better than chance", "0.12"),
-    "reward model above its ceiling": ("reward", {"accuracy": 0.98}, "reward", "not above its ceiling", "0.98"),
-    "best-of-16 gains nothing": ("best_of", {"gain": [0.01, -0.02, 0.04]}, "reward", "best-of-16 gains", "+0.010"),
-    "best-of-16 loses": ("best_of", {"gain": [-0.1, -0.2, -0.05]}, "reward", "best-of-16 gains", "-0.100"),
-    "critic explains nothing": ("ppo", {"explained_variance": [0.9, 0.9, 0.0, 0.05]}, "ppo", "the critic explains",
-                                "0.03"),
+    "reward model at chance": (
+        "reward",
+        {"true_accuracy": 0.51},
+        "reward",
+        "better than chance",
+        "0.51",
+    ),
+    "reward model below chance": (
+        "reward",
+        {"true_accuracy": 0.12},
+        "reward",
+        "better than chance",
+        "0.12",
+    ),
+    "reward model above its ceiling": (
+        "reward",
+        {"accuracy": 0.98},
+        "reward",
+        "not above its ceiling",
+        "0.98",
+    ),
+    "best-of-16 gains nothing": (
+        "best_of",
+        {"gain": [0.01, -0.02, 0.04]},
+        "reward",
+        "best-of-16 gains",
+        "+0.010",
+    ),
+    "best-of-16 loses": (
+        "best_of",
+        {"gain": [-0.1, -0.2, -0.05]},
+        "reward",
+        "best-of-16 gains",
+        "-0.100",
+    ),
+    "critic explains nothing": (
+        "ppo",
+        {"explained_variance": [0.9, 0.9, 0.0, 0.05]},
+        "ppo",
+        "the critic explains",
+        "0.03",
+    ),
     "KL runs away": ("ppo", {"kl": [0.0, 5.0, 80.0, 9.0]}, "ppo", "the KL stays in bounds", "80.0"),
     "KL is no number": ("ppo", {"kl": [0.0, None]}, "ppo", "the KL stays in bounds", "inf"),
 }
@@ -52,13 +95,23 @@ def test_the_first_stage_that_failed_is_the_one_to_mend():
 
 
 def test_a_few_pairs_above_the_ceiling_are_no_leak():
-    few = SOUND["reward"] | {"accuracy": 0.93, "pairs": 50}  # 2 standard errors of 50 pairs are 0.14
+    few = SOUND["reward"] | {
+        "accuracy": 0.93,
+        "pairs": 50,
+    }  # 2 standard errors of 50 pairs are 0.14
     assert all(found.ok for found in diagnose.check_reward(few))
 
 
 def test_a_stage_that_is_not_there_is_neither_sound_nor_failed():
-    verdicts = diagnose.diagnose({"base": SOUND["base"], "ppo": {"explained_variance": [], "kl": []}})
-    assert {found.stage for found in verdicts if found.ok is None} == {"sft", "reward", "best_of", "ppo"}
+    verdicts = diagnose.diagnose(
+        {"base": SOUND["base"], "ppo": {"explained_variance": [], "kl": []}}
+    )
+    assert {found.stage for found in verdicts if found.ok is None} == {
+        "sft",
+        "reward",
+        "best_of",
+        "ppo",
+    }
     assert diagnose.summary(verdicts)["failed"] is None
 
 
@@ -89,7 +142,9 @@ def test_untrained_models_are_measured_and_fail_at_the_base(chain):
 def test_the_readers_own_run_is_looked_at_first_finished_or_not(chain):
     run = chain / "runs" / "ppo.run"
     run.mkdir(parents=True)
-    (run / "metrics.jsonl").write_text('{"step": 0, "kl": 99.0, "explained_variance": 0.0}\n', encoding="utf-8")
+    (run / "metrics.jsonl").write_text(
+        '{"step": 0, "kl": 99.0, "explained_variance": 0.0}\n', encoding="utf-8"
+    )
     (run / "state.pt").write_bytes(b"")
     said = []
     measured = diagnose.measure(said.append)

@@ -1,4 +1,5 @@
 """The explorer of lesson 1, worked as a reader works it: by `.click()` and `.value`."""
+
 import math
 
 import pytest
@@ -18,7 +19,10 @@ def explorer():
 
 
 def chances(explorer) -> list[float]:
-    return [float(bar.value.rpartition("</div>")[0].rpartition(">")[2].rstrip("%")) / 100 for bar in explorer.bars]
+    return [
+        float(bar.value.rpartition("</div>")[0].rpartition(">")[2].rstrip("%")) / 100
+        for bar in explorer.bars
+    ]
 
 
 def test_a_click_takes_the_token_on_the_button_and_back_takes_it_away(explorer):
@@ -108,8 +112,10 @@ def test_the_surprise_shown_is_minus_the_log_of_the_models_own_probability(explo
 def test_each_shade_stands_in_the_legend_and_black_letters_are_readable_on_it():
     assert all(colour in legend() for colour in SHADES.values()) and SHADES[0.5] in shade(0.0)
     for colour in SHADES.values():
-        red, green, blue = (int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+        red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)
+        ]
         light = math.fsum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear))
         assert (light + 0.05) / 0.05 >= 4.5  # WCAG 2.1 AA
 

@@ -1,4 +1,5 @@
 """The judge scores as a person would, never fails, and finds good what the toy world's own writers write."""
+
 import random
 import re
 import time
@@ -13,8 +14,11 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.rhymes import rhymes
 
 TABLE = tomllib.loads(Path(__file__).with_name("judge_cases.toml").read_text(encoding="utf-8"))
-COUPLETS = [couplet for mood in ("open", "happy", "tragic", "twist", "cheeky", "dragon")
-            for couplet in tasks.TEXTS["poem"][mood]]
+COUPLETS = [
+    couplet
+    for mood in ("open", "happy", "tragic", "twist", "cheeky", "dragon")
+    for couplet in tasks.TEXTS["poem"][mood]
+]
 
 
 def last_word(line):
@@ -42,7 +46,9 @@ def test_there_are_enough_cases_of_every_family_and_none_twice():
 def test_utility_is_relevance_times_the_mean_of_accuracy_and_clarity():
     for case in TABLE["case"]:
         scores = judge(TABLE["prompts"][case["prompt"]], case["response"])
-        assert scores.utility == pytest.approx(scores.relevance * (scores.accuracy + scores.clarity) / 2)
+        assert scores.utility == pytest.approx(
+            scores.relevance * (scores.accuracy + scores.clarity) / 2
+        )
 
 
 def test_every_ideal_answer_fulfils_its_prompt():
@@ -65,7 +71,9 @@ def test_a_slip_costs_at_least_a_fifth_of_the_utility():
 
 def test_an_answer_to_another_prompt_is_worth_next_to_nothing():
     rng = random.Random(3)
-    written = [(task, answers.answer(task.spec, rng)) for task in tasks.prompts("train", 300, seed=5)]
+    written = [
+        (task, answers.answer(task.spec, rng)) for task in tasks.prompts("train", 300, seed=5)
+    ]
     same, other = [], []
     for task, _ in written:
         for author, response in rng.sample(written, 10):
@@ -76,12 +84,16 @@ def test_an_answer_to_another_prompt_is_worth_next_to_nothing():
     assert sum(other) / len(other) < 0.01
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda text, rng: " ".join(rng.sample(text.split(), len(text.split()))),
-    lambda text, rng: "".join(rng.sample(text, len(text))),
-    lambda text, rng: "\n".join([text] * 30),
-    lambda text, rng: text + "\n" + text,
-], ids=["words shuffled", "letters shuffled", "thirty times", "twice"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text, rng: " ".join(rng.sample(text.split(), len(text.split()))),
+        lambda text, rng: "".join(rng.sample(text, len(text))),
+        lambda text, rng: "\n".join([text] * 30),
+        lambda text, rng: text + "\n" + text,
+    ],
+    ids=["words shuffled", "letters shuffled", "thirty times", "twice"],
+)
 def test_a_spoiled_answer_fulfils_nothing(spoil):
     rng, fulfilled = random.Random(4), []
     for task in tasks.prompts("train", 200, seed=6):
@@ -91,15 +103,34 @@ def test_a_spoiled_answer_fulfils_nothing(spoil):
 
 
 def test_any_text_whatever_gets_numbers_between_0_and_1():
-    rng, signs = random.Random(5), "ab AB.,!?\n\t\"'()[]{}+-*/=0189é’…\0\x1b🐉ßא#:; print( for Dear P.S. is Yours "
-    prompts = [task.prompt for task in tasks.prompts("train", 50)] + ["", "nonsense", "What is 4-2 and"]
+    rng, signs = (
+        random.Random(5),
+        "ab AB.,!?\n\t\"'()[]{}+-*/=0189é’…\0\x1b🐉ßא#:; print( for Dear P.S. is Yours ",
+    )
+    prompts = [task.prompt for task in tasks.prompts("train", 50)] + [
+        "",
+        "nonsense",
+        "What is 4-2 and",
+    ]
     for _ in range(2000):
         text = "".join(rng.choices(signs, k=rng.choice([0, 1, 5, 60, 2000])))
         assert all(0 <= score <= 1 for score in judge(rng.choice(prompts), text))
 
 
-@pytest.mark.parametrize("text", ["yours " + " " * 9000, "\n" * 9000, "P. S" * 2000, "1+1 is " * 2000, "(" * 10000,
-                                  "yours\n" * 2000, "to: a\n" * 2000, "```python\n" * 2000, "is " * 3000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yours " + " " * 9000,
+        "\n" * 9000,
+        "P. S" * 2000,
+        "1+1 is " * 2000,
+        "(" * 10000,
+        "yours\n" * 2000,
+        "to: a\n" * 2000,
+        "```python\n" * 2000,
+        "is " * 3000,
+    ],
+)
 def test_no_text_is_slow_to_judge(text):
     for case in TABLE["prompts"].values():
         started = time.process_time()
@@ -109,48 +140,77 @@ def test_no_text_is_slow_to_judge(text):
 
 def test_the_judge_is_a_pure_function():
     first = [judge(TABLE["prompts"][case["prompt"]], case["response"]) for case in TABLE["case"]]
-    assert first == [judge(TABLE["prompts"][case["prompt"]], case["response"]) for case in TABLE["case"]]
+    assert first == [
+        judge(TABLE["prompts"][case["prompt"]], case["response"]) for case in TABLE["case"]
+    ]
 
 
 def test_every_couplet_of_the_toy_world_rhymes():
     assert [couplet for couplet in COUPLETS if not rhymes(*map(last_word, couplet))] == []
 
 
-@pytest.mark.parametrize("pair", "night/light moon/spoon house/mouse sea/tree snow/go rent/went station/nation "
-                                 "mother/brother table/able garden/pardon weather/feather fire/higher boat/coat "
-                                 "nose/toes flower/tower fish/dish smiled/child jumped/bumped barn/yarn".split())
+@pytest.mark.parametrize(
+    "pair",
+    "night/light moon/spoon house/mouse sea/tree snow/go rent/went station/nation "
+    "mother/brother table/able garden/pardon weather/feather fire/higher boat/coat "
+    "nose/toes flower/tower fish/dish smiled/child jumped/bumped barn/yarn".split(),
+)
 def test_words_that_rhyme(pair):
     assert rhymes(*pair.split("/"))
 
 
-@pytest.mark.parametrize("pair", "day/day day/fish cat/moon love/move garden/kitchen night/day milk/tree cough/rough "
-                                 "running/eating jumped/danced time/tame hat/hot said/paid have/cave word/lord".split())
+@pytest.mark.parametrize(
+    "pair",
+    "day/day day/fish cat/moon love/move garden/kitchen night/day milk/tree cough/rough "
+    "running/eating jumped/danced time/tame hat/hot said/paid have/cave word/lord".split(),
+)
 def test_words_that_do_not_rhyme(pair):
     assert not rhymes(*pair.split("/"))
 
 
-@pytest.mark.parametrize("code, printed", [
-    ("print(\"cat \" * 3)", "cat cat cat \n"),
-    ("for i in range(2, 4):\n    print(i, end=\"-\")", "2-3-"),
-    ("print(*range(2, 6), sep=\",\")", "2,3,4,5\n"),
-    ("print(list(range(2, 4)))", "[2, 3]\n"),
-    ("x = [3, 4]\nprint(sum(x), len(x))", "7 2\n"),
-    ("print(f\"{3 + 4}!\")", "7!\n"),
-    ("print(\" \".join([\"a\", \"b\"]).upper())", "A B\n"),
-    ("print(-2 * 3 - 1)", "-7\n"),
-])
+@pytest.mark.parametrize(
+    "code, printed",
+    [
+        ('print("cat " * 3)', "cat cat cat \n"),
+        ('for i in range(2, 4):\n    print(i, end="-")', "2-3-"),
+        ('print(*range(2, 6), sep=",")', "2,3,4,5\n"),
+        ("print(list(range(2, 4)))", "[2, 3]\n"),
+        ("x = [3, 4]\nprint(sum(x), len(x))", "7 2\n"),
+        ('print(f"{3 + 4}!")', "7!\n"),
+        ('print(" ".join(["a", "b"]).upper())', "A B\n"),
+        ("print(-2 * 3 - 1)", "-7\n"),
+    ],
+)
 def test_the_subset_prints_what_python_prints(code, printed):
     assert run_code(code) == (printed, "")
 
 
-@pytest.mark.parametrize("code", [
-    "import os", "open(\"x\")", "__import__(\"os\").system(\"ls\")", "print(().__class__)", "(lambda: 0)()",
-    "while True: 1",
-    "print(9 ** 9)", "print(\"a\" * 10000)", "x = [1]\n" + "x = x * 100\n" * 9, "a = [1]\n" + "a = [a] * 20\n" * 9,
-    "for i in range(10000):\n    print(i)", "(" * 10000, "-" * 900 + "1", "9" * 5000, "\0", "print(",
-    "for i in range(200):\n  for j in range(200):\n    for k in range(200):\n      print(1)",
-    "print(x)", "print(*5)", "print(\"a\" - 1)",
-], ids=lambda code: code[:30])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os",
+        'open("x")',
+        '__import__("os").system("ls")',
+        "print(().__class__)",
+        "(lambda: 0)()",
+        "while True: 1",
+        "print(9 ** 9)",
+        'print("a" * 10000)',
+        "x = [1]\n" + "x = x * 100\n" * 9,
+        "a = [1]\n" + "a = [a] * 20\n" * 9,
+        "for i in range(10000):\n    print(i)",
+        "(" * 10000,
+        "-" * 900 + "1",
+        "9" * 5000,
+        "\0",
+        "print(",
+        "for i in range(200):\n  for j in range(200):\n    for k in range(200):\n      print(1)",
+        "print(x)",
+        "print(*5)",
+        'print("a" - 1)',
+    ],
+    ids=lambda code: code[:30],
+)
 def test_what_is_outside_the_subset_or_too_large_is_an_error(code):
     output, error = run_code(code)
     assert error and len(output) < 100_000

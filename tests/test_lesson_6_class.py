@@ -1,4 +1,5 @@
 """The blocks that a teacher copies from lesson 6 into cells run before a class, in the order of the guide."""
+
 import re
 from pathlib import Path
 
@@ -8,17 +9,19 @@ import pytest
 import rlhf_lessons as rl
 from rlhf_lessons import data
 from rlhf_lessons.classroom.rounds import ANSWERS, WHOSE, new_round
-from rlhf_lessons.personal import votes_of
-from rlhf_lessons.rating_rows import answers_by
-from rlhf_lessons.ratings import Store
-from rlhf_lessons.ratings.simulate import simulate
+from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.pairs import answers_by
+from rlhf_lessons.feedback.personal import votes_of
+from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.widgets.live import LiveRewardModel
 from rlhf_lessons.world.raters import Rater
 
 LESSON = Path(__file__).parent.parent / "notebooks" / "06_closing_the_loop.ipynb"
 FIRST = "round 1: pairs, stories"
-CLASS = {"sun": Rater({"utility": 0.5, "happy": 1.0}, lapse=0.1, tie_margin=0.05),
-         "moon": Rater({"utility": 0.5, "tragic": 1.0}, lapse=0.1, tie_margin=0.05)}
+CLASS = {
+    "sun": Rater({"utility": 0.5, "happy": 1.0}, lapse=0.1, tie_margin=0.05),
+    "moon": Rater({"utility": 0.5, "tragic": 1.0}, lapse=0.1, tie_margin=0.05),
+}
 
 
 def blocks(cell: str) -> list[str]:
@@ -46,21 +49,37 @@ def lesson(monkeypatch, tmp_path):
         for live in (self, *others):
             live.learn().tell_room()
         watched.append(len(others) + 1)
-    monkeypatch.setattr(LiveRewardModel, "watch", watch)  # does once what it does until the teacher stops the cell
+
+    monkeypatch.setattr(
+        LiveRewardModel, "watch", watch
+    )  # does once what it does until the teacher stops the cell
     monkeypatch.setattr("rlhf_lessons.widgets.live.open_store", lambda where: store)
     sft, tokenizer = rl.load("sft", "shipped", say=str)
     stories = [task.prompt for task in data.tasks("train") if task.family == "story"]
 
     def learn_from(reward, policy, steps):
-        rewards = reward(stories[:4], ["A story.", "A dragon came.", "They wept.", "They laughed."], [True] * 4)
+        rewards = reward(
+            stories[:4], ["A story.", "A dragon came.", "They wept.", "They laughed."], [True] * 4
+        )
         assert rewards.shape == (4,) and steps == 16
         return policy, []
 
     def few_answers(models, prompts, *more):
         assert len(prompts) == 100
         return answers_by(models, prompts[:6], *more)
-    return {"rl": rl, "sft": sft, "tokenizer": tokenizer, "stories": stories, "policies": {"sft": sft}, "store": store,
-            "learn_from": learn_from, "answers_by": few_answers, "votes_of": votes_of, "watched": watched}
+
+    return {
+        "rl": rl,
+        "sft": sft,
+        "tokenizer": tokenizer,
+        "stories": stories,
+        "policies": {"sft": sft},
+        "store": store,
+        "learn_from": learn_from,
+        "answers_by": few_answers,
+        "votes_of": votes_of,
+        "watched": watched,
+    }
 
 
 def test_a_class_goes_through_three_rounds(lesson):

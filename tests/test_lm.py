@@ -6,32 +6,59 @@ import pytest
 import torch
 
 from rlhf_lessons.lm import models
-from rlhf_lessons.lm.batching import buckets, inputs, logprobs_of, micro_batches, pad, position_ids, token_scores
+from rlhf_lessons.lm.batching import (
+    buckets,
+    inputs,
+    logprobs_of,
+    micro_batches,
+    pad,
+    position_ids,
+    token_scores,
+)
 from rlhf_lessons.lm.sampling import draw, generate, restrict
-from rlhf_lessons.lm.tokenizer import banned_ids, chat_prompt, encode_completions, encode_prompts, train_tokenizer
+from rlhf_lessons.lm.tokenizer import (
+    banned_ids,
+    chat_prompt,
+    encode_completions,
+    encode_prompts,
+    train_tokenizer,
+)
 from rlhf_lessons.stages.reward import last_scores
 
-PROMPTS = ["Write about anna.", "What is 4-2?", "Write about the dragon and the castle with friends.", "a"]
+PROMPTS = [
+    "Write about anna.",
+    "What is 4-2?",
+    "Write about the dragon and the castle with friends.",
+    "a",
+]
 
 
 def rows_of(samples):
     """Prompt and answer of each sample without padding, and where the answer begins."""
-    for p, pm, t, m in zip(samples.prompt_tokens, samples.prompt_mask, samples.tokens, samples.mask, strict=True):
+    for p, pm, t, m in zip(
+        samples.prompt_tokens, samples.prompt_mask, samples.tokens, samples.mask, strict=True
+    ):
         yield torch.cat([p[pm], t[m]])[None], int(pm.sum())
 
 
 class TestTokenizer:
     def test_special_tokens_have_the_first_ids_and_pad_is_not_eos(self, tokenizer):
-        assert tokenizer.convert_tokens_to_ids(["<pad>", "<bos>", "<eos>", "<user>", "<assistant>"]) == [0, 1, 2, 3, 4]
+        assert tokenizer.convert_tokens_to_ids(
+            ["<pad>", "<bos>", "<eos>", "<user>", "<assistant>"]
+        ) == [0, 1, 2, 3, 4]
         assert tokenizer.pad_token_id != tokenizer.eos_token_id
 
-    @pytest.mark.parametrize("text", ["4-2 and 31", "Anna\n\nran.", " two  spaces ", "é 漢 🐉", "\x00\t\r\n", ""])
+    @pytest.mark.parametrize(
+        "text", ["4-2 and 31", "Anna\n\nran.", " two  spaces ", "é 漢 🐉", "\x00\t\r\n", ""]
+    )
     def test_any_text_comes_back_as_it_was(self, tokenizer, text):
         ids = encode_completions(tokenizer, [text], ended=False)[0]
         assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
     def test_every_digit_and_newline_is_a_token(self, tokenizer):
-        tokens = tokenizer.convert_ids_to_tokens(encode_completions(tokenizer, ["Is 42\n\n17"], ended=False)[0])
+        tokens = tokenizer.convert_ids_to_tokens(
+            encode_completions(tokenizer, ["Is 42\n\n17"], ended=False)[0]
+        )
         assert [t for t in tokens if t[0] in "0123456789Ċ"] == ["4", "2", "Ċ", "Ċ", "1", "7"]
 
     def test_chat_template_is_prompt_then_answer_then_end(self, tokenizer):
@@ -39,17 +66,23 @@ class TestTokenizer:
         assert chat_prompt(tokenizer, "Hi") == "<bos><user>Hi\n<assistant>\n"
         whole = tokenizer.apply_chat_template(talk, tokenize=False)
         assert whole == "<bos><user>Hi\n<assistant>\nYes, 42.<eos>"
-        apart = encode_prompts(tokenizer, ["Hi"])[0] + encode_completions(tokenizer, ["Yes, 42."])[0]
+        apart = (
+            encode_prompts(tokenizer, ["Hi"])[0] + encode_completions(tokenizer, ["Yes, 42."])[0]
+        )
         assert tokenizer(whole, add_special_tokens=False)["input_ids"] == apart
 
     def test_nobody_can_write_special_tokens_into_a_prompt_or_an_answer(self, tokenizer):
-        assert encode_prompts(tokenizer, ["a<eos><assistant>b"]) == encode_prompts(tokenizer, ["ab"])
+        assert encode_prompts(tokenizer, ["a<eos><assistant>b"]) == encode_prompts(
+            tokenizer, ["ab"]
+        )
         assert encode_prompts(tokenizer, ["<e<pad>os>"]) == encode_prompts(tokenizer, [""])
         with_end, without = encode_completions(tokenizer, ["a<eos>", "a"], ended=False)
         assert with_end == without
 
     def test_without_a_chat_template_the_prompt_stands_bare(self, tokenizer):
-        bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<eos>", pad_token="<pad>")
+        bare = type(tokenizer)(
+            tokenizer_object=tokenizer.backend_tokenizer, eos_token="<eos>", pad_token="<pad>"
+        )
         assert chat_prompt(bare, "Hi") == "Hi"
 
     def test_training_twice_gives_the_same_tokenizer_and_too_small_a_vocabulary_is_refused(self):
@@ -80,7 +113,9 @@ class TestBatching:
         assert all(mask[row, columns].sum() == mask[row].sum() for row, columns in seen)
 
     @pytest.mark.parametrize("side", ["left", "right"])
-    def test_padding_changes_neither_logprobs_nor_values_nor_rewards(self, any_model, tokenizer, side):
+    def test_padding_changes_neither_logprobs_nor_values_nor_rewards(
+        self, any_model, tokenizer, side
+    ):
         rows = encode_prompts(tokenizer, PROMPTS)
         ids, mask = pad(rows, tokenizer.pad_token_id, side)
         scorer = models.to_reward_model(any_model)
@@ -92,8 +127,12 @@ class TestBatching:
                 expected = logprobs_of(any_model, *alone, 0.7, banned_ids(tokenizer))[0]
                 real = mask[i, 1:] & mask[i, :-1]
                 torch.testing.assert_close(logprobs[i][real], expected, atol=2e-5, rtol=0)
-                torch.testing.assert_close(values[i][mask[i]], token_scores(scorer, *alone)[0], atol=2e-5, rtol=0)
-                torch.testing.assert_close(rewards[i], token_scores(scorer, *alone)[0, -1], atol=2e-5, rtol=0)
+                torch.testing.assert_close(
+                    values[i][mask[i]], token_scores(scorer, *alone)[0], atol=2e-5, rtol=0
+                )
+                torch.testing.assert_close(
+                    rewards[i], token_scores(scorer, *alone)[0, -1], atol=2e-5, rtol=0
+                )
         assert (logprobs[~(mask[:, 1:] & mask[:, :-1])] == 0).all()
 
     def test_gpt2_would_be_wrong_under_left_padding_without_positions(self, tokenizer, gpt2):
@@ -115,8 +154,12 @@ class TestSampling:
         samples = generate(any_model, tokenizer, PROMPTS * 4, 12, temperature, seed=3)
         for i, (row, start) in enumerate(rows_of(samples)):
             with torch.no_grad():
-                again = logprobs_of(any_model, row, torch.ones_like(row).bool(), temperature, banned_ids(tokenizer))
-            torch.testing.assert_close(samples.logprobs[i][samples.mask[i]], again[0, start - 1 :], atol=2e-5, rtol=0)
+                again = logprobs_of(
+                    any_model, row, torch.ones_like(row).bool(), temperature, banned_ids(tokenizer)
+                )
+            torch.testing.assert_close(
+                samples.logprobs[i][samples.mask[i]], again[0, start - 1 :], atol=2e-5, rtol=0
+            )
 
     def test_banned_tokens_are_never_sampled_even_if_they_are_the_likeliest(self, llama, tokenizer):
         """The head is the embedding, so making five embeddings equal makes five logits equal."""
@@ -132,13 +175,17 @@ class TestSampling:
         ends = samples.tokens == tokenizer.eos_token_id
         assert 0 < samples.ended.sum() < len(samples.ended)
         assert ((ends & samples.mask).sum(1) == samples.ended).all()
-        assert (ends.float().argmax(1)[samples.ended] + 1 == samples.mask.sum(1)[samples.ended]).all()
+        assert (
+            ends.float().argmax(1)[samples.ended] + 1 == samples.mask.sum(1)[samples.ended]
+        ).all()
         assert (samples.mask.sum(1)[~samples.ended] == 40).all()
         assert (samples.tokens[~samples.mask] == tokenizer.pad_token_id).all()
 
     def test_rows_that_leave_and_the_batch_size_change_no_answer(self, any_model, tokenizer):
         prompts = PROMPTS * 16
-        whole, small = (generate(any_model, tokenizer, prompts, 30, 1.5, seed=5, batch_size=n) for n in (64, 7))
+        whole, small = (
+            generate(any_model, tokenizer, prompts, 30, 1.5, seed=5, batch_size=n) for n in (64, 7)
+        )
         assert whole.texts == small.texts
         assert whole.texts != generate(any_model, tokenizer, prompts, 30, 1.5, seed=6).texts
 
@@ -152,7 +199,9 @@ class TestSampling:
 
     def test_token_lists_are_prompts_too(self, llama, tokenizer):
         ids = encode_prompts(tokenizer, PROMPTS)
-        assert generate(llama, tokenizer, ids, 5).texts == generate(llama, tokenizer, PROMPTS, 5).texts
+        assert (
+            generate(llama, tokenizer, ids, 5).texts == generate(llama, tokenizer, PROMPTS, 5).texts
+        )
 
     def test_draw_follows_the_probabilities_and_never_takes_an_impossible_token(self):
         probs = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
@@ -169,7 +218,9 @@ class TestSampling:
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
     @pytest.mark.parametrize("temperature", [0.0, 1.0])
-    def test_logits_that_are_no_numbers_are_named_with_prompt_and_token(self, llama, tokenizer, bad, temperature):
+    def test_logits_that_are_no_numbers_are_named_with_prompt_and_token(
+        self, llama, tokenizer, bad, temperature
+    ):
         """Those of the shortest prompt, which comes first in its batch, break at the third token of its answer."""
         forward, steps = llama.forward, []
 
@@ -181,7 +232,9 @@ class TestSampling:
             return output
 
         llama.forward = broken
-        with pytest.raises(ValueError, match="prompt 1, token 2 of its answer .* NaN or infinite.* lower rate"):
+        with pytest.raises(
+            ValueError, match="prompt 1, token 2 of its answer .* NaN or infinite.* lower rate"
+        ):
             generate(llama, tokenizer, PROMPTS[2:], 8, temperature)
 
     @pytest.mark.parametrize("prompts", [[], [[]], ["dragon " * 300]])
@@ -198,7 +251,9 @@ class TestModels:
         assert torch.equal(first, same) and not torch.equal(first, other)
         assert torch.equal(before, torch.random.get_rng_state())
 
-    def test_reward_model_keeps_the_lowest_layers_and_says_nothing(self, any_model, tokenizer, capfd):
+    def test_reward_model_keeps_the_lowest_layers_and_says_nothing(
+        self, any_model, tokenizer, capfd
+    ):
         ids = torch.tensor(encode_prompts(tokenizer, ["anna"]))
         scorer = models.to_reward_model(any_model, keep_layers=1)
         with torch.no_grad():
@@ -212,7 +267,9 @@ class TestModels:
     def test_reward_head_starts_with_the_deviation_of_the_paper(self):
         config = models.toy_config(300, layers=1, width=1024, heads=2, mlp=8)
         head = models.to_reward_model(models.new_model(config)).score.weight
-        assert head.std().item() == pytest.approx(1025**-0.5, rel=0.1)  # 1,024 draws: 2 % standard error
+        assert head.std().item() == pytest.approx(
+            1025**-0.5, rel=0.1
+        )  # 1,024 draws: 2 % standard error
 
     @pytest.mark.parametrize("layers", [0, 3])
     def test_a_number_of_layers_that_is_not_there_is_refused(self, llama, layers):
@@ -223,11 +280,19 @@ class TestModels:
         scorer = models.to_reward_model(any_model, 1)
         scorer.config.reward_mean = 0.25
         for model in (any_model, scorer):
-            models.save_model(model, tokenizer, tmp_path / "m", {"title": "Base", "seed": 3})  # the second replaces
+            models.save_model(
+                model, tokenizer, tmp_path / "m", {"title": "Base", "seed": 3}
+            )  # the second replaces
             loaded, again = models.load_model(tmp_path / "m")
             assert type(loaded) is type(model) and again.get_vocab() == tokenizer.get_vocab()
-            assert chat_prompt(again, "a") == chat_prompt(tokenizer, "a") and again.padding_side == "left"
-            assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+            assert (
+                chat_prompt(again, "a") == chat_prompt(tokenizer, "a")
+                and again.padding_side == "left"
+            )
+            assert all(
+                torch.equal(a, b)
+                for a, b in zip(model.parameters(), loaded.parameters(), strict=True)
+            )
         assert loaded.config.reward_mean == 0.25 and models.load_card(tmp_path / "m")["seed"] == 3
         assert [file.name for file in tmp_path.iterdir()] == ["m"]  # nothing left beside
 
@@ -238,18 +303,35 @@ class TestModels:
         assert models.load_card(tmp_path / "m")["seed"] == 1
         models.load_model(tmp_path / "m")
 
-    @pytest.mark.parametrize(("file", "damage", "message"), [
-        ("model.safetensors", lambda old: old[:-100], "model.safetensors: damaged or truncated"),
-        ("model.safetensors", lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:], "model.safetensors: damaged or"),
-        ("model.safetensors", None, "model.safetensors: missing"),
-        ("config.json", lambda old: b"{", "JSONDecodeError"),
-        ("config.json", lambda old: old.replace(b'"num_hidden_layers": 2', b'"num_hidden_layers": 3'), "does not hold"),
-        ("tokenizer.json", None, "tokenizer.json: missing"),
-        ("tokenizer.json", lambda old: old[:50], "m: "),
-        ("card.json", None, "card.json: missing: no checkpoint of this course"),
-        ("card.json", lambda old: b"\xff", "card.json: damaged"),
-    ])
-    def test_a_damaged_folder_is_named_with_what_is_wrong(self, llama, tokenizer, tmp_path, file, damage, message):
+    @pytest.mark.parametrize(
+        ("file", "damage", "message"),
+        [
+            (
+                "model.safetensors",
+                lambda old: old[:-100],
+                "model.safetensors: damaged or truncated",
+            ),
+            (
+                "model.safetensors",
+                lambda old: old[:-9] + bytes([old[-9] ^ 1]) + old[-8:],
+                "model.safetensors: damaged or",
+            ),
+            ("model.safetensors", None, "model.safetensors: missing"),
+            ("config.json", lambda old: b"{", "JSONDecodeError"),
+            (
+                "config.json",
+                lambda old: old.replace(b'"num_hidden_layers": 2', b'"num_hidden_layers": 3'),
+                "does not hold",
+            ),
+            ("tokenizer.json", None, "tokenizer.json: missing"),
+            ("tokenizer.json", lambda old: old[:50], "m: "),
+            ("card.json", None, "card.json: missing: no checkpoint of this course"),
+            ("card.json", lambda old: b"\xff", "card.json: damaged"),
+        ],
+    )
+    def test_a_damaged_folder_is_named_with_what_is_wrong(
+        self, llama, tokenizer, tmp_path, file, damage, message
+    ):
         models.save_model(llama, tokenizer, tmp_path / "m", {})
         path = tmp_path / "m" / file
         path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()

@@ -1,4 +1,5 @@
 """The lessons' form, and that what they show is what the package does. Their outputs are compared by nbval."""
+
 import ast
 import json
 import re
@@ -11,18 +12,36 @@ import tiny
 import torch
 
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages.ppo_math import clipped_policy_loss, gae
+from rlhf_lessons.stages.losses import clipped_policy_loss, gae
 from rlhf_lessons.stages.pretrain import next_token_loss
 from rlhf_lessons.stages.reward import bradley_terry_loss, score
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-LESSONS = ["00_before_and_after", "01_next_token_baseline", "02_supervised_fine_tuning", "03_reward_model", "04_ppo",
-           "06_closing_the_loop"]
-PATHS = re.compile(r"(?<![\w./:])/(?:home|Users|tmp|work|root|mnt|var|usr|opt|content)/|\b[A-Z]:\\|file:/|~/")
-NETWORK = re.compile(r"https?:|\b(?:requests|urllib|socket|pip|wget|curl|huggingface_hub|load_dataset)\b|git clone|"
-                     r"from_pretrained|snapshot_download")
-RANDOM = {"rand", "randn", "randint", "randperm", "multinomial", "bernoulli", "normal"}  # of torch: a generator, too
+LESSONS = [
+    "00_before_and_after",
+    "01_next_token_baseline",
+    "02_supervised_fine_tuning",
+    "03_reward_model",
+    "04_ppo",
+    "06_closing_the_loop",
+]
+PATHS = re.compile(
+    r"(?<![\w./:])/(?:home|Users|tmp|work|root|mnt|var|usr|opt|content)/|\b[A-Z]:\\|file:/|~/"
+)
+NETWORK = re.compile(
+    r"https?:|\b(?:requests|urllib|socket|pip|wget|curl|huggingface_hub|load_dataset)\b|git clone|"
+    r"from_pretrained|snapshot_download"
+)
+RANDOM = {
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "multinomial",
+    "bernoulli",
+    "normal",
+}  # of torch: a generator, too
 
 
 def read(name: str):
@@ -44,8 +63,11 @@ def texts(book) -> list:
 
 def unexecuted(book) -> list[str]:
     """Ids of code cells that were not run in order from the top, or show nothing where they should."""
-    return [cell.id for n, cell in enumerate(code(book), 1)
-            if cell.execution_count != n or not (cell.outputs or cell.id.endswith("colab"))]
+    return [
+        cell.id
+        for n, cell in enumerate(code(book), 1)
+        if cell.execution_count != n or not (cell.outputs or cell.id.endswith("colab"))
+    ]
 
 
 def test_every_cell_was_executed_in_order_and_shows_something(book):
@@ -85,7 +107,10 @@ def test_it_opens_and_closes_as_all_lessons_do(book):
 
 
 def test_it_carries_no_widget_state_and_no_times(book):
-    assert set(book.metadata) == {"kernelspec", "language_info"} and book.metadata.kernelspec.name == "python3"
+    assert (
+        set(book.metadata) == {"kernelspec", "language_info"}
+        and book.metadata.kernelspec.name == "python3"
+    )
     assert all(set(cell.metadata) <= {"tags"} for cell in book.cells)
 
 
@@ -94,15 +119,22 @@ def test_it_is_small_and_holds_no_path_of_somebodys_machine(book):
     assert len(whole) <= 500_000
     for cell in book.cells:
         shown = [cell.source, *(output.get("text", "") for output in cell.get("outputs", []))]
-        shown += [text for output in cell.get("outputs", []) for kind, text in output.get("data", {}).items()
-                  if kind.startswith("text/")]
+        shown += [
+            text
+            for output in cell.get("outputs", [])
+            for kind, text in output.get("data", {}).items()
+            if kind.startswith("text/")
+        ]
         assert not any(PATHS.search(text) for text in shown), cell.id
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_no_two_cells_have_one_id(name):
     """In the file itself: a reader of notebooks gives a second one another id."""
-    ids = [cell["id"] for cell in json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]]
+    ids = [
+        cell["id"]
+        for cell in json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    ]
     assert len(set(ids)) == len(ids)
 
 
@@ -114,9 +146,14 @@ def unseeded(source: str) -> list[str]:
             continue
         call = ast.unparse(node.func)
         seeded = "generator" in {word.arg for word in node.keywords}
-        if (re.fullmatch(r"torch\.\w+", call) and node.func.attr in RANDOM and not seeded
-                or re.fullmatch(r"random\.(?!Random$)\w+|np\.random\.(?!default_rng$)\w+", call)
-                or call in ("random.Random", "np.random.default_rng") and not node.args):
+        if (
+            re.fullmatch(r"torch\.\w+", call)
+            and node.func.attr in RANDOM
+            and not seeded
+            or re.fullmatch(r"random\.(?!Random$)\w+|np\.random\.(?!default_rng$)\w+", call)
+            or call in ("random.Random", "np.random.default_rng")
+            and not node.args
+        ):
             found.append(call)
     return found
 
@@ -127,7 +164,13 @@ def test_what_comes_by_chance_has_a_seed(book):
 
 
 def test_a_missing_seed_is_found_out():
-    for source in ("torch.rand(3)", "random.random()", "random.Random()", "np.random.rand(3)", "x = random.choice(y)"):
+    for source in (
+        "torch.rand(3)",
+        "random.random()",
+        "random.Random()",
+        "np.random.rand(3)",
+        "x = random.choice(y)",
+    ):
         assert unseeded(source), source
     assert not unseeded("torch.rand(3, generator=g)\nrandom.Random(0).choice(x)\nmodel.generate(x)")
 
@@ -142,7 +185,9 @@ def test_every_picture_has_words_for_those_who_do_not_see_it(book):
         for output in cell.outputs:
             if "image/png" in output.get("data", {}):
                 assert len(output.metadata.get("image/png", {}).get("alt", "")) > 20, cell.id
-            assert {kind for kind in output.get("data", {}) if kind.startswith("image/")} <= {"image/png"}, cell.id
+            assert {kind for kind in output.get("data", {}) if kind.startswith("image/")} <= {
+                "image/png"
+            }, cell.id
             assert "<img" not in output.get("data", {}).get("text/html", ""), cell.id
     for cell in texts(book):
         assert "<img" not in cell.source, cell.id
@@ -154,15 +199,22 @@ def test_every_figure_is_followed_by_a_sentence_in_words(book):
     """By the next text, before anything else begins; under a diagram, in its own cell."""
     for n, cell in enumerate(book.cells):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
-            below = next(later.source for later in book.cells[n + 1:] if later.cell_type == "markdown")
-            assert not below.startswith(("#", "<", "*", "![")) and len(re.findall(r"\w+", below)) >= 8 \
-                or below.startswith("- **"), cell.id  # a list, a point each
+            below = next(
+                later.source for later in book.cells[n + 1 :] if later.cell_type == "markdown"
+            )
+            assert (
+                not below.startswith(("#", "<", "*", "!["))
+                and len(re.findall(r"\w+", below)) >= 8
+                or below.startswith("- **")
+            ), cell.id  # a list, a point each
         if "](images/" in cell.source:
             assert len(re.findall(r"\w+", cell.source.rpartition(".png)")[2])) >= 8, cell.id
 
 
 def test_it_shows_a_diagram_of_ours_with_its_vector_source(book):
-    shown = re.findall(r"!\[.+?\]\(images/(\w+)\.png\)", "\n".join(cell.source for cell in texts(book)))
+    shown = re.findall(
+        r"!\[.+?\]\(images/(\w+)\.png\)", "\n".join(cell.source for cell in texts(book))
+    )
     assert shown and all((FOLDER / "images" / f"{name}.svg").is_file() for name in shown)
 
 
@@ -170,15 +222,24 @@ def anchors(file: Path) -> set[str]:
     """The names under which JupyterLab links to the headings of a notebook, or GitHub to those of a page."""
     whole = file.read_text(encoding="utf-8")
     if file.suffix == ".ipynb":
-        headings = re.findall(r"^#+ (.+)$", "\n".join(cell.source for cell in texts(nbformat.reads(whole, 4))), re.M)
+        headings = re.findall(
+            r"^#+ (.+)$", "\n".join(cell.source for cell in texts(nbformat.reads(whole, 4))), re.M
+        )
         return {heading.replace(" ", "-") for heading in headings}
-    return {re.sub(r"[^\w\- ]", "", words).lower().replace(" ", "-") for words in re.findall(r"^#+ (.+)$", whole, re.M)}
+    return {
+        re.sub(r"[^\w\- ]", "", words).lower().replace(" ", "-")
+        for words in re.findall(r"^#+ (.+)$", whole, re.M)
+    }
 
 
 @pytest.mark.parametrize("name", [*LESSONS, "glossary"])
 def test_its_links_lead_to_files_and_headings_that_are_there(name):
     here = next(FOLDER.glob(f"{name}.*"))
-    whole = here.read_text(encoding="utf-8") if name == "glossary" else "\n".join(c.source for c in texts(read(name)))
+    whole = (
+        here.read_text(encoding="utf-8")
+        if name == "glossary"
+        else "\n".join(c.source for c in texts(read(name)))
+    )
     for target in re.findall(r"\]\((.+?)\)", whole):
         file, _, anchor = target.partition("#")
         if not target.startswith("https://"):
@@ -187,8 +248,12 @@ def test_its_links_lead_to_files_and_headings_that_are_there(name):
 
 
 def test_few_outputs_are_left_uncompared(book):
-    ignored = [cell.id for cell in code(book) if "nbval-ignore-output" in cell.metadata.get("tags", [])
-               and not cell.source.startswith("rl.minutes_here(")]  # that one is of the reader's machine
+    ignored = [
+        cell.id
+        for cell in code(book)
+        if "nbval-ignore-output" in cell.metadata.get("tags", [])
+        and not cell.source.startswith("rl.minutes_here(")
+    ]  # that one is of the reader's machine
     assert len(ignored) <= 2
     for cell in code(book):
         assert set(cell.metadata.get("tags", [])) <= {"nbval-ignore-output", "exercise"}, cell.id
@@ -196,25 +261,38 @@ def test_few_outputs_are_left_uncompared(book):
 
 
 def test_the_glossary_is_in_order_and_defines_each_word_once():
-    words = re.findall(r"^\| \*\*(.+?)\*\*(.*?) \|", (FOLDER / "glossary.md").read_text(encoding="utf-8"), re.M)
+    words = re.findall(
+        r"^\| \*\*(.+?)\*\*(.*?) \|", (FOLDER / "glossary.md").read_text(encoding="utf-8"), re.M
+    )
     whole = [(word + more).lower() for word, more in words]
     assert len(set(whole)) == len(whole) > 40 and whole == sorted(whole)
 
 
 # What the lessons show is what the package does: their functions are taken from the notebooks and compared.
 
+
 def functions(name: str, **given) -> SimpleNamespace:
     """The functions that a lesson defines, with the lesson's own imports and the names given here."""
     wanted = (ast.FunctionDef, ast.Import, ast.ImportFrom)
-    lines = [node for cell in code(read(name))[1:] for node in ast.parse(cell.source).body if isinstance(node, wanted)]
+    lines = [
+        node
+        for cell in code(read(name))[1:]
+        for node in ast.parse(cell.source).body
+        if isinstance(node, wanted)
+    ]
     scope = dict(given)
     exec(compile(ast.Module(lines, []), name, "exec"), scope)
     return SimpleNamespace(**{k: v for k, v in scope.items() if callable(v)})
 
 
 def test_the_next_token_loss_of_lesson_1_is_the_packages():
-    lesson, ids = functions(LESSONS[1]), torch.randint(5, 300, (3, 17), generator=torch.manual_seed(0))
-    assert torch.allclose(lesson.loss_by_hand(tiny.model(), ids), next_token_loss(tiny.model(), ids), atol=1e-6)
+    lesson, ids = (
+        functions(LESSONS[1]),
+        torch.randint(5, 300, (3, 17), generator=torch.manual_seed(0)),
+    )
+    assert torch.allclose(
+        lesson.loss_by_hand(tiny.model(), ids), next_token_loss(tiny.model(), ids), atol=1e-6
+    )
 
 
 def test_sampling_in_lesson_1_ends_at_the_end_token_and_repeats_itself_under_one_seed():
@@ -222,9 +300,15 @@ def test_sampling_in_lesson_1_ends_at_the_end_token_and_repeats_itself_under_one
     lesson = functions(LESSONS[1], tokenizer=tokenizer, base=tiny.model())
     first, again, other = (lesson.complete("King", 1.0, seed=seed) for seed in (3, 3, 4))
     assert first == again != other
-    assert lesson.complete("King", 1e-5, seed=3) == lesson.complete("King", 1e-5, seed=4)  # the likeliest, both times
+    assert lesson.complete("King", 1e-5, seed=3) == lesson.complete(
+        "King", 1e-5, seed=4
+    )  # the likeliest, both times
     asked, end = [], 99.0 * torch.eye(len(tokenizer))[tokenizer.eos_token_id].expand(1, 1, -1)
-    sure = functions(LESSONS[1], tokenizer=tokenizer, base=lambda ids: asked.append(ids) or SimpleNamespace(logits=end))
+    sure = functions(
+        LESSONS[1],
+        tokenizer=tokenizer,
+        base=lambda ids: asked.append(ids) or SimpleNamespace(logits=end),
+    )
     sure.complete("King", 1.0)
     assert len(asked) == 1  # it ended, and asked no more
 
@@ -234,7 +318,9 @@ def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
     lesson = functions(LESSONS[2], tokenizer=tokenizer)
     demonstrations = lesson.demonstrations(24)
     rows = encode_demonstrations(tokenizer, demonstrations)
-    assert torch.allclose(lesson.answer_loss(tiny.model(), rows), sft_loss(tiny.model(), rows, 0), atol=1e-5)
+    assert torch.allclose(
+        lesson.answer_loss(tiny.model(), rows), sft_loss(tiny.model(), rows, 0), atol=1e-5
+    )
     losses = lesson.fine_tune(tiny.model(), demonstrations, epochs=4, batch_size=8, lr=1e-2)
     assert len(losses) == 12 and losses[-1] < losses[0] - 0.5
 
@@ -242,7 +328,9 @@ def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
 def test_the_loop_of_lesson_2_begins_each_step_without_the_last_ones_gradient():
     lesson, model = functions(LESSONS[2], tokenizer=tiny.tokenizer()), tiny.model()
     two = lesson.demonstrations(2)
-    lesson.fine_tune(model, two, epochs=1, batch_size=1, lr=0.0)  # nothing moves: one row's gradient stays
+    lesson.fine_tune(
+        model, two, epochs=1, batch_size=1, lr=0.0
+    )  # nothing moves: one row's gradient stays
     left, likeness = torch.cat([p.grad.flatten() for p in model.parameters()]), []
     for row in encode_demonstrations(tiny.tokenizer(), two):
         model.zero_grad()
@@ -254,7 +342,10 @@ def test_the_loop_of_lesson_2_begins_each_step_without_the_last_ones_gradient():
 
 def test_the_preference_loss_of_lesson_3_is_the_packages():
     lesson, chosen = functions(LESSONS[3]), torch.linspace(-8, 8, 33)
-    mine, package = lesson.preference_loss(chosen, 0.3 * chosen), bradley_terry_loss(chosen, 0.3 * chosen)
+    mine, package = (
+        lesson.preference_loss(chosen, 0.3 * chosen),
+        bradley_terry_loss(chosen, 0.3 * chosen),
+    )
     assert torch.allclose(mine, package, atol=1e-5)
 
 
@@ -263,19 +354,31 @@ def test_the_reward_by_hand_of_lesson_3_is_the_packages():
     model.config.reward_mean = 0.7
     lesson = functions(LESSONS[3], tokenizer=tokenizer)
     mine = lesson.reward_by_hand(model, "What is 1+2 and 3-1?", "3 and 2.")
-    assert torch.allclose(mine, score(model, tokenizer, ["What is 1+2 and 3-1?"], ["3 and 2."])[0], atol=1e-5)
+    assert torch.allclose(
+        mine, score(model, tokenizer, ["What is 1+2 and 3-1?"], ["3 and 2."])[0], atol=1e-5
+    )
 
 
 def test_a_vote_of_lesson_3_becomes_a_comparison():
     for choice, chosen, rejected in (("right", "r", "l"), ("left", "l", "r")):
-        vote = {"prompt": "p", "answers": [{"text": "l"}, {"text": "r"}], "payload": {"choice": choice}}
-        assert functions(LESSONS[3]).comparison(vote) == {"prompt": "p", "chosen": chosen, "rejected": rejected}
+        vote = {
+            "prompt": "p",
+            "answers": [{"text": "l"}, {"text": "r"}],
+            "payload": {"choice": choice},
+        }
+        assert functions(LESSONS[3]).comparison(vote) == {
+            "prompt": "p",
+            "chosen": chosen,
+            "rejected": rejected,
+        }
 
 
 def test_the_advantages_of_lesson_4_are_the_packages():
     rewards, values = torch.randn(2, 9, generator=torch.manual_seed(0))
     mine = functions(LESSONS[4]).gae_by_hand(rewards, values, lam=0.9)
-    package = gae(rewards[None], values[None], torch.ones(1, 9, dtype=torch.bool), gamma=1.0, lam=0.9)
+    package = gae(
+        rewards[None], values[None], torch.ones(1, 9, dtype=torch.bool), gamma=1.0, lam=0.9
+    )
     assert all(torch.allclose(a, b[0], atol=1e-6) for a, b in zip(mine, package))
 
 

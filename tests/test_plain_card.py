@@ -1,4 +1,5 @@
 """The plain card, for where the rater card does not appear: worked by `.click()` and `.value`, as a reader does."""
+
 import ipywidgets
 import pytest
 from card_desk import BAD, GOOD, HALF, PROMPT, pairs
@@ -12,8 +13,11 @@ TEXTS = [{"text": text, "model": "ppo", "reward": 0.5} for text in (GOOD, BAD, H
 
 def press(card: PlainCard, label: str) -> None:
     """Click the button of this name, if it can be clicked."""
-    (button,) = [button for button in (*card.buttons.values(), *card.form.children)
-                 if isinstance(button, ipywidgets.Button) and button.description == label]
+    (button,) = [
+        button
+        for button in (*card.buttons.values(), *card.form.children)
+        if isinstance(button, ipywidgets.Button) and button.description == label
+    ]
     assert not button.disabled, label
     button.click()
 
@@ -33,13 +37,21 @@ def card(store):
 
 def test_each_grade_of_a_pair_is_stored_as_chosen(card):
     assert isinstance(card, PlainCard) and "0 of 7 done" in card.text.value
-    grades = {"A much better": ("left", 2), "A better": ("left", 1), "Tie": ("tie", 0), "B better": ("right", 1),
-              "B much better": ("right", 2), "Both bad": ("bad", 0)}
+    grades = {
+        "A much better": ("left", 2),
+        "A better": ("left", 1),
+        "Tie": ("tie", 0),
+        "B better": ("right", 1),
+        "B much better": ("right", 2),
+        "Both bad": ("bad", 0),
+    }
     for n, label in enumerate(grades, 1):
         press(card, label)
         assert f"Saved #{n}." in card.status.value and f"{n} of 7 done" in card.text.value
         press(card, "Next")
-    assert said(card) == [("pair", {"choice": choice, "strength": strength}) for choice, strength in grades.values()]
+    assert said(card) == [
+        ("pair", {"choice": choice, "strength": strength}) for choice, strength in grades.values()
+    ]
     assert len(card.answers()) == 6
 
 
@@ -50,19 +62,28 @@ def test_skip_takes_the_reason_in_the_box_goes_on_and_undo_brings_the_task_back(
     assert said(card) == [("skip", {"reason": "too hard"})] and card.reason.value == ""
     assert card.desk.current["task"]["task"] != first
     press(card, "Undo")
-    assert said(card) == [] and card.desk.current["task"]["task"] == first and "Taken back" in card.status.value
+    assert (
+        said(card) == []
+        and card.desk.current["task"]["task"] == first
+        and "Taken back" in card.status.value
+    )
 
 
 def test_it_is_blind_until_the_judgement_and_the_reveal_tells_all_and_locks(store):
-    rate([{"prompt": PROMPT, "completions": TEXTS[:2]}], "r", store=store, simulated=Rater()).answers()
+    rate(
+        [{"prompt": PROMPT, "completions": TEXTS[:2]}], "r", store=store, simulated=Rater()
+    ).answers()
     card = rate(None, "r", store=store, fallback=True, guess=lambda *_: 0.8)
     assert can(card) == {"Skip", "Flag"} and "sealed its guess" in card.text.value
     assert not {"ppo", "0.5", "80%", "others"} & set(card.text.value.split())
     press(card, "A better")
     assert can(card) == {"Undo", "Reveal", "Next"} and "ppo" not in card.text.value
     press(card, "Reveal")
-    for words in ("by ppo, reward model: +0.50", "1 other (1 simulated): 1 ",
-                  "Its sealed guess: A, 80% sure. Right! It knows you: right in 1 of 1."):
+    for words in (
+        "by ppo, reward model: +0.50",
+        "1 other (1 simulated): 1 ",
+        "Its sealed guess: A, 80% sure. Right! It knows you: right in 1 of 1.",
+    ):
         assert words in card.text.value
     assert can(card) == {"Next"} and all(button.disabled for button in card.form.children)
     press(card, "Next")
@@ -70,12 +91,24 @@ def test_it_is_blind_until_the_judgement_and_the_reveal_tells_all_and_locks(stor
 
 
 def test_the_other_judgements_go_too_and_one_that_is_not_complete_stays_as_it_was(store):
-    rows = [{"kind": "ranking", "completions": TEXTS}, {"kind": "scores", "completions": TEXTS[:1]},
-            {"kind": "demonstration", "completions": TEXTS[:1]}]
-    card = rate([row | {"prompt": f"{PROMPT} {i}"} for i, row in enumerate(rows)], "r", store=store, fallback=True)
+    rows = [
+        {"kind": "ranking", "completions": TEXTS},
+        {"kind": "scores", "completions": TEXTS[:1]},
+        {"kind": "demonstration", "completions": TEXTS[:1]},
+    ]
+    card = rate(
+        [row | {"prompt": f"{PROMPT} {i}"} for i, row in enumerate(rows)],
+        "r",
+        store=store,
+        fallback=True,
+    )
     card.form.children[0].value = 2
     press(card, "Save")
-    assert "NOT saved, because" in card.status.value and card.form.children[0].value == 2 and said(card) == []
+    assert (
+        "NOT saved, because" in card.status.value
+        and card.form.children[0].value == 2
+        and said(card) == []
+    )
     card.form.children[1].value, card.form.children[2].value = 1, 2
     press(card, "Save")
     press(card, "Next")
@@ -87,9 +120,11 @@ def test_the_other_judgements_go_too_and_one_that_is_not_complete_stays_as_it_wa
     assert card.form.children[0].value == GOOD
     card.form.children[0].value = "Better."
     press(card, "Save")
-    assert said(card) == [("ranking", {"ranks": [2, 1, 2]}),
-                          ("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}]}),
-                          ("demonstration", {"text": "Better."})]
+    assert said(card) == [
+        ("ranking", {"ranks": [2, 1, 2]}),
+        ("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}]}),
+        ("demonstration", {"text": "Better."}),
+    ]
 
 
 def test_a_vote_that_was_not_saved_says_why_and_can_be_given_again(card, monkeypatch):
@@ -102,7 +137,14 @@ def test_a_vote_that_was_not_saved_says_why_and_can_be_given_again(card, monkeyp
 
 
 def test_hostile_texts_stay_text(store):
-    rows = [{"prompt": "<b>0</b>", "left": "<script>1</script>", "right": "two", "left_model": "<img src=x>"}]
+    rows = [
+        {
+            "prompt": "<b>0</b>",
+            "left": "<script>1</script>",
+            "right": "two",
+            "left_model": "<img src=x>",
+        }
+    ]
     card = rate(rows, "r", store=store, fallback=True)
     store.set_guideline("<i>look</i>")
     press(card, "Tie")

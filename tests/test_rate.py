@@ -1,4 +1,5 @@
 """`rl.rate`: what it asks, the game with a reward model, and what it does when nobody is there."""
+
 import json
 import threading
 import time
@@ -7,7 +8,7 @@ import pytest
 from card_desk import BAD, GOOD, HALF, PROMPT, Card, pairs
 
 import rlhf_lessons as rl
-from rlhf_lessons.ratings import Store, new_id
+from rlhf_lessons.feedback import Store, new_id
 from rlhf_lessons.widgets.rate import RaterCard, rate
 from rlhf_lessons.world.raters import Rater
 
@@ -43,6 +44,7 @@ def test_pairs_that_are_almost_the_same_are_left_out_and_counted(store):
 
 # The game, and what follows a vote
 
+
 def play(card: Card, choice: str) -> dict:
     """Vote on the next task and reveal it; return what the reveal says of the game."""
     card.tell("next")
@@ -53,14 +55,20 @@ def play(card: Card, choice: str) -> dict:
 def test_a_guess_is_sealed_before_the_vote_asked_for_once_and_scored_after(store):
     asked = []
     card = Card(store, pairs(4), guess=lambda *texts: asked.append(texts) or 0.87)
-    for choice, hit, score in (("left", True, (1, 1)), ("right", False, (1, 2)), ("tie", None, (1, 2)),
-                               ("bad", None, (1, 2))):
+    for choice, hit, score in (
+        ("left", True, (1, 1)),
+        ("right", False, (1, 2)),
+        ("tie", None, (1, 2)),
+        ("bad", None, (1, 2)),
+    ):
         task = card.tell("next")
         assert task["game"]["sealed"] and "0.87" not in json.dumps(card.heard[-1])
         card.tell("ready")
         game = play(card, choice)
         assert (game["guess"], game["hit"], (game["right"], game["of"])) == (0.87, hit, score)
-    assert len(asked) == 4 and {texts[0] for texts in asked} == {f"{PROMPT} ({i})" for i in range(4)}
+    assert len(asked) == 4 and {texts[0] for texts in asked} == {
+        f"{PROMPT} ({i})" for i in range(4)
+    }
 
 
 def test_the_score_and_a_sealed_guess_outlive_the_kernel(store):
@@ -79,7 +87,9 @@ def test_the_score_and_a_sealed_guess_outlive_the_kernel(store):
 def test_the_game_begins_when_a_guess_that_was_set_later_first_returns_a_number(store):
     card = Card(store, pairs(23))
     assert "game" not in card.tell("ready")
-    card.desk.guess = lambda *_: 0.7 if len(card.rows()) >= 20 else None  # as a live reward model does
+    card.desk.guess = lambda *_: (
+        0.7 if len(card.rows()) >= 20 else None
+    )  # as a live reward model does
     for _ in range(20):
         assert card.tell("next")["game"] == {"sealed": False, "right": 0, "of": 0}
         assert play(card, "left") is None
@@ -87,14 +97,23 @@ def test_the_game_begins_when_a_guess_that_was_set_later_first_returns_a_number(
     assert play(card, "left") == {"guess": 0.7, "hit": True, "right": 1, "of": 1}
 
 
-@pytest.mark.parametrize(("guess", "told"), [
-    (lambda *_: None, 0), (lambda *_: 1.5, 1), (lambda *_: float("nan"), 1), (lambda *_: 1 / 0, 1),
-    (lambda *_: "left", 1)])
+@pytest.mark.parametrize(
+    ("guess", "told"),
+    [
+        (lambda *_: None, 0),
+        (lambda *_: 1.5, 1),
+        (lambda *_: float("nan"), 1),
+        (lambda *_: 1 / 0, 1),
+        (lambda *_: "left", 1),
+    ],
+)
 def test_without_a_sound_guess_the_card_says_so_and_goes_on(store, guess, told):
     card = Card(store, pairs(1), guess=guess)
     assert card.tell("ready")["game"] == {"sealed": False, "right": 0, "of": 0}
     notes = [message["text"] for message in card.heard if message["type"] == "note"]
-    assert [note.startswith("The reward model could not guess: ") for note in notes] == [True] * told
+    assert [note.startswith("The reward model could not guess: ") for note in notes] == [
+        True
+    ] * told
     assert play(card, "left") is None
 
 
@@ -117,44 +136,71 @@ def test_what_follows_a_vote_runs_beside_it_in_order_once_each_and_may_fail(stor
     card.desk.worker.shutdown()
     assert seen == [(1, False), (2, False), (3, False)]
     assert [message["text"] for message in card.heard if message["type"] == "note"] == [
-        "Your vote is saved, but what follows it failed: no memory"]
+        "Your vote is saved, but what follows it failed: no memory"
+    ]
 
 
 # Nobody there
 
+
 def test_with_nobody_there_a_simulated_rater_answers_and_it_is_said(store, capsys):
-    rows = [{"prompt": PROMPT, "left": GOOD, "right": BAD},
-            {"kind": "ranking", "prompt": PROMPT, "completions": [{"text": t} for t in (GOOD, BAD, HALF)]},
-            {"kind": "scores", "prompt": PROMPT, "completions": [{"text": GOOD}, {"text": BAD}]},
-            {"kind": "demonstration", "prompt": PROMPT, "completions": []}]
+    rows = [
+        {"prompt": PROMPT, "left": GOOD, "right": BAD},
+        {
+            "kind": "ranking",
+            "prompt": PROMPT,
+            "completions": [{"text": t} for t in (GOOD, BAD, HALF)],
+        },
+        {"kind": "scores", "prompt": PROMPT, "completions": [{"text": GOOD}, {"text": BAD}]},
+        {"kind": "demonstration", "prompt": PROMPT, "completions": []},
+    ]
     card = rate(rows, "r", store=store, simulated=Rater())
     found = {row["task_kind"]: row for row in card.answers()}
     assert capsys.readouterr().out == "0 judgements are yours, 4 a simulated rater's.\n"
     best = [answer["text"] for answer in found["pair"]["answers"]].index(GOOD)
     assert found["pair"]["payload"] == {"choice": ("left", "right")[best], "strength": 2}
-    ranks = {answer["text"]: rank for answer, rank in zip(found["ranking"]["answers"],
-                                                          found["ranking"]["payload"]["ranks"])}
+    ranks = {
+        answer["text"]: rank
+        for answer, rank in zip(found["ranking"]["answers"], found["ranking"]["payload"]["ranks"])
+    }
     assert ranks == {GOOD: 1, HALF: 2, BAD: 3}
     assert rl.judge(PROMPT, found["demonstration"]["payload"]["text"]).utility > 0.9
-    assert all(row["rater_kind"] == "simulated" and row["ui"] == "simulated" for row in found.values())
+    assert all(
+        row["rater_kind"] == "simulated" and row["ui"] == "simulated" for row in found.values()
+    )
 
 
 def test_the_readers_own_judgements_take_the_place_of_the_simulated_ones(store, capsys):
     card = rate(pairs(3), "r", store=store, simulated=Rater())
-    assert len(card.answers()) == 3  # "Run all" came first; the tasks are there for the reader all the same
+    assert (
+        len(card.answers()) == 3
+    )  # "Run all" came first; the tasks are there for the reader all the same
     heard = []
     card.desk.send = heard.append
     card.desk.handle({"type": "ready"})
-    card.desk.handle({"type": "answer", "id": new_id(), "task": card.desk.current["task"]["task"], "kind": "pair",
-                      "payload": {"choice": "tie"}})
+    card.desk.handle(
+        {
+            "type": "answer",
+            "id": new_id(),
+            "task": card.desk.current["task"]["task"],
+            "kind": "pair",
+            "payload": {"choice": "tie"},
+        }
+    )
     found = card.answers()
     assert [row["rater_kind"] for row in found] == ["person", "simulated", "simulated"]
     assert capsys.readouterr().out.endswith("1 judgements are yours, 2 a simulated rater's.\n")
     card.desk.handle({"type": "reveal", "id": new_id(), "task": found[0]["task"]})
-    assert (heard[-1]["others"]["n"], heard[-1]["others"]["simulated"]) == (1, 1)  # the reveal tells who the other is
+    assert (heard[-1]["others"]["n"], heard[-1]["others"]["simulated"]) == (
+        1,
+        1,
+    )  # the reveal tells who the other is
 
 
 def test_the_same_simulated_rater_is_one_person_and_another_taste_is_another(store):
     for who in (Rater(), Rater(), Rater(weights={"clarity": 1.0})):
         assert len(rate(pairs(4), "r", store=store, simulated=who).answers()) == 4
-    assert len([row for row in store.raters() if row["kind"] == "simulated"]) == 2 and len(store.answers("r")) == 8
+    assert (
+        len([row for row in store.raters() if row["kind"] == "simulated"]) == 2
+        and len(store.answers("r")) == 8
+    )

@@ -1,4 +1,5 @@
 """Simulated raters err exactly as often as their numbers say."""
+
 import math
 import random
 
@@ -7,7 +8,11 @@ import pytest
 from rlhf_lessons.world.raters import Rater
 
 PROMPT = "What is 4-2 and 3-1?"
-GOOD, HALF, BAD = "4-2 is 2 and 3-1 is 2.", "4-2 is 2 and 3-1 is 7.", "The cow looked out of the window."
+GOOD, HALF, BAD = (
+    "4-2 is 2 and 3-1 is 2.",
+    "4-2 is 2 and 3-1 is 7.",
+    "The cow looked out of the window.",
+)
 N = 2000
 
 
@@ -38,7 +43,9 @@ def test_noise_is_the_temperature_of_a_logistic_choice():
 
 
 def test_side_bias_is_the_log_odds_of_left_between_equal_answers():
-    assert share_of_left(Rater(noise=1.0, side_bias=1.0), GOOD, GOOD) == near(1 / (1 + math.exp(-1)))
+    assert share_of_left(Rater(noise=1.0, side_bias=1.0), GOOD, GOOD) == near(
+        1 / (1 + math.exp(-1))
+    )
     assert share_of_left(Rater(), GOOD, GOOD) == near(0.5)
 
 
@@ -51,9 +58,13 @@ def test_answers_closer_than_the_margin_are_a_tie():
 
 def test_the_same_seed_gives_the_same_choices():
     rater = Rater(noise=0.3, lapse=0.1)
-    first, second = ([rater.choose(PROMPT, GOOD, HALF, rng) for _ in range(50)]
-                     for rng in (random.Random(7), random.Random(7)))
-    assert first == second != [rater.choose(PROMPT, GOOD, HALF, random.Random(8)) for _ in range(50)]
+    first, second = (
+        [rater.choose(PROMPT, GOOD, HALF, rng) for _ in range(50)]
+        for rng in (random.Random(7), random.Random(7))
+    )
+    assert (
+        first == second != [rater.choose(PROMPT, GOOD, HALF, random.Random(8)) for _ in range(50)]
+    )
 
 
 def test_a_ranking_puts_the_best_first_and_leaves_ties_equal():

@@ -1,4 +1,5 @@
 """A learner's report: it says what was done and no more, and shows nobody's text as markup."""
+
 import re
 import sys
 import types
@@ -9,12 +10,15 @@ import pytest
 import tiny
 
 import rlhf_lessons as rl
-from rlhf_lessons import checkpoints, checks
+from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import tasks
-from rlhf_lessons.ratings import Store, new_id
-from rlhf_lessons.reports import gather, looks, mine, page
+from rlhf_lessons.exercises import check as checks
+from rlhf_lessons.feedback import Store, new_id
+from rlhf_lessons.report import class_table as gather
+from rlhf_lessons.report import learner as mine
+from rlhf_lessons.report import looks, page
 
-NASTY = '</script><script>alert(1)</script>&<b>$\\frac{'
+NASTY = "</script><script>alert(1)</script>&<b>$\\frac{"
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +36,20 @@ def move_to(runs, shipped, monkeypatch):
     monkeypatch.setattr(checkpoints, "MINE", runs)
     monkeypatch.setattr(checkpoints, "SHIPPED", shipped)
     monkeypatch.setattr(mine, "DEFAULT", runs / "ratings.sqlite3")
-    monkeypatch.setenv("RLHF_LESSONS_RUNS", str(runs))
+    monkeypatch.setattr(paths, "RUNS", runs)
     return runs
 
 
 def pair(prompt: str, text: str = "a dragon came", other: str = "nobody came", n: int = 0) -> dict:
-    return {"kind": "pair", "prompt": prompt, "overlap": None, "completions": [
-        {"text": f"{text} {n}", "model": "after"}, {"text": f"{other} {n}", "model": "before"}]}
+    return {
+        "kind": "pair",
+        "prompt": prompt,
+        "overlap": None,
+        "completions": [
+            {"text": f"{text} {n}", "model": "after"},
+            {"text": f"{other} {n}", "model": "before"},
+        ],
+    }
 
 
 def rate(home, round: str = "r", n: int = 50, repeats: float = 0.0, **texts) -> Store:
@@ -46,7 +57,11 @@ def rate(home, round: str = "r", n: int = 50, repeats: float = 0.0, **texts) -> 
     home.mkdir(exist_ok=True)
     store = Store(home / "ratings.sqlite3")
     you = store.reader()
-    store.add_tasks(round, [pair(task.prompt, n=i, **texts) for i, task in enumerate(tasks("train")[:n])], repeats)
+    store.add_tasks(
+        round,
+        [pair(task.prompt, n=i, **texts) for i, task in enumerate(tasks("train")[:n])],
+        repeats,
+    )
     while (task := store.next_task(you, round))["state"] == "task":
         side = "left" if "dragon" in task["answers"][0]["text"] else "right"
         store.answer(you, task["task"], "pair", {"choice": side}, new_id(), ms=4000)
@@ -63,17 +78,26 @@ def written(home) -> str:
 def test_with_nothing_done_it_says_so_and_makes_no_ratings_file(home, capsys):
     rl.report()
     html = written(home)
-    for words in ("No votes yet", "Too few votes", "Nothing to compare yet", "No exercise passed yet",
-                  "No model trained and kept yet", "A report"):
+    for words in (
+        "No votes yet",
+        "Too few votes",
+        "Nothing to compare yet",
+        "No exercise passed yet",
+        "No model trained and kept yet",
+        "A report",
+    ):
         assert words in html
     assert "<img" not in html and "–" in html and not (home / "ratings.sqlite3").exists()
     assert (home / "report" / "report.pdf").read_bytes().startswith(b"%PDF")
-    assert capsys.readouterr().out == ("Your report: runs/report/report.html and, to print, runs/report/report.pdf. "
-                                       "0 votes, 0 exercises passed, 0 models trained.\n")
+    assert capsys.readouterr().out == (
+        "Your report: runs/report/report.html and, to print, runs/report/report.pdf. "
+        "0 votes, 0 exercises passed, 0 models trained.\n"
+    )
 
 
-def test_passed_checks_are_noted_where_the_report_looks_whatever_folder_a_lesson_runs_in(monkeypatch):
-    monkeypatch.delenv("RLHF_LESSONS_RUNS", raising=False)
+def test_passed_checks_are_noted_where_the_report_looks_whatever_folder_a_lesson_runs_in(
+    monkeypatch,
+):
     assert checks.passed_file().is_absolute() and checks.passed_file().parent.name == "runs"
 
 
@@ -94,14 +118,18 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     assert curve["of"] == "lesson 3" and found["median_seconds"] == 4.0
     assert [point["votes"] for point in curve["points"]] == [0, 20], "repeats teach nothing new"
     assert curve["steady"]["n"] == repeats and curve["ceiling"]["value"] == 1.0
-    assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, "dragons are easily foreseen"
+    assert found["foreseen"]["n"] == 20 and found["foreseen"]["value"] == 1.0, (
+        "dragons are easily foreseen"
+    )
     assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
     assert found["chosen"]["better"]["model"] == "after"
 
     rl.report("Ada")
     html = written(home)
     assert "<h1>Ada</h1>" in html and f"{40 + repeats} pairs" in html and "100% (" in html
-    assert "the interval counts votes" in html, "the reason why the interval is narrower than it seems"
+    assert "the interval counts votes" in html, (
+        "the reason why the interval is narrower than it seems"
+    )
     assert 'alt="Lesson 3: of 20 votes it foresaw 100%' in html
 
 
@@ -109,7 +137,10 @@ def test_votes_on_quality_and_on_taste_have_a_curve_each(home):
     rate(home, "lesson 3, pairs", 25)
     rate(home, "lesson 6, round 1", 30, text="no dragon at all", other="somebody came")
     found = mine.gather()
-    assert [(curve["of"], curve["foreseen"]["n"]) for curve in found["curves"]] == [("lesson 3", 5), ("lesson 6", 10)]
+    assert [(curve["of"], curve["foreseen"]["n"]) for curve in found["curves"]] == [
+        ("lesson 3", 5),
+        ("lesson 6", 10),
+    ]
     assert found["foreseen"]["n"] == 15
     rl.report()
     assert written(home).count("<img") == 2
@@ -120,7 +151,9 @@ def test_the_dotted_line_leaves_out_what_the_test_of_the_reward_model_leaves_out
     home.mkdir()
     store = Store(home / "ratings.sqlite3")
     you, first = store.reader(), {}
-    store.add_tasks("r", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:20])], 1.0)
+    store.add_tasks(
+        "r", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:20])], 1.0
+    )
     while (task := store.next_task(you, "r"))["state"] == "task":
         again, n = task["prompt"] in first, len(first)
         side = "left" if "dragon" in task["answers"][0]["text"] else "right"
@@ -134,7 +167,10 @@ def test_the_dotted_line_leaves_out_what_the_test_of_the_reward_model_leaves_out
 def test_somebody_who_voted_on_the_class_page_gets_a_report_of_votes_alone(home, capsys):
     store = rate(home, n=2)
     otter = store.add_rater("otter 1")
-    store.add_tasks("round 1: pairs, stories", [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:3])])
+    store.add_tasks(
+        "round 1: pairs, stories",
+        [pair(task.prompt, n=i) for i, task in enumerate(tasks("train")[:3])],
+    )
     while (task := store.next_task(otter, "round 1: pairs, stories"))["state"] == "task":
         store.answer(otter, task["task"], "pair", {"choice": "left"}, new_id(), ms=2000, ui="page")
     checks.remember("lesson1.surprise")
@@ -145,7 +181,11 @@ def test_somebody_who_voted_on_the_class_page_gets_a_report_of_votes_alone(home,
     html = file.read_text(encoding="utf-8")
     assert "<h1>Ada</h1>" in html and "Voted on the class page" in html and "surprise" not in html
     row = gather.read(file)
-    assert row["votes"] == 3 and row["median_seconds"] == 2.0 and row["core"] == row["exercises_of"] == ""
+    assert (
+        row["votes"] == 3
+        and row["median_seconds"] == 2.0
+        and row["core"] == row["exercises_of"] == ""
+    )
     rl.report("Ada", rater="oter")
     assert "nobody called 'oter' has voted here. Who has: otter 1, you." in capsys.readouterr().out
 
@@ -160,12 +200,17 @@ def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
 
 
 def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
-    lesson = types.ModuleType("rlhf_lessons.checks.lesson9")
-    exec("from rlhf_lessons.checks import exercise\n@exercise\ndef half(yours): pass\n@exercise\ndef size(yours): pass",
-         vars(lesson))
-    monkeypatch.setitem(sys.modules, "rlhf_lessons.checks.lesson9", lesson)
-    monkeypatch.setattr(mine.pkgutil, "iter_modules",
-                        lambda *_: [types.SimpleNamespace(name="rlhf_lessons.checks.lesson9")])
+    lesson = types.ModuleType("rlhf_lessons.exercises.lesson9")
+    exec(
+        "from rlhf_lessons.exercises.check import exercise\n@exercise\ndef half(yours): pass\n@exercise\ndef size(yours): pass",
+        vars(lesson),
+    )
+    monkeypatch.setitem(sys.modules, "rlhf_lessons.exercises.lesson9", lesson)
+    monkeypatch.setattr(
+        mine.pkgutil,
+        "iter_modules",
+        lambda *_: [types.SimpleNamespace(name="rlhf_lessons.exercises.lesson9")],
+    )
     monkeypatch.setattr(page, "CORE", {"lesson9.half"})
     for name in ("lesson9.half", "lesson9.half", "lesson9.none", "lesson1.other"):
         checks.remember(name)
@@ -174,17 +219,25 @@ def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
     found = mine.gather()["exercises"]
     assert list(found["passed"]) == ["lesson9.half"] and found["of"] == {"lesson9": 2}
     blocks = page.blocks(mine.gather())
-    assert ("1 of 2", "exercises passed") in blocks[1][1] and ("1 of 1", "core exercises") in blocks[1][1]
-    assert any(block[0] == "table" and ("lesson9", "core 1 of 1", "1 of 2", "half (core)") in block[1][1]
-               for block in blocks)
+    assert ("1 of 2", "exercises passed") in blocks[1][1] and (
+        "1 of 1",
+        "core exercises",
+    ) in blocks[1][1]
+    assert any(
+        block[0] == "table" and ("lesson9", "core 1 of 1", "1 of 2", "half (core)") in block[1][1]
+        for block in blocks
+    )
 
 
 def test_the_core_exercises_are_those_that_the_lessons_mark():
     marked = set()
     for file in (Path(__file__).parents[1] / "notebooks").glob("0*.ipynb"):
         cells = nbformat.read(file, as_version=4).cells
-        marked |= {f"lesson{int(file.name[:2])}.{re.search(r'check[.](.+)[(]', code.source)[1]}"
-                   for text, code in zip(cells, cells[1:]) if "\n*Core · " in text.source}
+        marked |= {
+            f"lesson{int(file.name[:2])}.{re.search(r'check[.](.+)[(]', code.source)[1]}"
+            for text, code in zip(cells, cells[1:])
+            if "\n*Core · " in text.source
+        }
     assert marked == page.CORE
     assert set(mine.exercises()["core"].values()) == {2}
 
@@ -196,7 +249,10 @@ def test_models_stand_beside_the_shipped_ones_and_a_damaged_one_is_left_out(home
     found = mine.gather()
     (model,) = found["models"]
     assert (model["folder"], model["quality"], model["shipped"]) == ("sft", 0.4, 0.5)
-    assert found["before_after"].keys() == {"before", "after", "answers"} and found["before_after"]["before"] == "base"
+    assert (
+        found["before_after"].keys() == {"before", "after", "answers"}
+        and found["before_after"]["before"] == "base"
+    )
 
 
 def test_what_others_wrote_is_no_markup_on_the_page_and_no_formula_in_the_pdf(home):

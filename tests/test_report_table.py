@@ -1,4 +1,5 @@
 """A class's reports become a table; hostile ones are named, and harm nothing."""
+
 import csv
 import json
 import os
@@ -11,7 +12,7 @@ from test_report import move_to, rate, written
 
 import rlhf_lessons as rl
 from rlhf_lessons.cli import main
-from rlhf_lessons.reports import gather
+from rlhf_lessons.report import class_table as gather
 
 NUMBERS = re.compile(re.escape(gather.OPENING) + "(.*?)" + gather.CLOSING, re.S)
 
@@ -56,20 +57,27 @@ def numbers(report: str, **changed) -> str:
     """The report with some numbers of its summary replaced."""
     data = json.loads(NUMBERS.search(report)[1])
     data["summary"] |= changed
-    return re.sub(r"(id=\"rlhf-lessons-report\">).*?(</script>)", lambda m: m[1] + json.dumps(data) + m[2], report,
-                  flags=re.S)
+    return re.sub(
+        r"(id=\"rlhf-lessons-report\">).*?(</script>)",
+        lambda m: m[1] + json.dumps(data) + m[2],
+        report,
+        flags=re.S,
+    )
 
 
 HOSTILE = {
     "no_report": lambda report: "<h1>hello</h1>",
     "two_in_one": lambda report: report + report,
-    "cut_short": lambda report: report[:len(report) // 4],
-    "no_json": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">{</script>',
-                                                 report),
+    "cut_short": lambda report: report[: len(report) // 4],
+    "no_json": lambda report: NUMBERS.sub(
+        '<script type="application/json" id="rlhf-lessons-report">{</script>', report
+    ),
     "deep": lambda report: NUMBERS.sub(
-        f'<script type="application/json" id="rlhf-lessons-report">{"[" * 100_000}</script>', report),
-    "list": lambda report: NUMBERS.sub('<script type="application/json" id="rlhf-lessons-report">[]</script>',
-                                              report),
+        f'<script type="application/json" id="rlhf-lessons-report">{"[" * 100_000}</script>', report
+    ),
+    "list": lambda report: NUMBERS.sub(
+        '<script type="application/json" id="rlhf-lessons-report">[]</script>', report
+    ),
     "text_for_number": lambda report: numbers(report, votes="=1+1"),
     "list_for_text": lambda report: numbers(report, name=["x"]),
     "below_zero": lambda report: numbers(report, votes=-1),
@@ -98,7 +106,8 @@ def test_a_hostile_file_is_named_and_the_others_are_read(report, tmp_path, capsy
     assert main(["reports", str(handed_in), "--out", str(tmp_path / "class.csv")]) == 1
     said = capsys.readouterr()
     assert [line.split(": ")[1] for line in said.err.splitlines()] == sorted(
-        [f"{kind}.html", "binary.html", "folder.html"])
+        [f"{kind}.html", "binary.html", "folder.html"]
+    )
     assert [row["file"] for row in table(tmp_path / "class.csv")] == ["good.html"]
 
 
@@ -125,7 +134,9 @@ def test_the_command_has_help(capsys):
     assert said.startswith("usage: python -m rlhf_lessons reports") and "--out" in said
 
 
-@pytest.mark.parametrize("folder, said", [("nowhere", "there is no such folder"), ("", "there is no report in it")])
+@pytest.mark.parametrize(
+    "folder, said", [("nowhere", "there is no such folder"), ("", "there is no report in it")]
+)
 def test_a_folder_without_reports_is_named(tmp_path, capsys, folder, said):
     assert main(["reports", str(tmp_path / folder), "--out", str(tmp_path / "class.csv")]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "class.csv").exists()

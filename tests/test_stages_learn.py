@@ -40,12 +40,26 @@ def sft_model(tokenizer, demonstrations):
 def test_pretraining_learns_which_word_follows(tokenizer, corpus):
     model = small_llama(tokenizer)
     held_out, before = corpus[-600:], validation_loss(model, corpus[-600:], 32)
-    steps = list(Pretrain(model, corpus[:-600], held_out, PretrainConfig(steps=120, context=32, lr=1e-2, warmup=10)))
+    steps = list(
+        Pretrain(
+            model,
+            corpus[:-600],
+            held_out,
+            PretrainConfig(steps=120, context=32, lr=1e-2, warmup=10),
+        )
+    )
     assert before == pytest.approx(math.log(len(tokenizer)), abs=0.3)  # a fresh model knows nothing
     # Every fifth word is a draw of ten (2.3 nats), the four others are certain: 0.46 nats a word, less a token.
     assert steps[-1].validation_loss < 0.8
     assert steps[-1].validation_loss == pytest.approx(validation_loss(model, held_out, 32))
-    assert probe(model, tokenizer, [(" anna dragon castle", " friends"), (" friends walked", " princess")]) == 1.0
+    assert (
+        probe(
+            model,
+            tokenizer,
+            [(" anna dragon castle", " friends"), (" friends walked", " princess")],
+        )
+        == 1.0
+    )
     assert probe(model, tokenizer, [(" anna dragon castle", " anna")]) == 0.0
 
 
@@ -65,8 +79,10 @@ def test_pretraining_sees_all_text_once_before_any_again(tokenizer, corpus):
 
 
 def test_sft_learns_to_answer_and_to_end(tokenizer):
-    rows = [{"prompt": f"Write about {word}.", "completion": f"{word} walked with the {other}"}
-            for word, other in zip(WORDS[:6], WORDS[3:9], strict=True)]
+    rows = [
+        {"prompt": f"Write about {word}.", "completion": f"{word} walked with the {other}"}
+        for word, other in zip(WORDS[:6], WORDS[3:9], strict=True)
+    ]
     model = small_llama(tokenizer)
     before = demonstration_loss(model, tokenizer, rows)
     list(SFT(model, tokenizer, rows, SFTConfig(epochs=240, batch_size=6, lr=1e-2)))
@@ -77,7 +93,10 @@ def test_sft_learns_to_answer_and_to_end(tokenizer):
 
 def test_reward_model_learns_the_order_and_shuffled_labels_teach_nothing(tokenizer, rankings):
     accuracy, config = {}, RewardConfig(epochs=4, batch_size=8, lr=3e-3, warmup=5)
-    shuffled = [{**row, "scores": random.Random(i).sample(row["scores"], 4)} for i, row in enumerate(rankings)]
+    shuffled = [
+        {**row, "scores": random.Random(i).sample(row["scores"], 4)}
+        for i, row in enumerate(rankings)
+    ]
     for name, rows in {"true": rankings, "shuffled": shuffled}.items():
         run = RewardModelling(small_llama(tokenizer), tokenizer, rows[:120], config)
         steps = list(run)
@@ -94,6 +113,7 @@ def test_margin_widens_the_lead_and_centring_brings_scores_to_zero(tokenizer, ra
         list(run)
         texts = [text for row in rankings[40:60] for text in row["completions"]]
         return score(run.model, tokenizer, ["Write about a."] * len(texts), texts)
+
     plain, wide, centred = scores(), scores(margin=5.0), scores(centre=1.0)
     assert wide.std() > plain.std() > centred.std()
     assert centred.abs().mean() < plain.abs().mean()
@@ -114,22 +134,36 @@ def test_normalised_scores_have_mean_zero_and_deviation_one_and_keep_their_order
 
 def anna_share(prompts, texts, ended):
     """A reward that can be understood: the share of words that are anna."""
-    return torch.tensor([text.split().count("anna") / max(len(text.split()), 1) for text in texts]) * 4
+    return (
+        torch.tensor([text.split().count("anna") / max(len(text.split()), 1) for text in texts]) * 4
+    )
 
 
 def test_ppo_learns_to_write_what_is_rewarded(tokenizer, sft_model):
     import copy
 
     prompts = [f"Write about {word}." for word in WORDS[:6]]
-    config = PPOConfig(steps=14, batch_size=64, max_new_tokens=24, critic_warmup=2, lr=4e-3, critic_lr=4e-3)
-    run = PPO(copy.deepcopy(sft_model), tokenizer, anna_share, prompts, config,
-              critic_init=to_reward_model(sft_model), true_utility=anna_share)
+    config = PPOConfig(
+        steps=14, batch_size=64, max_new_tokens=24, critic_warmup=2, lr=4e-3, critic_lr=4e-3
+    )
+    run = PPO(
+        copy.deepcopy(sft_model),
+        tokenizer,
+        anna_share,
+        prompts,
+        config,
+        critic_init=to_reward_model(sft_model),
+        true_utility=anna_share,
+    )
     steps = list(run)
     first, last = steps[0], steps[-1]
     assert last.reward > first.reward + 0.8 and last.true_utility == pytest.approx(last.reward)
     assert first.kl == pytest.approx(0, abs=1e-3) and last.kl > 0.3
     assert last.explained_variance > first.explained_variance
-    assert all(step.ratio_error < 1e-4 and step.entropy > 0 and 0 <= step.clip_fraction <= 1 for step in steps)
+    assert all(
+        step.ratio_error < 1e-4 and step.entropy > 0 and 0 <= step.clip_fraction <= 1
+        for step in steps
+    )
     assert last.ended > 0.8 and len(last.samples) == 8
 
 

@@ -10,13 +10,20 @@ import torch
 from rlhf_lessons.lm.batching import logprobs_of, pad, token_scores
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.tokenizer import banned_ids, encode_completions, encode_prompts
+from rlhf_lessons.stages import losses
 from rlhf_lessons.stages import ppo as ppo_module
-from rlhf_lessons.stages import ppo_math as maths
+from rlhf_lessons.stages.loop import NonFiniteLoss, Optimiser, linear_schedule, shuffled_rows
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
 from rlhf_lessons.stages.pretrain import bits_per_byte, next_token_loss
-from rlhf_lessons.stages.reward import bradley_terry_loss, flat_pairs, ranking_loss, report, score, to_rankings
+from rlhf_lessons.stages.reward import (
+    bradley_terry_loss,
+    flat_pairs,
+    ranking_loss,
+    report,
+    score,
+    to_rankings,
+)
 from rlhf_lessons.stages.sft import IGNORE, encode_demonstrations, sft_loss
-from rlhf_lessons.stages.training import NonFiniteLoss, Optimiser, linear_schedule, shuffled_rows
 
 PROMPTS = ["Write about anna.", "What is 4-2?", "Write about the dragon and the castle."]
 
@@ -27,26 +34,38 @@ class TestKL:
     exact = (policy * logratio).sum()
 
     def test_k1_and_k3_are_the_exact_kl_on_average_over_the_policy(self):
-        assert (self.policy * maths.kl_k1(self.logratio)).sum() == pytest.approx(self.exact.item(), abs=1e-6)
-        assert (self.policy * maths.kl_k3(self.logratio)).sum() == pytest.approx(self.exact.item(), abs=1e-6)
+        assert (self.policy * losses.kl_k1(self.logratio)).sum() == pytest.approx(
+            self.exact.item(), abs=1e-6
+        )
+        assert (self.policy * losses.kl_k3(self.logratio)).sum() == pytest.approx(
+            self.exact.item(), abs=1e-6
+        )
 
     def test_k2_is_near_it_for_policies_that_are_near(self):
         near = self.policy + torch.tensor([0.01, -0.01, 0.01, -0.01])
         x = (self.policy / near).log()
         exact = (self.policy * x).sum().item()
-        assert (self.policy * maths.kl_k2(x)).sum() == pytest.approx(exact, rel=0.1)
+        assert (self.policy * losses.kl_k2(x)).sum() == pytest.approx(exact, rel=0.1)
 
     def test_signs(self):
         x = torch.tensor([-2.0, -0.1, 0.0, 0.1, 2.0])
-        assert torch.equal(maths.kl_k1(x), x)
-        assert (maths.kl_k2(x) >= 0).all() and (maths.kl_k3(x) >= 0).all()
-        assert maths.kl_k3(x)[0] == pytest.approx(math.exp(2) - 1 - 2) and maths.kl_k3(x)[2] == 0
+        assert torch.equal(losses.kl_k1(x), x)
+        assert (losses.kl_k2(x) >= 0).all() and (losses.kl_k3(x) >= 0).all()
+        assert losses.kl_k3(x)[0] == pytest.approx(math.exp(2) - 1 - 2) and losses.kl_k3(x)[2] == 0
 
     def test_the_coefficient_adapts_by_at_most_a_fifth_a_horizon(self):
-        assert maths.adapted_kl_coef(0.1, kl=12, target=6, episodes=100, horizon=100) == pytest.approx(0.12)
-        assert maths.adapted_kl_coef(0.1, kl=0, target=6, episodes=50, horizon=100) == pytest.approx(0.09)
-        assert maths.adapted_kl_coef(0.1, kl=6.6, target=6, episodes=100, horizon=100) == pytest.approx(0.11)
-        assert maths.adapted_kl_coef(0.1, kl=6, target=6, episodes=100, horizon=100) == pytest.approx(0.1)
+        assert losses.adapted_kl_coef(
+            0.1, kl=12, target=6, episodes=100, horizon=100
+        ) == pytest.approx(0.12)
+        assert losses.adapted_kl_coef(
+            0.1, kl=0, target=6, episodes=50, horizon=100
+        ) == pytest.approx(0.09)
+        assert losses.adapted_kl_coef(
+            0.1, kl=6.6, target=6, episodes=100, horizon=100
+        ) == pytest.approx(0.11)
+        assert losses.adapted_kl_coef(
+            0.1, kl=6, target=6, episodes=100, horizon=100
+        ) == pytest.approx(0.1)
 
 
 class TestAdvantages:
@@ -57,7 +76,7 @@ class TestAdvantages:
         lengths = [6, 3, 1]
         mask = torch.arange(6) < torch.tensor(lengths)[:, None]
         rewards[~mask], values[~mask] = 777.0, -777.0
-        advantages, returns = maths.gae(rewards, values, mask, gamma, lam)
+        advantages, returns = losses.gae(rewards, values, mask, gamma, lam)
         for i, n in enumerate(lengths):
             r, v = rewards[i].tolist(), values[i].tolist()[:n] + [0.0]
             delta = [r[t] + gamma * v[t + 1] - v[t] for t in range(n)]
@@ -69,87 +88,143 @@ class TestAdvantages:
 
     def test_whitening_is_over_real_tokens(self):
         mask = torch.tensor([[True, True, False], [True, False, False]])
-        white = maths.whiten(torch.tensor([[1.0, 2.0, 99.0], [6.0, -99.0, 99.0]]), mask)
+        white = losses.whiten(torch.tensor([[1.0, 2.0, 99.0], [6.0, -99.0, 99.0]]), mask)
         assert white[mask].mean().item() == pytest.approx(0, abs=1e-6)
         assert white[mask].std(unbiased=False).item() == pytest.approx(1)
         assert (white[~mask] == 0).all()
 
     def test_explained_variance_of_a_perfect_an_ignorant_and_a_wrong_critic(self):
-        returns, mask = torch.tensor([[1.0, 2.0, 3.0, 99.0]]), torch.tensor([[True, True, True, False]])
-        assert maths.explained_variance(returns, returns, mask) == 1
-        assert maths.explained_variance(torch.full_like(returns, 2), returns, mask) == pytest.approx(0)
-        assert maths.explained_variance(-returns, returns, mask) == pytest.approx(-3)
+        returns, mask = (
+            torch.tensor([[1.0, 2.0, 3.0, 99.0]]),
+            torch.tensor([[True, True, True, False]]),
+        )
+        assert losses.explained_variance(returns, returns, mask) == 1
+        assert losses.explained_variance(
+            torch.full_like(returns, 2), returns, mask
+        ) == pytest.approx(0)
+        assert losses.explained_variance(-returns, returns, mask) == pytest.approx(-3)
 
 
 class TestClipping:
-    @pytest.mark.parametrize(("ratio", "advantage", "loss", "slope"), [
-        (1.0, 2.0, -2.0, -2.0),  # at the start: plain policy gradient
-        (1.5, 2.0, -2.4, 0.0),  # likelier by more than clip, and good: no further push
-        (0.5, 2.0, -1.0, -1.0),  # good but less likely than before: push back
-        (0.5, -2.0, 1.6, 0.0),  # bad and already much less likely: no further push
-        (1.5, -2.0, 3.0, 3.0),  # bad and likelier than before: push back
-    ])
+    @pytest.mark.parametrize(
+        ("ratio", "advantage", "loss", "slope"),
+        [
+            (1.0, 2.0, -2.0, -2.0),  # at the start: plain policy gradient
+            (1.5, 2.0, -2.4, 0.0),  # likelier by more than clip, and good: no further push
+            (0.5, 2.0, -1.0, -1.0),  # good but less likely than before: push back
+            (0.5, -2.0, 1.6, 0.0),  # bad and already much less likely: no further push
+            (1.5, -2.0, 3.0, 3.0),  # bad and likelier than before: push back
+        ],
+    )
     def test_policy_loss_case_by_case(self, ratio, advantage, loss, slope):
         logprob = torch.tensor(math.log(ratio), requires_grad=True)
-        found = maths.clipped_policy_loss(logprob, torch.tensor(0.0), torch.tensor(advantage), 0.2)
+        found = losses.clipped_policy_loss(logprob, torch.tensor(0.0), torch.tensor(advantage), 0.2)
         found.backward()
         assert found.item() == pytest.approx(loss) and logprob.grad.item() == pytest.approx(slope)
 
     @pytest.mark.parametrize(("value", "loss"), [(0.1, 0.405), (0.5, 0.32), (-0.5, 1.125)])
     def test_value_loss_takes_the_larger_of_plain_and_clipped(self, value, loss):
-        old, returns = torch.tensor(0.0), torch.tensor(1.0)  # 0.5 is held at 0.2, and 0.5 * 0.8^2 = 0.32
-        assert maths.clipped_value_loss(torch.tensor(value), old, returns, 0.2).item() == pytest.approx(loss)
+        old, returns = (
+            torch.tensor(0.0),
+            torch.tensor(1.0),
+        )  # 0.5 is held at 0.2, and 0.5 * 0.8^2 = 0.32
+        assert losses.clipped_value_loss(
+            torch.tensor(value), old, returns, 0.2
+        ).item() == pytest.approx(loss)
 
 
 class TestRewardLoss:
     def test_gradient_is_the_one_worked_out_by_hand(self):
-        chosen, rejected = torch.tensor([1.0], requires_grad=True), torch.tensor([0.25], requires_grad=True)
+        chosen, rejected = (
+            torch.tensor([1.0], requires_grad=True),
+            torch.tensor([0.25], requires_grad=True),
+        )
         loss = bradley_terry_loss(chosen, rejected, 0.5).sum()
         loss.backward()
-        p_wrong = 1 / (1 + math.exp(1.0 - 0.25 - 0.5))  # d/dx of -log sigmoid(x) is -(1 - sigmoid(x))
+        p_wrong = 1 / (
+            1 + math.exp(1.0 - 0.25 - 0.5)
+        )  # d/dx of -log sigmoid(x) is -(1 - sigmoid(x))
         assert loss.item() == pytest.approx(math.log(1 + math.exp(-0.25)))
-        assert chosen.grad.item() == pytest.approx(-p_wrong) and rejected.grad.item() == pytest.approx(p_wrong)
+        assert chosen.grad.item() == pytest.approx(
+            -p_wrong
+        ) and rejected.grad.item() == pytest.approx(p_wrong)
 
     def test_centring_adds_the_squared_sum(self):
-        chosen, rejected, weight = torch.tensor([1.0, 0.0]), torch.tensor([0.5, -1.0]), torch.ones(2)
+        chosen, rejected, weight = (
+            torch.tensor([1.0, 0.0]),
+            torch.tensor([0.5, -1.0]),
+            torch.ones(2),
+        )
         plain = ranking_loss(chosen, rejected, weight)
         added = ranking_loss(chosen, rejected, weight, centre=0.1) - plain
         assert added.item() == pytest.approx(0.1 * (1.5**2 + 1.0**2) / 2)
 
     def test_a_ranking_of_four_gives_six_pairs_of_weight_one_sixth(self, tokenizer):
-        rows = [{"prompt": "p", "completions": ["a", "b", "c", "d"], "scores": [0.1, 0.9, 0.5, 0.3]},
-                {"prompt": "q", "chosen": "a", "rejected": "b"}]
+        rows = [
+            {"prompt": "p", "completions": ["a", "b", "c", "d"], "scores": [0.1, 0.9, 0.5, 0.3]},
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+        ]
         better, worse, margin, weight = flat_pairs(to_rankings(tokenizer, rows))
         assert sorted(zip(better.tolist(), worse.tolist(), strict=True)) == [
-            (1, 0), (1, 2), (1, 3), (2, 0), (2, 3), (3, 0), (4, 5)]
+            (1, 0),
+            (1, 2),
+            (1, 3),
+            (2, 0),
+            (2, 3),
+            (3, 0),
+            (4, 5),
+        ]
         assert weight.tolist() == pytest.approx([1 / 6] * 6 + [1])
         assert margin[better == 2].tolist() == pytest.approx([0.4, 0.2]) and margin[-1] == 1
 
     def test_ranks_are_scores_upside_down(self, tokenizer):
-        scores = to_rankings(tokenizer, [{"prompt": "p", "completions": ["a", "b", "c"], "scores": [1, 3, 2]}])
-        ranks = to_rankings(tokenizer, [{"prompt": "p", "completions": ["a", "b", "c"], "ranks": [3, 1, 2]}])
+        scores = to_rankings(
+            tokenizer, [{"prompt": "p", "completions": ["a", "b", "c"], "scores": [1, 3, 2]}]
+        )
+        ranks = to_rankings(
+            tokenizer, [{"prompt": "p", "completions": ["a", "b", "c"], "ranks": [3, 1, 2]}]
+        )
         assert scores[0].pairs == ranks[0].pairs
 
     def test_ties_and_identical_texts_never_enter(self, tokenizer):
         tie = {"prompt": "p", "completions": ["a", "b", "c"], "scores": [1.0, 1.0, 0.0]}
         same = {"prompt": "p", "chosen": "a", "rejected": "a"}
-        assert sorted(pair[:2] for pair in to_rankings(tokenizer, [tie, same])[0].pairs) == [(0, 2), (1, 2)]
+        assert sorted(pair[:2] for pair in to_rankings(tokenizer, [tie, same])[0].pairs) == [
+            (0, 2),
+            (1, 2),
+        ]
         with pytest.raises(ValueError, match="nothing to learn"):
-            to_rankings(tokenizer, [same, {"prompt": "p", "completions": ["a", "b"], "scores": [0, 0]}])
+            to_rankings(
+                tokenizer, [same, {"prompt": "p", "completions": ["a", "b"], "scores": [0, 0]}]
+            )
 
     def test_pairs_of_one_group_are_one_ranking_and_each_answer_is_encoded_once(self, tokenizer):
-        pairs = [{"prompt": "p", "chosen": x, "rejected": y, "group": 0} for x, y in itertools.combinations("abc", 2)]
+        pairs = [
+            {"prompt": "p", "chosen": x, "rejected": y, "group": 0}
+            for x, y in itertools.combinations("abc", 2)
+        ]
         (ranking,) = to_rankings(tokenizer, pairs)
-        assert len(ranking.rows) == 3 and [pair[:2] for pair in ranking.pairs] == [(0, 1), (0, 2), (1, 2)]
-        assert len(to_rankings(tokenizer, [{**pair, "group": i} for i, pair in enumerate(pairs)])) == 3
+        assert len(ranking.rows) == 3 and [pair[:2] for pair in ranking.pairs] == [
+            (0, 1),
+            (0, 2),
+            (1, 2),
+        ]
+        assert (
+            len(to_rankings(tokenizer, [{**pair, "group": i} for i, pair in enumerate(pairs)])) == 3
+        )
 
     def test_score_is_read_on_the_end_token_or_the_last_one_without(self, any_model, tokenizer):
         scorer = to_reward_model(any_model)
         scorer.config.reward_mean = 0.5
         prompts, texts, ended = PROMPTS, ["anna found a dragon", "", "friends"], [True, True, False]
         rewards = score(scorer, tokenizer, prompts, texts, ended)
-        for i, (prompt, answer) in enumerate(zip(
-                encode_prompts(tokenizer, prompts), encode_completions(tokenizer, texts, ended), strict=True)):
+        for i, (prompt, answer) in enumerate(
+            zip(
+                encode_prompts(tokenizer, prompts),
+                encode_completions(tokenizer, texts, ended),
+                strict=True,
+            )
+        ):
             assert ((prompt + answer)[-1] == tokenizer.eos_token_id) == ended[i]
             with torch.no_grad():
                 alone = token_scores(scorer, *pad([prompt + answer], 0))[0, -1] - 0.5
@@ -161,10 +236,22 @@ class TestRewardLoss:
         texts = ["anna", "castle found", "dragon dragon a", "the friends walked", "princess"]
         order = score(scorer, tokenizer, ["p"] * 5, texts).argsort().tolist()
         low, high, top = (texts[order[i]] for i in (0, 2, 4))
-        rows = [{"prompt": "p", "chosen": high, "rejected": low, "utilities": [1.0, 0.0]},
-                {"prompt": "p", "chosen": low, "rejected": top, "utilities": [0.0, 1.0]},  # a wrong label
-                {"prompt": "p", "chosen": top, "rejected": high, "utilities": [0.1, 0.0]},  # nearer than the gap
-                {"prompt": "p", "chosen": top, "rejected": low}]  # the truth is not known
+        rows = [
+            {"prompt": "p", "chosen": high, "rejected": low, "utilities": [1.0, 0.0]},
+            {
+                "prompt": "p",
+                "chosen": low,
+                "rejected": top,
+                "utilities": [0.0, 1.0],
+            },  # a wrong label
+            {
+                "prompt": "p",
+                "chosen": top,
+                "rejected": high,
+                "utilities": [0.1, 0.0],
+            },  # nearer than the gap
+            {"prompt": "p", "chosen": top, "rejected": low},
+        ]  # the truth is not known
         found = report(scorer, tokenizer, rows, gap=0.5)
         assert (found.pairs, found.accuracy) == (4, 0.75)
         assert (found.true_pairs, found.true_accuracy, found.ceiling) == (2, 1.0, 0.5)
@@ -174,14 +261,26 @@ class TestRewardLoss:
 
 class TestLanguageModelLosses:
     def test_sft_labels_token_by_token(self, tokenizer):
-        (ids, labels), = encode_demonstrations(tokenizer, [{"prompt": "Hi", "completion": "anna 42"}])
-        prompt, answer = encode_prompts(tokenizer, ["Hi"])[0], encode_completions(tokenizer, ["anna 42"])[0]
+        ((ids, labels),) = encode_demonstrations(
+            tokenizer, [{"prompt": "Hi", "completion": "anna 42"}]
+        )
+        prompt, answer = (
+            encode_prompts(tokenizer, ["Hi"])[0],
+            encode_completions(tokenizer, ["anna 42"])[0],
+        )
         assert ids == prompt + answer and answer[-1] == tokenizer.eos_token_id
         assert labels == [IGNORE] * len(prompt) + answer
 
-    def test_sft_loss_is_the_mean_over_answer_tokens_and_ignores_padding(self, any_model, tokenizer):
-        rows = encode_demonstrations(tokenizer, [{"prompt": p, "completion": c} for p, c in zip(
-            PROMPTS, ["a", "anna found the castle", "4"], strict=True)])
+    def test_sft_loss_is_the_mean_over_answer_tokens_and_ignores_padding(
+        self, any_model, tokenizer
+    ):
+        rows = encode_demonstrations(
+            tokenizer,
+            [
+                {"prompt": p, "completion": c}
+                for p, c in zip(PROMPTS, ["a", "anna found the castle", "4"], strict=True)
+            ],
+        )
         total, count = 0.0, 0
         for ids, labels in rows:
             answer = sum(label != IGNORE for label in labels)
@@ -190,8 +289,16 @@ class TestLanguageModelLosses:
             count += answer
         assert sft_loss(any_model, rows, 0).item() == pytest.approx(total / count, abs=1e-5)
 
-    @pytest.mark.parametrize(("rows", "message"), [([], "no demonstrations"), (
-        [{"prompt": "p", "completion": "a"}, {"prompt": "p", "completion": " "}], "demonstration 1")])
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            ([], "no demonstrations"),
+            (
+                [{"prompt": "p", "completion": "a"}, {"prompt": "p", "completion": " "}],
+                "demonstration 1",
+            ),
+        ],
+    )
     def test_sft_refuses_what_it_cannot_learn_from(self, tokenizer, rows, message):
         with pytest.raises(ValueError, match=message):
             encode_demonstrations(tokenizer, rows)
@@ -214,8 +321,13 @@ class TestTraining:
 
     def test_shuffled_rows_uses_all_rows_before_any_again(self):
         drawn = [i for step in range(6) for i in shuffled_rows(10, 5, step, seed=3)]
-        assert sorted(drawn[:10]) == sorted(drawn[10:20]) == list(range(10)) and drawn[:10] != drawn[10:20]
-        few = shuffled_rows(3, 7, 0, seed=0)  # more than there are: two whole passes and one row of a third
+        assert (
+            sorted(drawn[:10]) == sorted(drawn[10:20]) == list(range(10))
+            and drawn[:10] != drawn[10:20]
+        )
+        few = shuffled_rows(
+            3, 7, 0, seed=0
+        )  # more than there are: two whole passes and one row of a third
         assert sorted(map(few.count, range(3))) == [2, 2, 3]
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -245,17 +357,30 @@ def reward_of(prompts, texts, ended):
 def make_ppo(tokenizer):
     def make(model, reward=None, double=False, **config):
         model = model.double() if double else model
-        settings = {"steps": 4, "batch_size": 16, "max_new_tokens": 12, "critic_warmup": 0, "stop_kl": 1e9} | config
+        settings = {
+            "steps": 4,
+            "batch_size": 16,
+            "max_new_tokens": 12,
+            "critic_warmup": 0,
+            "stop_kl": 1e9,
+        } | config
         scorer = to_reward_model(model)
-        return PPO(model, tokenizer, reward or scorer, PROMPTS, PPOConfig(**settings), critic_init=scorer)
+        return PPO(
+            model, tokenizer, reward or scorer, PROMPTS, PPOConfig(**settings), critic_init=scorer
+        )
+
     return make
 
 
 @pytest.fixture
 def rewards_seen(monkeypatch):
     """What `gae` is given, as a list of (rewards, mask)."""
-    seen, gae = [], maths.gae
-    monkeypatch.setattr(ppo_module.maths, "gae", lambda r, v, m, *a: (seen.append((r.clone(), m)), gae(r, v, m, *a))[1])
+    seen, gae = [], losses.gae
+    monkeypatch.setattr(
+        ppo_module.losses,
+        "gae",
+        lambda r, v, m, *a: (seen.append((r.clone(), m)), gae(r, v, m, *a))[1],
+    )
     return seen
 
 
@@ -267,34 +392,53 @@ class TestPPO:
         assert next(run).ratio_error < 1e-6  # the sampler keeps its log-probs in float32
         assert next(run).ratio_error < 1e-6
 
-    def test_reward_lands_on_the_end_token_and_a_missing_end_costs(self, llama, tokenizer, make_ppo, rewards_seen):
-        run = make_ppo(llama, reward_of, batch_size=64, kl_coef=0.3, missing_end_penalty=2.0, temperature=1.5)
+    def test_reward_lands_on_the_end_token_and_a_missing_end_costs(
+        self, llama, tokenizer, make_ppo, rewards_seen
+    ):
+        run = make_ppo(
+            llama, reward_of, batch_size=64, kl_coef=0.3, missing_end_penalty=2.0, temperature=1.5
+        )
         rollout, _ = run.rollout(0)
         (rewards, mask), last = rewards_seen[0], rollout.mask.sum(1) - 1
         rows = torch.arange(64)
         tokens = rollout.ids[:, rollout.start :]
         ended = tokens[rows, last] == tokenizer.eos_token_id
         assert 0 < ended.sum() < 64
-        texts = [tokenizer.decode(t[m], skip_special_tokens=True) for t, m in zip(tokens, mask, strict=True)]
+        texts = [
+            tokenizer.decode(t[m], skip_special_tokens=True)
+            for t, m in zip(tokens, mask, strict=True)
+        ]
         expected = reward_of(None, texts, ended) - 2.0 * ~ended
-        torch.testing.assert_close(rewards[rows, last], expected)  # the policy is its own reference: KL is 0
+        torch.testing.assert_close(
+            rewards[rows, last], expected
+        )  # the policy is its own reference: KL is 0
         rewards[rows, last] = 0
         assert rewards.abs().max() < 1e-5
 
     @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-    def test_every_token_pays_for_its_kl(self, any_model, tokenizer, make_ppo, rewards_seen, estimator):
-        run = make_ppo(any_model, lambda p, t, e: torch.zeros(len(t)), kl_coef=0.3, kl_estimator=estimator,
-                       missing_end_penalty=0.0, temperature=0.7)
+    def test_every_token_pays_for_its_kl(
+        self, any_model, tokenizer, make_ppo, rewards_seen, estimator
+    ):
+        run = make_ppo(
+            any_model,
+            lambda p, t, e: torch.zeros(len(t)),
+            kl_coef=0.3,
+            kl_estimator=estimator,
+            missing_end_penalty=0.0,
+            temperature=0.7,
+        )
         with torch.no_grad():
             for weight in run.policy.parameters():
                 weight.mul_(1.1)
         rollout, result = run.rollout(0)
         rewards, mask = rewards_seen[0]
         with torch.no_grad():
-            policy, reference = (logprobs_of(model, rollout.ids, rollout.real, 0.7, banned_ids(tokenizer))
-                                 for model in (run.policy, run.reference))
+            policy, reference = (
+                logprobs_of(model, rollout.ids, rollout.real, 0.7, banned_ids(tokenizer))
+                for model in (run.policy, run.reference)
+            )
         logratio = (policy - reference)[:, rollout.start - 1 :]
-        expected = -0.3 * maths.KL_ESTIMATORS[estimator](logratio)
+        expected = -0.3 * losses.KL_ESTIMATORS[estimator](logratio)
         torch.testing.assert_close(rewards[mask], expected[mask], atol=1e-4, rtol=0)
         assert result.kl == pytest.approx((logratio * mask).sum(1).mean().item(), abs=1e-4)
         assert result.kl > 0.01
@@ -302,11 +446,17 @@ class TestPPO:
     def test_critic_starts_as_the_reward_model_and_learns_alone_at_first(self, llama, make_ppo):
         run = make_ppo(llama, critic_warmup=2)
         assert all(map(torch.equal, run.critic.parameters(), run.reward.parameters()))
-        for step, (policy_moves, critic_moves) in enumerate([(False, True), (False, True), (True, True)]):
+        for step, (policy_moves, critic_moves) in enumerate(
+            [(False, True), (False, True), (True, True)]
+        ):
             before = copy.deepcopy((run.policy.state_dict(), run.critic.state_dict()))
             next(run)
-            for model, old, moves in zip((run.policy, run.critic), before, (policy_moves, critic_moves), strict=True):
-                assert any(not torch.equal(old[k], v) for k, v in model.state_dict().items()) == moves, step
+            for model, old, moves in zip(
+                (run.policy, run.critic), before, (policy_moves, critic_moves), strict=True
+            ):
+                assert (
+                    any(not torch.equal(old[k], v) for k, v in model.state_dict().items()) == moves
+                ), step
 
     def test_reference_and_reward_model_never_move(self, llama, make_ppo):
         run = make_ppo(llama)
@@ -355,18 +505,36 @@ class TestPPO:
         run = make_ppo(llama)
         rollout, _ = run.rollout(0)
         entropy = run.minibatch(rollout, torch.arange(16), 0)["entropy"]
-        assert entropy == pytest.approx(math.log(len(tokenizer) - len(banned_ids(tokenizer))), abs=1e-4)
+        assert entropy == pytest.approx(
+            math.log(len(tokenizer) - len(banned_ids(tokenizer))), abs=1e-4
+        )
 
     def test_true_utility_is_measured_and_a_target_moves_the_coefficient(self, llama, tokenizer):
         scorer = to_reward_model(llama)
         config = PPOConfig(steps=2, batch_size=16, max_new_tokens=6, kl_target=5.0, kl_horizon=16)
-        run = PPO(llama, tokenizer, scorer, PROMPTS, config, true_utility=lambda p, t, ended: [0.25] * len(t))
+        run = PPO(
+            llama,
+            tokenizer,
+            scorer,
+            PROMPTS,
+            config,
+            true_utility=lambda p, t, ended: [0.25] * len(t),
+        )
         first, second = run
         assert first.true_utility == 0.25
-        assert (first.kl_coef, second.kl_coef) == (0.05, pytest.approx(0.04))  # KL is 0, below its target
+        assert (first.kl_coef, second.kl_coef) == (
+            0.05,
+            pytest.approx(0.04),
+        )  # KL is 0, below its target
 
-    @pytest.mark.parametrize(("reward", "config", "message"), [
-        (reward_of, {}, "critic_init"), (None, {"batch_size": 15}, "multiple"), (None, {"kl_estimator": "k4"}, "k1")])
+    @pytest.mark.parametrize(
+        ("reward", "config", "message"),
+        [
+            (reward_of, {}, "critic_init"),
+            (None, {"batch_size": 15}, "multiple"),
+            (None, {"kl_estimator": "k4"}, "k1"),
+        ],
+    )
     def test_what_cannot_run_is_refused_at_once(self, llama, tokenizer, reward, config, message):
         with pytest.raises(ValueError, match=message):
             PPO(llama, tokenizer, reward or to_reward_model(llama), PROMPTS, PPOConfig(**config))

@@ -14,16 +14,17 @@ from tiny_models import tiny_llama
 
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
 from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
 from rlhf_lessons.stages.reward import RewardConfig, RewardModelling
 from rlhf_lessons.stages.sft import SFT, SFTConfig
-from rlhf_lessons.stages.training import NonFiniteLoss, load_state, save_state
 
 
 @pytest.fixture(params=["pretrain", "sft", "reward", "ppo"])
 def make_stage(request, tokenizer, demonstrations, rankings):
     """A function that makes the stage afresh, as a new process would."""
+
     def make():
         model = tiny_llama(tokenizer)
         if request.param == "pretrain":
@@ -33,9 +34,20 @@ def make_stage(request, tokenizer, demonstrations, rankings):
         if request.param == "sft":
             return SFT(model, tokenizer, demonstrations, SFTConfig(epochs=2, warmup=2))
         if request.param == "reward":
-            return RewardModelling(model, tokenizer, rankings[:24], RewardConfig(epochs=3, batch_size=12))
-        config = PPOConfig(steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8, kl_target=1.0, kl_horizon=32)
-        return PPO(model, tokenizer, to_reward_model(model), ["Write about anna.", "What is 4-2?", "a"], config)
+            return RewardModelling(
+                model, tokenizer, rankings[:24], RewardConfig(epochs=3, batch_size=12)
+            )
+        config = PPOConfig(
+            steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8, kl_target=1.0, kl_horizon=32
+        )
+        return PPO(
+            model,
+            tokenizer,
+            to_reward_model(model),
+            ["Write about anna.", "What is 4-2?", "a"],
+            config,
+        )
+
     return make
 
 
@@ -110,7 +122,7 @@ def test_killed_process_leaves_a_whole_state(tmp_path):
     code = """
         import sys
         import torch
-        from rlhf_lessons.stages.training import save_state
+        from rlhf_lessons.stages.loop import save_state
         step = 0
         while True:
             step += 1

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rlhf_lessons.copies import hand_out
+from setup.lesson_copies import hand_out
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -28,9 +28,15 @@ def make_wheel(folder, name="tinytool", version="1.0"):
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}.py", f"version = '{version}'\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+        wheel.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(
+            f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
 
 
 @pytest.fixture
@@ -97,7 +103,9 @@ def test_a_fresh_folder_is_set_up_and_the_second_start_takes_seconds(home):
     assert first.returncode == 0, first.stdout + first.stderr
     assert "MB to download" in first.stdout and "minutes" in first.stdout
     assert second.stdout == f"course 1.0 course --seed 3 {home / '.cache' / 'huggingface'}\n"
-    assert seconds < 10  # the issue: "the second start takes seconds"; about half a second on two idle cores
+    assert (
+        seconds < 10
+    )  # the issue: "the second start takes seconds"; about half a second on two idle cores
 
 
 def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
@@ -108,7 +116,9 @@ def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
     after_break = start(moved, "course")
 
     assert after_move.stdout.startswith("course 1.0"), after_move.stderr
-    assert "is broken" in after_break.stdout and "course 1.0" in after_break.stdout, after_break.stderr
+    assert "is broken" in after_break.stdout and "course 1.0" in after_break.stdout, (
+        after_break.stderr
+    )
 
 
 def test_an_interrupted_install_is_mended_and_a_new_requirement_is_installed(home):
@@ -117,7 +127,9 @@ def test_an_interrupted_install_is_mended_and_a_new_requirement_is_installed(hom
     _, packages = module.probe()
     module.STAMP.unlink()
     (packages / "tinytool.py").unlink()
-    (packages / "tinytool-1.0.dist-info" / "INSTALLER").unlink()  # pip writes it when a package is whole
+    (
+        packages / "tinytool-1.0.dist-info" / "INSTALLER"
+    ).unlink()  # pip writes it when a package is whole
 
     mended = start(home, "course")
     make_wheel(home.parent / "wheels", version="2.0")
@@ -125,7 +137,9 @@ def test_an_interrupted_install_is_mended_and_a_new_requirement_is_installed(hom
     updated = start(home, "course")
 
     assert "course 1.0" in mended.stdout, mended.stderr
-    assert "new since last time" in updated.stdout and "course 2.0" in updated.stdout, updated.stderr
+    assert "new since last time" in updated.stdout and "course 2.0" in updated.stdout, (
+        updated.stderr
+    )
 
 
 def test_without_a_network_one_line_says_so_and_nothing_counts_as_installed(home, monkeypatch):
@@ -148,7 +162,9 @@ def test_a_stop_during_the_install_ends_pip_and_the_next_start_goes_on(home, mon
         slow.setenv("PIP_FIND_LINKS", "")
         slow.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}/simple")
         command = [sys.executable, "start.py", "course", "--torch-index", "https://localhost:1"]
-        with subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, encoding="utf-8") as process:
+        with subprocess.Popen(
+            command, cwd=home, stderr=subprocess.PIPE, encoding="utf-8"
+        ) as process:
             connection, _ = index.accept()
             assert connection.recv(10_000).startswith(b"GET /simple/tinytool")  # and gets no answer
             process.terminate()
@@ -170,8 +186,16 @@ def test_start_can_be_read_by_a_python_too_old_to_run_it():
 
 @pytest.mark.parametrize("version", [(3, 10, 4), (3, 15, 0)])
 def test_a_wrong_python_is_named_with_what_to_do(no_work, monkeypatch, capsys, version):
-    monkeypatch.setattr(no_work, "sys", SimpleNamespace(
-        version_info=version, version=".".join(map(str, version)), stdout=sys.stdout, stderr=sys.stderr))
+    monkeypatch.setattr(
+        no_work,
+        "sys",
+        SimpleNamespace(
+            version_info=version,
+            version=".".join(map(str, version)),
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+        ),
+    )
 
     assert no_work.main(["course"]) == 1
     said = capsys.readouterr().err
@@ -196,8 +220,12 @@ def test_a_full_disk_is_noticed_before_the_download(no_work, monkeypatch, capsys
     ("ERROR: No matching distribution found for torch==2.13.0", "no torch==2.13.0 for this computer"),
     ("ERROR: something new", "pip failed. It said: ERROR: something new"),
 ])  # fmt: skip
-def test_each_failure_of_pip_becomes_one_line_and_leaves_no_stamp(no_work, monkeypatch, capsys, line, advice):
-    monkeypatch.setattr(no_work, "pip_install", lambda arguments: (1, ["Collecting torch\n", line + "\n"]))
+def test_each_failure_of_pip_becomes_one_line_and_leaves_no_stamp(
+    no_work, monkeypatch, capsys, line, advice
+):
+    monkeypatch.setattr(
+        no_work, "pip_install", lambda arguments: (1, ["Collecting torch\n", line + "\n"])
+    )
     no_work.CACHE.mkdir()
 
     assert no_work.main(["course"]) == 1
@@ -209,7 +237,9 @@ def test_each_failure_of_pip_becomes_one_line_and_leaves_no_stamp(no_work, monke
 def test_the_tests_need_their_extras_once_and_lab_is_content_with_them(no_work, home, monkeypatch):
     (home / "requirements-test.txt").write_text("-r requirements.txt\n")
     asked = []
-    monkeypatch.setattr(no_work, "pip_install", lambda arguments: asked.append(arguments[1]) or (0, []))
+    monkeypatch.setattr(
+        no_work, "pip_install", lambda arguments: asked.append(arguments[1]) or (0, [])
+    )
     no_work.CACHE.mkdir()
 
     for command in ("course", "test", "test", "course"):
@@ -223,17 +253,24 @@ def test_words_for_pytest_are_passed_on_in_order(no_work, home, monkeypatch):
     started = []
     monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 5)
 
-    assert no_work.main(["test", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]) == 5
-    assert started == [["-m", "pytest", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]]
+    assert (
+        no_work.main(["test", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"])
+        == 5
+    )
+    assert started == [
+        ["-m", "pytest", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]
+    ]
 
 
-def test_teacher_builds_in_the_lessons_own_environment_and_takes_no_other_words(no_work, monkeypatch, capsys):
+def test_teacher_builds_in_the_lessons_own_environment_and_takes_no_other_words(
+    no_work, monkeypatch, capsys
+):
     no_work.CACHE.mkdir()
     started = []
     monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 0)
 
     assert no_work.main(["teacher"]) == 0
-    assert started == [["-m", "rlhf_lessons.teacher"]]
+    assert started == [["-m", "teaching.editions"]]
     with pytest.raises(SystemExit):
         no_work.main(["teacher", "lesson1"])
     assert "not understood: lesson1" in capsys.readouterr().err
@@ -252,13 +289,17 @@ def test_another_torch_index_makes_the_environment_again(no_work, monkeypatch):
     assert made == [1]
 
 
-def test_the_cpu_index_is_taken_on_linux_without_a_gpu_and_passed_over_when_away(home, monkeypatch, capsys):
+def test_the_cpu_index_is_taken_on_linux_without_a_gpu_and_passed_over_when_away(
+    home, monkeypatch, capsys
+):
     module = load(home)
     monkeypatch.setattr(module.sys, "platform", "linux")
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     monkeypatch.setattr(module.os.path, "exists", lambda path: False)
 
-    monkeypatch.setattr(module.urllib.request, "urlopen", lambda request, timeout: SimpleNamespace(close=int))
+    monkeypatch.setattr(
+        module.urllib.request, "urlopen", lambda request, timeout: SimpleNamespace(close=int)
+    )
     assert module.torch_index(None) == module.CPU_INDEX
     assert module.torch_index("https://mine") == "https://mine"
 
@@ -275,10 +316,16 @@ def test_the_cpu_index_is_taken_on_linux_without_a_gpu_and_passed_over_when_away
 
 def test_progress_names_the_download_and_adds_up_the_megabytes(home):
     module = load(home)
-    said = ["Collecting torch\n", "  Downloading torch-2.13.0-cp312-cp312-win_amd64.whl (120.5 MB)\n"]
+    said = [
+        "Collecting torch\n",
+        "  Downloading torch-2.13.0-cp312-cp312-win_amd64.whl (120.5 MB)\n",
+    ]
 
     assert module.progress(said) == "downloading torch (120.5 MB)"
-    said += ["  Downloading six-1.17.0-py3-none-any.whl (500 kB)\n", "Installing collected packages: a, b\n"]
+    said += [
+        "  Downloading six-1.17.0-py3-none-any.whl (500 kB)\n",
+        "Installing collected packages: a, b\n",
+    ]
     assert module.progress(said) == "unpacking 2 packages"
     assert module.downloaded(said) == pytest.approx(121.0)
 
@@ -286,7 +333,7 @@ def test_progress_names_the_download_and_adds_up_the_megabytes(home):
 def test_lab_hands_out_the_lessons_and_opens_the_first(no_work, home, monkeypatch):
     (home / "notebooks").mkdir()
     write_lesson(home / "notebooks" / "00_before_and_after.ipynb", "print(1)", output="1")
-    monkeypatch.setitem(sys.modules, "rlhf_lessons.copies", sys.modules[hand_out.__module__])
+    monkeypatch.setitem(sys.modules, "setup.lesson_copies", sys.modules[hand_out.__module__])
     no_work.CACHE.mkdir()
     started = []
     monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 0)
@@ -302,7 +349,13 @@ def test_lab_hands_out_the_lessons_and_opens_the_first(no_work, home, monkeypatc
 
 def write_lesson(path, source, output=None):
     outputs = [{"output_type": "stream", "name": "stdout", "text": [output]}] if output else []
-    code = {"cell_type": "code", "source": [source], "metadata": {}, "outputs": outputs, "execution_count": 1}
+    code = {
+        "cell_type": "code",
+        "source": [source],
+        "metadata": {},
+        "outputs": outputs,
+        "execution_count": 1,
+    }
     book = {"cells": [code], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     path.write_text(json.dumps(book), "utf-8")
 

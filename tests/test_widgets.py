@@ -1,4 +1,5 @@
 """The widgets of the lessons, worked as a reader works them: by `.click()` and `.value`."""
+
 import io
 
 import pytest
@@ -9,7 +10,9 @@ from rlhf_lessons.plots import COLOURS, canvas
 from rlhf_lessons.widgets import AskBox, PairRater, Picture, answers_table, make_pairs, table
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
-PAIRS = [{"prompt": f"prompt {i}", "left": f"<b>left</b> {i}", "right": f"right\n{i}"} for i in range(3)]
+PAIRS = [
+    {"prompt": f"prompt {i}", "left": f"<b>left</b> {i}", "right": f"right\n{i}"} for i in range(3)
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,11 @@ def test_a_prompt_from_outside_the_toy_world_gets_a_kind_word_and_an_answer(mode
     box = AskBox(models)
     box.prompt.value = "What is the meaning of <script>life</script>?"
     box.button.click()
-    assert "outside" in box.note.value and "<table" in box.answers.value and "<script" not in box.answers.value
+    assert (
+        "outside" in box.note.value
+        and "<table" in box.answers.value
+        and "<script" not in box.answers.value
+    )
 
 
 @pytest.mark.parametrize(("prompt", "word"), [("   ", "empty"), ("word " * 400, "too long")])
@@ -69,7 +76,9 @@ def test_votes_are_noted_in_order_and_the_card_closes_after_the_last():
         card.buttons[choice].click()
     assert [vote["choice"] for vote in card.votes] == ["left", "tie", "right"]
     assert [vote["prompt"] for vote in card.votes] == ["prompt 0", "prompt 1", "prompt 2"]
-    assert "Thank you" in card.card.value and all(button.disabled for button in card.buttons.values())
+    assert "Thank you" in card.card.value and all(
+        button.disabled for button in card.buttons.values()
+    )
     card.buttons["left"].click()
     assert len(card.votes) == 3
 
@@ -83,7 +92,10 @@ def test_a_choice_can_be_taken_back():
 
 
 def test_texts_on_the_card_are_text_and_never_markup():
-    assert "&lt;b&gt;left&lt;/b&gt;" in PairRater(PAIRS).card.value and "right<br>0" in PairRater(PAIRS).card.value
+    assert (
+        "&lt;b&gt;left&lt;/b&gt;" in PairRater(PAIRS).card.value
+        and "right<br>0" in PairRater(PAIRS).card.value
+    )
 
 
 def test_a_simulated_rater_votes_on_what_the_reader_left_and_says_so():
@@ -91,15 +103,20 @@ def test_a_simulated_rater_votes_on_what_the_reader_left_and_says_so():
     card.buttons["right"].click()
     votes = card.complete(lambda pair: "left")
     assert [(vote["choice"], vote["rater"]) for vote in votes] == [
-        ("right", "you"), ("left", "simulated"), ("left", "simulated")]
+        ("right", "you"),
+        ("left", "simulated"),
+        ("left", "simulated"),
+    ]
     assert len(card.votes) == 1
 
 
 def test_pairs_too_alike_are_not_offered_and_both_models_come_on_both_sides(monkeypatch, models):
     good, bad = "What joy! 1+2 is 3 and 3-1 is 2.", "no"
     texts = {id(models["one"][0]): [good] * 20, id(models["two"][0]): [good, *[bad] * 19]}
-    monkeypatch.setattr("rlhf_lessons.widgets.pairs.generate",
-                        lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}))
+    monkeypatch.setattr(
+        "rlhf_lessons.widgets.pairs.generate",
+        lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}),
+    )
     pairs = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
     assert len(pairs) == 18 and {pair["left_model"] for pair in pairs} == {"one", "two"}
     assert all({pair["left"], pair["right"]} == {good, bad} for pair in pairs)
@@ -117,7 +134,9 @@ def test_an_empty_answer_is_named_as_such():
 
 
 def test_what_stands_in_for_a_widget_on_a_page_says_what_it_is(models):
-    assert "works in Jupyter" in repr(AskBox(models)) and "works in Jupyter" in repr(PairRater(PAIRS))
+    assert "works in Jupyter" in repr(AskBox(models)) and "works in Jupyter" in repr(
+        PairRater(PAIRS)
+    )
 
 
 def test_a_picture_keeps_its_colours_apart_though_it_has_few():
@@ -125,9 +144,17 @@ def test_a_picture_keeps_its_colours_apart_though_it_has_few():
     for i, colour in enumerate(COLOURS):
         axis.plot(range(9), [x**0.5 + i for x in range(9)], color=colour, linewidth=2)
         for faint in range(4):
-            axis.plot(range(9), [x**0.5 + i + faint / 5 for x in range(9)], color=colour, alpha=0.2, linewidth=0.8)
-    seen = Image.open(io.BytesIO(Picture(figure, "Six lines, one above the other.").data()["image/png"])).convert("RGB")
+            axis.plot(
+                range(9),
+                [x**0.5 + i + faint / 5 for x in range(9)],
+                color=colour,
+                alpha=0.2,
+                linewidth=0.8,
+            )
+    seen = Image.open(
+        io.BytesIO(Picture(figure, "Six lines, one above the other.").data()["image/png"])
+    ).convert("RGB")
     shown = {colour for _, colour in seen.getcolors(10**6)}
     for colour in COLOURS:
-        red, green, blue = (int(colour[k:k + 2], 16) for k in (1, 3, 5))
+        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
         assert min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in shown) < 30, colour

@@ -1,4 +1,5 @@
 """The toy world keeps its promises: prompts that read back, splits apart, answers that are good and short."""
+
 import os
 import random
 import subprocess
@@ -44,17 +45,33 @@ def test_the_families_have_equal_shares(split):
     assert max(counts.values()) - min(counts.values()) <= 2
 
 
-@pytest.mark.parametrize("prompt", ["", "hello", "Write", "What is 4-2?", "Write a novel about a cat in the garden.",
-                                    "What is 44-2 and 3-1?", "x" * 10_000, "\x00"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "hello",
+        "Write",
+        "What is 4-2?",
+        "Write a novel about a cat in the garden.",
+        "What is 44-2 and 3-1?",
+        "x" * 10_000,
+        "\x00",
+    ],
+)
 def test_a_prompt_outside_the_toy_world_is_none(prompt):
     assert parse(prompt) is None
     assert data.known(prompt) is False
 
 
-@pytest.mark.parametrize("prompt", [
-    "please write a poem about a cat in the garden", "  Write a poem about a CAT in the garden!  ",
-    "Write a story about Princess Anastasia falling in love with a soldier",
-    "write a fictional story about princess anastasia falling in love with the soldier."])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "please write a poem about a cat in the garden",
+        "  Write a poem about a CAT in the garden!  ",
+        "Write a story about Princess Anastasia falling in love with a soldier",
+        "write a fictional story about princess anastasia falling in love with the soldier.",
+    ],
+)
 def test_a_prompt_may_be_typed_as_people_type(prompt):
     assert parse(prompt) is not None
 
@@ -67,7 +84,9 @@ def test_the_articles_prompts_are_known():
 
 def test_more_prompts_than_there_are_is_an_error():
     with pytest.raises(ValueError, match="ask for less"):
-        prompts("validation", 300)  # there are some 35 combinations for poems, a fifth of the prompts
+        prompts(
+            "validation", 300
+        )  # there are some 35 combinations for poems, a fifth of the prompts
 
 
 def test_the_same_seed_gives_the_same_world_and_another_seed_another():
@@ -79,20 +98,30 @@ def test_the_same_seed_gives_the_same_world_and_another_seed_another():
 def test_ideal_answers_are_judged_as_done(answered):
     for family in FAMILIES:
         rows = [(task, text) for task, text in answered if task.family == family]
-        assert sum(judge(task.prompt, text).fulfils for task, text in rows) >= 0.97 * len(rows), family
+        assert sum(judge(task.prompt, text).fulfils for task, text in rows) >= 0.97 * len(rows), (
+            family
+        )
 
 
 def test_answers_with_a_slip_are_not(tasks):
     rng = random.Random(0)
     for family in FAMILIES:
-        rows = [(task, answer(task.spec, rng, slips=1.0)) for task in tasks if task.family == family]
-        assert sum(judge(task.prompt, text).fulfils for task, text in rows) <= 0.08 * len(rows), family
+        rows = [
+            (task, answer(task.spec, rng, slips=1.0)) for task in tasks if task.family == family
+        ]
+        assert sum(judge(task.prompt, text).fulfils for task, text in rows) <= 0.08 * len(rows), (
+            family
+        )
 
 
 def test_the_share_of_slips_is_the_share_asked_for(tasks):
     rng = random.Random(0)
-    done = sum(judge(task.prompt, answer(task.spec, rng, slips=0.4)).fulfils for task in tasks) / len(tasks)
-    assert 0.55 < done < 0.67  # 0.6, with three standard errors of 1,600 draws and a slip that went unseen
+    done = sum(
+        judge(task.prompt, answer(task.spec, rng, slips=0.4)).fulfils for task in tasks
+    ) / len(tasks)
+    assert (
+        0.55 < done < 0.67
+    )  # 0.6, with three standard errors of 1,600 draws and a slip that went unseen
 
 
 def test_an_answer_to_another_prompt_is_worth_little(answered):
@@ -104,7 +133,10 @@ def test_an_answer_to_another_prompt_is_worth_little(answered):
 
 def test_answers_have_at_most_60_tokens(answered):
     tokenizer = train_tokenizer(list(scraps(5000)), VOCABULARY)
-    lengths = [len(ids) for ids in tokenizer([text for _, text in answered], add_special_tokens=False)["input_ids"]]
+    lengths = [
+        len(ids)
+        for ids in tokenizer([text for _, text in answered], add_special_tokens=False)["input_ids"]
+    ]
     longest = max(range(len(lengths)), key=lengths.__getitem__)
     assert lengths[longest] < 60, answered[longest][1]  # and one more for the end
 
@@ -134,21 +166,29 @@ def test_a_rater_with_a_taste_likes_that_taste(answered):
         assert rater.utility_of(task.prompt, text) == ("happy" in tastes(task.family, text))
 
 
-@pytest.mark.parametrize("code", [
-    "import rlhf_lessons as rl; dir(rl)",
-    "import rlhf_lessons as rl; rl.judge('What is 4-2 and 3-1?', '4-2 is 2 and 3-1 is 2.'); rl.tasks('train')",
-    "import rlhf_lessons.world.raters, rlhf_lessons.world.corpus, rlhf_lessons.data",
-    "import rlhf_lessons.plots; from rlhf_lessons.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
-    "from rlhf_lessons.cli import main\ntry: main(['ask', '--help'])\nexcept SystemExit: pass",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rlhf_lessons as rl; dir(rl)",
+        "import rlhf_lessons as rl; rl.judge('What is 4-2 and 3-1?', '4-2 is 2 and 3-1 is 2.'); rl.tasks('train')",
+        "import rlhf_lessons.world.raters, rlhf_lessons.world.corpus, rlhf_lessons.data",
+        "import rlhf_lessons.plots; from rlhf_lessons.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "from rlhf_lessons.cli import main\ntry: main(['ask', '--help'])\nexcept SystemExit: pass",
+    ],
+)
 def test_torch_is_not_loaded_before_it_is_needed(code):
     code += "\nimport sys; heavy = {'torch', 'transformers', 'datasets'} & set(sys.modules); assert not heavy, heavy"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert found.returncode == 0, found.stderr
 
 
 def test_an_unknown_name_of_the_package_is_told_the_known_ones():
     import rlhf_lessons
+
     with pytest.raises(AttributeError, match="load, ask"):
         rlhf_lessons.lode  # noqa: B018

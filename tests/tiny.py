@@ -2,6 +2,7 @@
 
 `python tests/tiny.py STAGE FOLDER` trains one of them as the command line would, for tests that kill it.
 """
+
 import random
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlhf_lessons import data, runs
+from rlhf_lessons import data
 from rlhf_lessons.lm.models import new_model, save_model, to_reward_model, toy_config
 from rlhf_lessons.lm.tokenizer import train_tokenizer
+from rlhf_lessons.stages import run as runs
 from rlhf_lessons.stages.ppo import PPO, PPOConfig
 from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
 from rlhf_lessons.stages.reward import RewardConfig, RewardModelling
@@ -35,8 +37,15 @@ def comparisons(n: int = 24) -> list[dict]:
     """Rows in TRL's preference format: an answer that has what was asked for against one that does not."""
     rows, rng = [], random.Random(0)
     for task in data.tasks("train")[:n]:
-        rows.append({"prompt": task.prompt, "chosen": f"Yes: {task.prompt}", "rejected": f"no {rng.random():.3f}",
-                     "utilities": [1.0, 0.0], "ended": [True, True]})
+        rows.append(
+            {
+                "prompt": task.prompt,
+                "chosen": f"Yes: {task.prompt}",
+                "rejected": f"no {rng.random():.3f}",
+                "utilities": [1.0, 0.0],
+                "ended": [True, True],
+            }
+        )
     return rows
 
 
@@ -46,12 +55,19 @@ def stage(name: str, seed: int = 0):
     prompts = [task.prompt for task in data.tasks("train")[:8]]
     if name == "pretrain":
         tokens = np.array(words("\n".join(scraps(200)))["input_ids"], dtype=np.uint16)
-        return Pretrain(lm, tokens, tokens[:500], PretrainConfig(steps=40, batch_size=2, context=32, validate_every=10))
+        return Pretrain(
+            lm,
+            tokens,
+            tokens[:500],
+            PretrainConfig(steps=40, batch_size=2, context=32, validate_every=10),
+        )
     if name == "sft":
         return SFT(lm, words, data.demonstrations(40), SFTConfig(epochs=4, batch_size=4))
     if name == "reward":
         return RewardModelling(lm, words, comparisons(), RewardConfig(epochs=8, batch_size=4))
-    config = PPOConfig(steps=12, batch_size=8, minibatches=2, critic_warmup=1, max_new_tokens=8, kl_target=2.0)
+    config = PPOConfig(
+        steps=12, batch_size=8, minibatches=2, critic_warmup=1, max_new_tokens=8, kl_target=2.0
+    )
     return PPO(lm, words, to_reward_model(lm), prompts, config)
 
 
@@ -68,7 +84,13 @@ def checkpoint(folder: Path, quality: float = 0.5, **measured) -> Path:
 
 def checkpoints(folder: Path, quality: float = 0.5) -> Path:
     """All four of them in one folder."""
-    report = {"accuracy": 0.8, "true_accuracy": 0.85, "ceiling": 0.9, "pairs": 400, "calibration": [[0.6, 0.6, 40]]}
+    report = {
+        "accuracy": 0.8,
+        "true_accuracy": 0.85,
+        "ceiling": 0.9,
+        "pairs": 400,
+        "calibration": [[0.6, 0.6, 40]],
+    }
     checkpoint(folder / "base", quality)
     checkpoint(folder / "sft", quality)
     checkpoint(folder / "reward", quality, **report)

@@ -1,4 +1,5 @@
 """Tiny models of two architectures and the words that they know. PyTorch is loaded only when one is made."""
+
 import random
 
 WORDS = "anna dragon castle friends walked princess found a the with".split()
@@ -19,8 +20,21 @@ def tiny_gpt2(tokenizer, seed: int = 0):
 
     from rlhf_lessons.lm.models import new_model
 
-    return louder(new_model(GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=2,
-                                       pad_token_id=0, bos_token_id=1, eos_token_id=2), seed))
+    return louder(
+        new_model(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_positions=128,
+                n_embd=32,
+                n_layer=2,
+                n_head=2,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=2,
+            ),
+            seed,
+        )
+    )
 
 
 def louder(model):

@@ -1,15 +1,28 @@
 """What the tests of the ratings store share: something to rate, and raters who rate it."""
-from rlhf_lessons.ratings import new_id
 
-SCORES = [{"relevance": 7, "accuracy": 6, "clarity": 5}, {"relevance": 1, "accuracy": 2, "clarity": 3}]
+from rlhf_lessons.feedback import new_id
+
+SCORES = [
+    {"relevance": 7, "accuracy": 6, "clarity": 5},
+    {"relevance": 1, "accuracy": 2, "clarity": 3},
+]
 LEFT = {"choice": "left", "strength": 2}
 
 
 def pairs(n, **more):
     """Rows for `add_tasks`: a good answer of `ppo` and a bad one of `sft` to each of n prompts."""
-    return [{"kind": "pair", "prompt": f"prompt {i}", "completions": [
-        {"text": f"good {i}", "model": "ppo", "reward": 1.5}, {"text": f"bad {i}", "model": "sft"}]} | more
-        for i in range(n)]
+    return [
+        {
+            "kind": "pair",
+            "prompt": f"prompt {i}",
+            "completions": [
+                {"text": f"good {i}", "model": "ppo", "reward": 1.5},
+                {"text": f"bad {i}", "model": "sft"},
+            ],
+        }
+        | more
+        for i in range(n)
+    ]
 
 
 def vote(store, rater, round="r", payload=LEFT, **more):
@@ -26,8 +39,16 @@ def texts(*words):
 def say(store, rater, kind, said, prompt="p", words=("good", "poor")):
     """Record a judgement of texts given in a fixed order, whatever the order on the screen."""
     round = new_id()
-    store.add_tasks(round, [{"kind": kind if kind not in ("skip", "flag", "hands") else "pair", "prompt": prompt,
-                             "completions": texts(*words)}])
+    store.add_tasks(
+        round,
+        [
+            {
+                "kind": kind if kind not in ("skip", "flag", "hands") else "pair",
+                "prompt": prompt,
+                "completions": texts(*words),
+            }
+        ],
+    )
     task = store.next_task(rater, round)
     order = [words.index(answer["text"]) for answer in task["answers"]]
     payload = dict(said)

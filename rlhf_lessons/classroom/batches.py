@@ -3,13 +3,17 @@
 While one transaction is being written, what arrives meanwhile waits, and goes into the next one together: votes first,
 for somebody watches a phone that says "Saving …"; the search for next tasks takes longer, and can wait.
 """
+
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rlhf_lessons.ratings import Refused, Store
+from rlhf_lessons.feedback import Refused, Store
 
-MOST, FEW = 64, 8  # urgent and other actions in one transaction: what is urgent must not wait long for the others
+MOST, FEW = (
+    64,
+    8,
+)  # urgent and other actions in one transaction: what is urgent must not wait long for the others
 
 
 class Batches:
@@ -37,7 +41,9 @@ class Batches:
             most = MOST if queue is self.urgent else FEW
             batch = queue[:most]
             del queue[:most]
-            results = await loop.run_in_executor(self.thread, self._commit, [action for action, _ in batch])
+            results = await loop.run_in_executor(
+                self.thread, self._commit, [action for action, _ in batch]
+            )
             for (_, future), (result, error) in zip(batch, results, strict=True):
                 if future.done():  # whoever asked is gone; what was asked for is done all the same
                     continue
@@ -56,4 +62,8 @@ class Batches:
                         results.append((None, error))
             return results
         except Exception as error:
-            return [(None, error)] if len(actions) == 1 else [self._commit([action])[0] for action in actions]
+            return (
+                [(None, error)]
+                if len(actions) == 1
+                else [self._commit([action])[0] for action in actions]
+            )

@@ -1,4 +1,5 @@
 """`python -m rlhf_lessons classroom serve|check`: where the server listens, what it prints, what it remembers."""
+
 import asyncio
 import json
 import os
@@ -15,8 +16,8 @@ from tornado.httpserver import HTTPServer
 from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.classroom.rounds import ANSWERS, BRIEFS, new_round
 from rlhf_lessons.classroom.server import application
-from rlhf_lessons.ratings import Refused, Store
-from rlhf_lessons.ratings.store import DEFAULT
+from rlhf_lessons.feedback import Refused, Store
+from rlhf_lessons.feedback.store import DEFAULT
 
 LETTERS = "ACDEFHJKLMNPQRTUVWXY3479"  # no two that look alike on a projector
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -28,8 +29,17 @@ HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, t
 - Nothing helps: use a tunnel (--url), or let the class raise hands and type the counts into the console."""
 
 
-def serve(db: str = str(DEFAULT), host: str = "127.0.0.1", port: int = 8800, code: str = "", prefix: str = "",
-          url: str = "", teams: int = 0, answers: Path | None = None, goal: int = 20) -> None:
+def serve(
+    db: str = str(DEFAULT),
+    host: str = "127.0.0.1",
+    port: int = 8800,
+    code: str = "",
+    prefix: str = "",
+    url: str = "",
+    teams: int = 0,
+    answers: Path | None = None,
+    goal: int = 20,
+) -> None:
     """Open the class page: students rate on their phones, you see the room learn. Ctrl-C ends it; nothing is lost.
 
     Args:
@@ -47,7 +57,9 @@ def serve(db: str = str(DEFAULT), host: str = "127.0.0.1", port: int = 8800, cod
         raise ValueError(f"teams must be 0 or {len(BRIEFS)}, not {teams}")
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ValueError(f"the prefix must look like /rate, not {prefix}")
-    room, secret = classroom(db, code, url or f"http://{address_of(host)}:{port}{prefix}/", answers, teams, goal)
+    room, secret = classroom(
+        db, code, url or f"http://{address_of(host)}:{port}{prefix}/", answers, teams, goal
+    )
     if not room.store.room().current:
         print("Drawing a first round …", flush=True)
         try:
@@ -57,7 +69,9 @@ def serve(db: str = str(DEFAULT), host: str = "127.0.0.1", port: int = 8800, cod
     asyncio.run(run(room, secret, host, port, prefix, announce(room, host, port, prefix)))
 
 
-def classroom(db: str, code: str, address: str, answers: Path | None, teams: int, goal: int) -> tuple[Classroom, str]:
+def classroom(
+    db: str, code: str, address: str, answers: Path | None, teams: int, goal: int
+) -> tuple[Classroom, str]:
     """Return a class and the secret that signs its cookies."""
     source = answers or ANSWERS
     if not source.is_file():
@@ -65,7 +79,9 @@ def classroom(db: str, code: str, address: str, answers: Path | None, teams: int
     store, kept = Store(db), secrets_of(db)
     keys = {name: kept[name] for name in ("console", "projector")}
     address = address if address.endswith("/") else address + "/"
-    return Classroom(store, code.strip().upper() or kept["code"], keys, address, source, teams, goal), kept["cookie"]
+    return Classroom(
+        store, code.strip().upper() or kept["code"], keys, address, source, teams, goal
+    ), kept["cookie"]
 
 
 def secrets_of(db: str) -> dict[str, str]:
@@ -74,17 +90,25 @@ def secrets_of(db: str) -> dict[str, str]:
     name = "class" if "://" in db else Path(db).name
     path = (DEFAULT.parent if "://" in db else Path(db).absolute().parent) / f"{name}.secrets.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = {"cookie": secrets.token_hex(32), "console": secrets.token_urlsafe(16),
-             "projector": secrets.token_urlsafe(16), "code": "".join(secrets.choice(LETTERS) for _ in range(6))}
+    fresh = {
+        "cookie": secrets.token_hex(32),
+        "console": secrets.token_urlsafe(16),
+        "projector": secrets.token_urlsafe(16),
+        "code": "".join(secrets.choice(LETTERS) for _ in range(6)),
+    }
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             json.dump(fresh, file)
         return fresh
     except FileExistsError:
         try:
             return fresh | json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{path}: no longer readable; delete it, and students join anew ({error})") from error
+            raise ValueError(
+                f"{path}: no longer readable; delete it, and students join anew ({error})"
+            ) from error
 
 
 def address_of(host: str) -> str:
@@ -95,7 +119,9 @@ def address_of(host: str) -> str:
         return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("10.255.255.255", 9))  # sends nothing; says which network the way out is in
+            probe.connect(
+                ("10.255.255.255", 9)
+            )  # sends nothing; says which network the way out is in
             return probe.getsockname()[0]
         except OSError:
             return socket.gethostname()
@@ -105,35 +131,67 @@ def announce(room: Classroom, host: str, port: int, prefix: str) -> str:
     """Return what is printed at the start."""
     mine = f"http://{'127.0.0.1' if host in (*LOOPBACK, '0.0.0.0', '::') else host}:{port}{prefix}"
     reachable = "127.0.0.1" not in room.address
-    return "\n".join([
-        "", f"Students    {room.address}", f"Class code  {room.code}", "",
-        *(terminal_code(room.link) if reachable else
-          ["Only this computer can connect. For phones: --host 0.0.0.0, in a network that you trust."]), "",
-        f"Console     {mine}/console?key={room.keys['console']}    (for you alone)",
-        f"Projector   {mine}/projector?key={room.keys['projector']}", "",
-        f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
-        "Ctrl-C ends the class page. Start it again at any time: students go on where they were."])
+    return "\n".join(
+        [
+            "",
+            f"Students    {room.address}",
+            f"Class code  {room.code}",
+            "",
+            *(
+                terminal_code(room.link)
+                if reachable
+                else [
+                    "Only this computer can connect. For phones: --host 0.0.0.0, in a network that you trust."
+                ]
+            ),
+            "",
+            f"Console     {mine}/console?key={room.keys['console']}    (for you alone)",
+            f"Projector   {mine}/projector?key={room.keys['projector']}",
+            "",
+            f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
+            "Ctrl-C ends the class page. Start it again at any time: students go on where they were.",
+        ]
+    )
 
 
 def terminal_code(text: str) -> list[str]:
     """Return a QR code in half blocks, dark on light whatever the terminal's colours are."""
     rows = [list(row) for row in segno.make(text, error="l").matrix_iter(border=2)]
     rows += [[0] * len(rows[0])] * (len(rows) % 2)
-    return ["\033[30;107m" + "".join(" ▄▀█"[2 * up + down] for up, down in zip(above, below)) + "\033[0m"
-            for above, below in zip(rows[::2], rows[1::2])]
+    return [
+        "\033[30;107m"
+        + "".join(" ▄▀█"[2 * up + down] for up, down in zip(above, below))
+        + "\033[0m"
+        for above, below in zip(rows[::2], rows[1::2])
+    ]
 
 
-async def run(room: Classroom, secret: str, host: str, port: int, prefix: str, hello: str, seen=None,
-              stop: asyncio.Event | None = None) -> None:
+async def run(
+    room: Classroom,
+    secret: str,
+    host: str,
+    port: int,
+    prefix: str,
+    hello: str,
+    seen=None,
+    stop: asyncio.Event | None = None,
+) -> None:
     """Serve until `stop` is set, or for ever."""
-    server = HTTPServer(application(room, secret, prefix, seen),
-                        max_body_size=1 << 20, max_header_size=1 << 14, idle_connection_timeout=120, body_timeout=20)
+    server = HTTPServer(
+        application(room, secret, prefix, seen),
+        max_body_size=1 << 20,
+        max_header_size=1 << 14,
+        idle_connection_timeout=120,
+        body_timeout=20,
+    )
     sys.setswitchinterval(0.0005)  # the thread that computes figures must not hold up votes
     try:
         server.listen(port, host)
     except OSError as error:
-        raise ValueError(f"port {port} of {host} cannot be used ({error.strerror}): is a class page running already? "
-                         "Another port: --port 8801") from error
+        raise ValueError(
+            f"port {port} of {host} cannot be used ({error.strerror}): is a class page running already? "
+            "Another port: --port 8801"
+        ) from error
     print(hello, flush=True)
     await (stop or asyncio.Event()).wait()
     server.stop()
@@ -151,15 +209,24 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        room, secret = classroom(str(Path(folder, "check.sqlite3")), "", url or f"http://{address_of(host)}:{port}/",
-                                 None, 0, 1)
+        room, secret = classroom(
+            str(Path(folder, "check.sqlite3")),
+            "",
+            url or f"http://{address_of(host)}:{port}/",
+            None,
+            0,
+            1,
+        )
         new_round(room.store, room.source, n=20)
         began, wait = time.perf_counter(), 20
         for _ in range(wait):
             room.store.report({})
         disk = 1000 * (time.perf_counter() - began) / wait
-        hello = (f"A commit takes {disk:.0f} ms on this disk{'' if disk < 50 else ': slow; a class may feel it'}.\n"
-                 f"Take a phone and open {room.address}#{room.code}\n\n" + "\n".join(terminal_code(room.link)))
+        hello = (
+            f"A commit takes {disk:.0f} ms on this disk{'' if disk < 50 else ': slow; a class may feel it'}.\n"
+            f"Take a phone and open {room.address}#{room.code}\n\n"
+            + "\n".join(terminal_code(room.link))
+        )
         steps, done = asyncio.run(trial(room, secret, host, port, hello, minutes))
         room.store.close()
     if done:
@@ -167,11 +234,15 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
     elif not steps:
         print(HELP_WITH_NETWORK.format(port=port))
     else:
-        print("The phone connected, but no vote arrived. Reload the page there, or try another browser on it.")
+        print(
+            "The phone connected, but no vote arrived. Reload the page there, or try another browser on it."
+        )
     return 0 if done else 1
 
 
-async def trial(room: Classroom, secret: str, host: str, port: int, hello: str, minutes: float) -> tuple[set, bool]:
+async def trial(
+    room: Classroom, secret: str, host: str, port: int, hello: str, minutes: float
+) -> tuple[set, bool]:
     """Return which steps were seen, and whether a vote arrived, within some minutes."""
     steps, stop = set(), asyncio.Event()
     said = {"/": "the page was opened", "/join": "somebody joined", "/say": "a task was shown"}
@@ -196,9 +267,11 @@ def pick(arguments: list[str]) -> tuple[Callable, str, list[str]]:
     if first in known:
         return known[first], f"classroom {first}", rest
     asked = first in ("-h", "--help", "help")
-    print("usage: python -m rlhf_lessons classroom serve|check [FLAGS]\n\n"
-          "  serve   the class page: students rate on their phones, a projector shows what the room thinks\n"
-          "  check   try it before class, with one phone\n\n"
-          "Each has its own help, such as: python -m rlhf_lessons classroom serve --help",
-          file=sys.stdout if asked else sys.stderr)
+    print(
+        "usage: python -m rlhf_lessons classroom serve|check [FLAGS]\n\n"
+        "  serve   the class page: students rate on their phones, a projector shows what the room thinks\n"
+        "  check   try it before class, with one phone\n\n"
+        "Each has its own help, such as: python -m rlhf_lessons classroom serve --help",
+        file=sys.stdout if asked else sys.stderr,
+    )
     sys.exit(0 if asked else 2)

@@ -3,6 +3,7 @@
 Plain Python, since the libraries for statistics alone would take more memory than this whole server. Intervals come
 from drawing raters with replacement: votes of one person are not independent.
 """
+
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -23,8 +24,13 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share seen in `n` trials (Wilson 1927); never narrower than n allows."""
-    middle, spread = share + Z * Z / (2 * n), Z * (share * (1 - share) / n + Z * Z / (4 * n * n)) ** 0.5
-    return max((middle - spread) / (1 + Z * Z / n), 0.0), min((middle + spread) / (1 + Z * Z / n), 1.0)
+    middle, spread = (
+        share + Z * Z / (2 * n),
+        Z * (share * (1 - share) / n + Z * Z / (4 * n * n)) ** 0.5,
+    )
+    return max((middle - spread) / (1 + Z * Z / n), 0.0), min(
+        (middle + spread) / (1 + Z * Z / n), 1.0
+    )
 
 
 def share_of(parts: dict[str, tuple[float, float]], rng: random.Random) -> dict | None:
@@ -64,10 +70,20 @@ def contests(row: dict) -> list[tuple[dict, dict, str]]:
     payload, answers = row["payload"], row["answers"]
     if row["kind"] == "pair":
         choice = payload["choice"]
-        return [(*answers, {"left": answers[0]["id"], "right": answers[1]["id"]}.get(choice, choice))]
-    marks = [-rank for rank in payload.get("ranks", [])] or [sum(each.values()) for each in payload.get("scores", [])]
-    return [(answers[i], answers[j], "tie" if marks[i] == marks[j] else answers[i if marks[i] > marks[j] else j]["id"])
-            for i, j in combinations(range(len(marks)), 2)]
+        return [
+            (*answers, {"left": answers[0]["id"], "right": answers[1]["id"]}.get(choice, choice))
+        ]
+    marks = [-rank for rank in payload.get("ranks", [])] or [
+        sum(each.values()) for each in payload.get("scores", [])
+    ]
+    return [
+        (
+            answers[i],
+            answers[j],
+            "tie" if marks[i] == marks[j] else answers[i if marks[i] > marks[j] else j]["id"],
+        )
+        for i, j in combinations(range(len(marks)), 2)
+    ]
 
 
 def agreement(rows: list[dict], rng: random.Random) -> dict | None:
@@ -105,8 +121,14 @@ def guesses(rows: list[dict], rng: random.Random) -> dict | None:
     parts = defaultdict(lambda: (0.0, 0.0))
     for row in rows:
         models, wanted = [answer["model"] for answer in row["answers"]], rounds.other(row["team"])
-        if row["kind"] == "pair" and row["payload"]["choice"] != "bad" and models.count(wanted) == 1:
+        if (
+            row["kind"] == "pair"
+            and row["payload"]["choice"] != "bad"
+            and models.count(wanted) == 1
+        ):
             points, trials = parts[row["rater"]]
-            right = {("left", "right")[models.index(wanted)]: 1.0, "tie": 0.5}.get(row["payload"]["choice"], 0.0)
+            right = {("left", "right")[models.index(wanted)]: 1.0, "tie": 0.5}.get(
+                row["payload"]["choice"], 0.0
+            )
             parts[row["rater"]] = points + right, trials + 1
     return share_of(parts, rng)

@@ -1,4 +1,5 @@
 """What the server knows of a class: who has joined, what each has done, and what the teacher has put on the screen."""
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +7,8 @@ from pathlib import Path
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.batches import Batches
 from rlhf_lessons.classroom.screens import Screens
-from rlhf_lessons.ratings import Refused, Store, new_id
-from rlhf_lessons.ratings.store import DEFAULT
+from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.store import DEFAULT
 
 MOST_RATERS = 500
 BURST, PER_SECOND = 60, 20  # requests of one rater; a person makes one or two a second
@@ -34,6 +35,7 @@ class Limit:
 @dataclass
 class Classroom:
     """What the server knows: the store, how one gets in, and what the teacher has put on the screen."""
+
     store: Store
     code: str
     keys: dict[str, str]  # {"console": secret, "projector": secret}
@@ -46,9 +48,19 @@ class Classroom:
         self.batches, self.screens = Batches(self.store), Screens(self)
         self.requests, self.wrong = Limit(BURST, PER_SECOND), Limit(WRONG_CODES, WRONG_CODES / 60)
         self.teams_of = {row["id"]: row["team"] for row in self.store.raters()}
-        self.revealed, self.pair = False, None  # the pair of a show of hands: {"task", "counts", "models", "id"}
-        self.done, self.goals, self.done_in = {}, {}, None  # {rater: {task: (kind, ms)}}, {rater: tasks}, which round
-        self.round, self.looked = None, float("-inf")  # the current round, and when it was last looked up
+        self.revealed, self.pair = (
+            False,
+            None,
+        )  # the pair of a show of hands: {"task", "counts", "models", "id"}
+        self.done, self.goals, self.done_in = (
+            {},
+            {},
+            None,
+        )  # {rater: {task: (kind, ms)}}, {rater: tasks}, which round
+        self.round, self.looked = (
+            None,
+            float("-inf"),
+        )  # the current round, and when it was last looked up
 
     @property
     def link(self) -> str:
@@ -69,7 +81,7 @@ class Classroom:
         """Add a rater, in the smaller team where there are teams, and return the id."""
         if len(self.teams_of) >= MOST_RATERS:
             raise Refused(f"this class is full: {MOST_RATERS} have joined")
-        names = list(rounds.BRIEFS)[:self.teams]
+        names = list(rounds.BRIEFS)[: self.teams]
         team = min(names, key=list(self.teams_of.values()).count) if names else ""
         rater = self.store.add_rater(name, team)
         self.teams_of[rater] = team
@@ -86,8 +98,12 @@ class Classroom:
         current = self.current()
         task = self.store.next_task(rater, current) if current else {"state": "waiting"}
         team = self.teams_of[rater]
-        return {"type": "task", "task": task | rounds.words(team, current), "brief": rounds.brief(team, current),
-                "progress": self.progress(rater, current)}
+        return {
+            "type": "task",
+            "task": task | rounds.words(team, current),
+            "brief": rounds.brief(team, current),
+            "progress": self.progress(rater, current),
+        }
 
     def say(self, rater: str, message: dict) -> dict:
         """Return the answer to a message of the card; Refused where the message does not fit."""
@@ -98,7 +114,9 @@ class Classroom:
         if kind == "answer":
             judgement, payload, ms = message.get("kind"), message.get("payload"), message.get("ms")
             if judgement == "hands" or not isinstance(judgement, str):
-                raise Refused("hands are counted by the teacher; a judgement has a kind, such as 'pair'")
+                raise Refused(
+                    "hands are counted by the teacher; a judgement has a kind, such as 'pair'"
+                )
             seq = self.store.answer(rater, task, judgement, payload, id, ms=ms, ui="page")
             self.mine(rater, current)[task] = (judgement, ms)
         elif kind == "undo":
@@ -123,13 +141,24 @@ class Classroom:
 
     def progress(self, rater: str, round: str | None) -> dict:
         """Return what `Store.progress` does, with what is left of the goal as "left"."""
-        kept = [(kind, ms) for kind, ms in self.mine(rater, round).values() if kind not in ("skip", "flag")]
+        kept = [
+            (kind, ms)
+            for kind, ms in self.mine(rater, round).values()
+            if kind not in ("skip", "flag")
+        ]
         if round and rater not in self.goals:  # a short round has fewer tasks than the goal
             there = self.store.progress(rater, round)
             self.goals[rater] = min(self.goal, there["done"] + there["left"])
-        times, left = sorted(ms / 1000 for _, ms in kept if ms is not None), self.goals.get(rater, 0) - len(kept)
-        return {"done": len(kept), "passed": len(self.mine(rater, round)) - len(kept), "left": max(left, 0),
-                "seconds": times[len(times) // 2] if times else None}
+        times, left = (
+            sorted(ms / 1000 for _, ms in kept if ms is not None),
+            self.goals.get(rater, 0) - len(kept),
+        )
+        return {
+            "done": len(kept),
+            "passed": len(self.mine(rater, round)) - len(kept),
+            "left": max(left, 0),
+            "seconds": times[len(times) // 2] if times else None,
+        }
 
     # What the teacher does
 
@@ -141,22 +170,36 @@ class Classroom:
             store.set_round(wish.get("round") or current, "paused" if what == "pause" else "open")
         elif what == "round":
             self.pair, self.revealed = None, False
-            rounds.new_round(store, self.source, wish.get("kind"), wish.get("family"), teams=self.teams > 0)
+            rounds.new_round(
+                store, self.source, wish.get("kind"), wish.get("family"), teams=self.teams > 0
+            )
         elif what == "hide":
             store.hide(str(wish.get("id")), bool(wish.get("hidden")))
         elif what == "reveal":
             self.revealed = bool(wish.get("on"))
             if self.revealed and self.pair and self.pair["counts"]:
-                self.pair["models"] = store.reveal(self.teacher(), self.pair["task"]["task"], new_id())["models"]
+                self.pair["models"] = store.reveal(
+                    self.teacher(), self.pair["task"]["task"], new_id()
+                )["models"]
         elif what == "pair" and current:
             task = store.next_task(self.teacher(), current)
             if task.get("kind") != "pair":
                 raise Refused("there is no pair to show: open a round of pairs")
-            self.pair, self.revealed = {"task": task, "counts": None, "models": None, "id": None}, False
+            self.pair, self.revealed = (
+                {"task": task, "counts": None, "models": None, "id": None},
+                False,
+            )
         elif what == "hands" and self.pair:
             id, counts = new_id(), wish.get("counts")
-            store.answer(self.teacher(), self.pair["task"]["task"], "hands", counts, id, replaces=self.pair["id"],
-                         ui="console")
+            store.answer(
+                self.teacher(),
+                self.pair["task"]["task"],
+                "hands",
+                counts,
+                id,
+                replaces=self.pair["id"],
+                ui="console",
+            )
             self.pair |= {"counts": counts, "id": id}
         elif what == "close":
             self.pair = None

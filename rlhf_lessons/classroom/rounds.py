@@ -4,19 +4,29 @@ The file has one JSON object a line: {"prompt", "completions": [{"text", "model"
 completion only the text is needed. A notebook can add rounds of fresh answers to the same store at any time, with
 `Store.add_tasks`.
 """
+
 import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 from rlhf_lessons.data import FOLDER, DataError
-from rlhf_lessons.ratings import Refused, Store, near_identical
+from rlhf_lessons.feedback import Refused, Store, near_identical
 from rlhf_lessons.world.tasks import FAMILIES, parse
 
 ANSWERS = FOLDER / "class_answers.jsonl"  # by several models
 SHOWN = {"pair": 2, "ranking": 4, "scores": 2, "demonstration": 0}  # answers in a task
-WORDS = {"pair": "pairs", "ranking": "rankings", "scores": "scores", "demonstration": "ideal answers",
-         "story": "stories", "email": "e-mails", "poem": "poems", "code": "code", "maths": "sums"}
+WORDS = {
+    "pair": "pairs",
+    "ranking": "rankings",
+    "scores": "scores",
+    "demonstration": "ideal answers",
+    "story": "stories",
+    "email": "e-mails",
+    "poem": "poems",
+    "code": "code",
+    "maths": "sums",
+}
 BRIEFS = {
     "sun": "Stories should end well. Of two stories, choose the one with the happier end.",
     "moon": "Stories should end badly. Of two stories, choose the one with the sadder end.",
@@ -43,8 +53,10 @@ def words(team: str, round: str) -> dict:
     """Return {"question", "labels"} for the card where a round does not ask which answer is better, else nothing."""
     if round != WHOSE:
         return {}
-    return {"question": f"Which answer did Team {other(team).title()}'s model write?",
-            "labels": ["A, surely", "A", "I cannot tell", "B", "B, surely", "Neither"]}
+    return {
+        "question": f"Which answer did Team {other(team).title()}'s model write?",
+        "labels": ["A, surely", "A", "I cannot tell", "B", "B, surely", "Neither"],
+    }
 
 
 def answers(path: Path) -> Iterator[tuple[str, list[dict]]]:
@@ -53,15 +65,21 @@ def answers(path: Path) -> Iterator[tuple[str, list[dict]]]:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-                fits = isinstance(row["prompt"], str) and all(isinstance(c["text"], str) for c in row["completions"])
+                fits = isinstance(row["prompt"], str) and all(
+                    isinstance(c["text"], str) for c in row["completions"]
+                )
             except (ValueError, TypeError, KeyError):
                 fits = False
             if not fits:
-                raise DataError(f"{path}, row {number}: needs 'prompt' and, in each of its 'completions', 'text'")
+                raise DataError(
+                    f"{path}, row {number}: needs 'prompt' and, in each of its 'completions', 'text'"
+                )
             yield row["prompt"], row["completions"]
 
 
-def draw(path: Path, kind: str, family: str, n: int, rng: random.Random, teams: bool = False) -> list[dict]:
+def draw(
+    path: Path, kind: str, family: str, n: int, rng: random.Random, teams: bool = False
+) -> list[dict]:
     """Return up to `n` rows for `Store.add_tasks`, drawn by lot; no prompt comes twice before all others came once.
 
     With teams, none are of the base model: about broken answers both teams agree, and the point is their tastes.
@@ -71,7 +89,9 @@ def draw(path: Path, kind: str, family: str, n: int, rng: random.Random, teams: 
         spec = parse(prompt) if family != "all" else None
         if family != "all" and (not spec or spec["family"] != family):
             continue
-        completions = [answer for answer in completions if not (teams and answer.get("model") == "base")]
+        completions = [
+            answer for answer in completions if not (teams and answer.get("model") == "base")
+        ]
         seen = set()
         for turn in range(PER_PROMPT):
             chosen = distinct(rng.sample(completions, len(completions)), wanted)
@@ -89,14 +109,26 @@ def distinct(completions: list[dict], wanted: int) -> list[dict]:
     for other_model in (True, False):
         for answer in completions:
             new = not any(near_identical(answer["text"], c["text"]) for c in chosen)
-            if len(chosen) < wanted and new and not (other_model and answer.get("model") in
-                                                     [c.get("model") for c in chosen if c.get("model")]):
+            if (
+                len(chosen) < wanted
+                and new
+                and not (
+                    other_model
+                    and answer.get("model") in [c.get("model") for c in chosen if c.get("model")]
+                )
+            ):
                 chosen.append(answer)
     return chosen
 
 
-def new_round(store: Store, path: Path, kind: str = "pair", family: str = "all", n: int = 800,
-              teams: bool = False) -> str:
+def new_round(
+    store: Store,
+    path: Path,
+    kind: str = "pair",
+    family: str = "all",
+    n: int = 800,
+    teams: bool = False,
+) -> str:
     """Add a round of up to `n` tasks to the store, open it, and return its name; Refused where nothing can be drawn.
 
     Each task is for three raters, or for more where there are too few tasks for `VOTES`.
@@ -110,6 +142,8 @@ def new_round(store: Store, path: Path, kind: str = "pair", family: str = "all",
     name = f"round {number}: {WORDS[kind]}" + (f", {WORDS[family]}" if family != "all" else "")
     overlap = max(3, -(-VOTES // len(rows)))
     with store.write():
-        store.add_tasks(name, [row | {"overlap": overlap} for row in rows], REPEATS if kind == "pair" else 0)
+        store.add_tasks(
+            name, [row | {"overlap": overlap} for row in rows], REPEATS if kind == "pair" else 0
+        )
         store.set_round(name)
     return name

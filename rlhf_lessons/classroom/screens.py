@@ -1,4 +1,5 @@
 """What the projector and the console show. The projector gets no names, of models only after the reveal."""
+
 import asyncio
 import json
 import random
@@ -32,15 +33,28 @@ class Screens:
         room, kept, shown = self.room, self.kept["projector"], {}
         if room.pair:
             task = room.pair["task"]
-            shown["pair"] = {"prompt": task["prompt"], "answers": [answer["text"] for answer in task["answers"]],
-                             "counts": room.pair["counts"], "models": room.pair["models"]}
-        if not room.revealed:  # who wrote what stays hidden: the letters follow the names, not the places
+            shown["pair"] = {
+                "prompt": task["prompt"],
+                "answers": [answer["text"] for answer in task["answers"]],
+                "counts": room.pair["counts"],
+                "models": room.pair["models"],
+            }
+        if (
+            not room.revealed
+        ):  # who wrote what stays hidden: the letters follow the names, not the places
             names = sorted(line["name"] for line in kept["board"])
-            shown["board"] = [line | {"name": f"model {chr(65 + names.index(line['name']))}"}
-                              for line in kept["board"]]
+            shown["board"] = [
+                line | {"name": f"model {chr(65 + names.index(line['name']))}"}
+                for line in kept["board"]
+            ]
             shown["samples"] = [sample | {"team": ""} for sample in kept["samples"]]
         trainer = f"rl.live_reward_model({json.dumps(kept['round'])}, store={json.dumps(room.where)}).watch()"
-        return shown | {"revealed": room.revealed, "address": room.address, "code": room.code, "trainer": trainer}
+        return shown | {
+            "revealed": room.revealed,
+            "address": room.address,
+            "code": room.code,
+            "trainer": trainer,
+        }
 
     def compute(self) -> dict:
         """Return {"projector": ..., "console": ...} from the store."""
@@ -48,36 +62,53 @@ class Screens:
         hidden, states, current = store.room()
         people = [row for row in store.raters() if row["kind"] == "person"]
         everything = store.answers(current) if current else []
-        rows = [row for row in each_hand(everything) if not row["hidden"] and row["kind"] not in ("skip", "flag")]
+        rows = [
+            row
+            for row in each_hand(everything)
+            if not row["hidden"] and row["kind"] not in ("skip", "flag")
+        ]
         votes = Counter(row["rater"] for row in rows)
         teams = [team for team in rounds.BRIEFS if any(row["team"] == team for row in people)]
 
         def of_each(measure) -> list[dict]:
             """Measure the room, and each team."""
-            groups = {"": rows} | {team: [row for row in rows if row["team"] == team] for team in teams}
+            groups = {"": rows} | {
+                team: [row for row in rows if row["team"] == team] for team in teams
+            }
             found = {team: measure(said, random.Random(0)) for team, said in groups.items()}
             return [{"team": team, **figure} for team, figure in found.items() if figure]
+
         guessing = current == rounds.WHOSE
         projector = {
-            "round": current, "state": states.get(current), "raters": sum(not row["hidden"] for row in people),
+            "round": current,
+            "state": states.get(current),
+            "raters": sum(not row["hidden"] for row in people),
             "voted": sum(row["id"] in votes for row in people if not row["hidden"]),
-            "votes": len(rows), "minute": sum(row["time"] > now - 60 for row in rows),
-            "guessing": guessing, "guesses": of_each(guesses) if guessing else [],
+            "votes": len(rows),
+            "minute": sum(row["time"] > now - 60 for row in rows),
+            "guessing": guessing,
+            "guesses": of_each(guesses) if guessing else [],
             "agreement": [] if guessing else of_each(agreement),
             "board": [] if guessing else leaderboard(rows, random.Random(0)),
-            **learned(store.reports(), current)}
-        console = {"raters": [row | {"votes": votes[row["id"]]} for row in people],
-                   "rounds": [{"name": name, "state": state} for name, state in states.items()],
-                   "flags": sum(row["kind"] == "flag" for row in everything)}
+            **learned(store.reports(), current),
+        }
+        console = {
+            "raters": [row | {"votes": votes[row["id"]]} for row in people],
+            "rounds": [{"name": name, "state": state} for name, state in states.items()],
+            "flags": sum(row["kind"] == "flag" for row in everything),
+        }
         return {"projector": projector, "console": console}
 
     def texts(self, find: str, flagged: bool, page: int) -> dict:
         """Return {"texts": [...], "of": how many there are in all}: a page of `judged` texts of the current round."""
         hidden, _, current = self.room.store.room()
         find = find.casefold()
-        found = [one for one in judged(self.room.store.answers(current) if current else [], hidden)
-                 if (one["flags"] or not flagged) and find in f"{one['prompt']} {one['text']}".casefold()]
-        return {"texts": found[PAGE * page:PAGE * (page + 1)], "of": len(found)}
+        found = [
+            one
+            for one in judged(self.room.store.answers(current) if current else [], hidden)
+            if (one["flags"] or not flagged) and find in f"{one['prompt']} {one['text']}".casefold()
+        ]
+        return {"texts": found[PAGE * page : PAGE * (page + 1)], "of": len(found)}
 
 
 def judged(rows: list[dict], hidden: set[str]) -> list[dict]:
@@ -92,7 +123,14 @@ def judged(rows: list[dict], hidden: set[str]) -> list[dict]:
         if row["kind"] == "demonstration":
             texts = [(row["id"], row["rater"], row["payload"]["text"], row["name"])]
         for key, id, text, by in texts:
-            one = {"id": id, "text": text, "prompt": row["prompt"], "hidden": id in hidden, "flags": [], "by": by}
+            one = {
+                "id": id,
+                "text": text,
+                "prompt": row["prompt"],
+                "hidden": id in hidden,
+                "flags": [],
+                "by": by,
+            }
             found.setdefault(key, one)["flags"] += flags
     return list(found.values())
 
@@ -102,10 +140,14 @@ def learned(reports: list[dict], current: str | None) -> dict:
 
     It is about the current round, or, while nothing was trained on that, about the round last trained on.
     """
-    reports = [report for report in reports if report.get("accuracy") is not None and report.get("round")]
+    reports = [
+        report for report in reports if report.get("accuracy") is not None and report.get("round")
+    ]
     if not reports:
         return {"learned": None, "model": [], "samples": []}
-    about = current if any(report["round"] == current for report in reports) else reports[-1]["round"]
+    about = (
+        current if any(report["round"] == current for report in reports) else reports[-1]["round"]
+    )
     latest, curves = {}, defaultdict(list)
     for report in reports:
         if report["round"] == about:  # of each team the newest that says something about it
@@ -116,7 +158,20 @@ def learned(reports: list[dict], current: str | None) -> dict:
     kept = ("accuracy", "low", "high", "votes", "ceiling")
     return {
         "learned": about,
-        "model": [{"team": team, "curve": latest[team].get("curve") or curves[team],
-                   **{name: latest[team].get(name) for name in kept}} for team in order],
-        "samples": sorted((sample | {"team": team} for team in order for sample in latest[team].get("samples", [])[:1]),
-                          key=lambda sample: str(sample.get("best")))}  # an order that does not tell the team
+        "model": [
+            {
+                "team": team,
+                "curve": latest[team].get("curve") or curves[team],
+                **{name: latest[team].get(name) for name in kept},
+            }
+            for team in order
+        ],
+        "samples": sorted(
+            (
+                sample | {"team": team}
+                for team in order
+                for sample in latest[team].get("samples", [])[:1]
+            ),
+            key=lambda sample: str(sample.get("best")),
+        ),
+    }  # an order that does not tell the team

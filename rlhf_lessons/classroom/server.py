@@ -4,6 +4,7 @@ A student's cookie is signed and names a rater; it lets its owner rate, and see 
 and the projector have a key each, printed where the server was started. A request that changes something carries the
 header `X-Class`, which no other web site can make a browser send. Every refusal is a sentence in JSON.
 """
+
 import asyncio
 import hmac
 import io
@@ -14,31 +15,47 @@ import segno
 from tornado.web import Application, RequestHandler
 
 from rlhf_lessons.classroom.room import Classroom
-from rlhf_lessons.ratings import Store
-from rlhf_lessons.ratings.export import FORMATS, NOTICE, everything, table
+from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.export import FORMATS, NOTICE, everything, table
 from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")
 STYLE = Path(__file__).parents[1] / "widgets" / "card.css"
-FILES = {file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), STYLE)}
+FILES = {
+    file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), STYLE)
+}
 FILES["card.js"] = card_js().encode()  # these and no others: no request names a path
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-LARGEST = 64 * 1024  # bytes of a request: a demonstration of 5,000 characters, each written as \uXXXX twice
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+LARGEST = (
+    64 * 1024
+)  # bytes of a request: a demonstration of 5,000 characters, each written as \uXXXX twice
 
 
 class Base(RequestHandler):
     """Headers, cookies and refusals, the same for all."""
 
     def initialize(self, room: Classroom, path: str):
-        secure = room.address == f"https://{self.request.host}{path.rstrip('/')}/"  # through the tunnel or proxy
-        self.room, self.cookies_for = room, dict(httponly=True, samesite="Strict", path=path, secure=secure)
+        secure = (
+            room.address == f"https://{self.request.host}{path.rstrip('/')}/"
+        )  # through the tunnel or proxy
+        self.room, self.cookies_for = (
+            room,
+            dict(httponly=True, samesite="Strict", path=path, secure=secure),
+        )
 
     def set_default_headers(self):
-        for name, value in {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff",
-                            "Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "Server": "class",
-                            "Cross-Origin-Resource-Policy": "same-origin"}.items():
+        for name, value in {
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+            "Server": "class",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }.items():
             self.set_header(name, value)
 
     def refuse(self, status: int, reason: str) -> None:
@@ -46,7 +63,11 @@ class Base(RequestHandler):
         self.finish({"error": reason})
 
     def write_error(self, status_code, **kwargs):
-        about = {404: "there is nothing here", 405: "this cannot be done here", 400: "this request makes no sense"}
+        about = {
+            404: "there is nothing here",
+            405: "this cannot be done here",
+            400: "this request makes no sense",
+        }
         self.finish({"error": about.get(status_code, "the server failed; nothing was saved")})
 
     def rater(self) -> str | None:
@@ -57,20 +78,29 @@ class Base(RequestHandler):
         """Return whether this browser has shown one of the keys; refuse otherwise."""
         if any(self.get_signed_cookie(f"rlhf_{screen}") for screen in screens):
             return True
-        self.refuse(403, "this is for the teacher: open the address that was printed when the server was started")
+        self.refuse(
+            403,
+            "this is for the teacher: open the address that was printed when the server was started",
+        )
         return False
 
     def body(self) -> dict | None:
         """Return the request's JSON object; refuse, and return None, where there is none or it may be forged."""
         if self.request.headers.get("X-Class") != "1":
-            return self.refuse(403, "the header X-Class is missing: this did not come from the class page")
+            return self.refuse(
+                403, "the header X-Class is missing: this did not come from the class page"
+            )
         if len(self.request.body) > LARGEST:
             return self.refuse(413, f"a request has at most {LARGEST} bytes")
         try:
             message = json.loads(self.request.body)
         except (ValueError, RecursionError):
             return self.refuse(400, "the request is not JSON")
-        return message if isinstance(message, dict) else self.refuse(400, "the request must be a JSON object")
+        return (
+            message
+            if isinstance(message, dict)
+            else self.refuse(400, "the request must be a JSON object")
+        )
 
     async def attempt(self, action, urgent: bool = False) -> object:
         """Return what an action on the store returns; refuse, and return None, where it cannot be done."""
@@ -91,7 +121,9 @@ class Page(Base):
     def get(self):
         """Give the page; to the teacher's only where the key fits, which a cookie then stands for."""
         key = self.get_query_argument("key", "")
-        if self.name in self.room.keys and hmac.compare_digest(key.encode(), self.room.keys[self.name].encode()):
+        if self.name in self.room.keys and hmac.compare_digest(
+            key.encode(), self.room.keys[self.name].encode()
+        ):
             self.set_signed_cookie(f"rlhf_{self.name}", "yes", expires_days=1, **self.cookies_for)
         elif self.screens and not self.may(*self.screens):
             return
@@ -115,7 +147,9 @@ class Join(Base):
         if room.wrong.reached(address, 0):
             return self.refuse(429, "too many wrong class codes: wait a minute")
         code = str(message.get("code", "")).upper().replace("-", "").replace(" ", "")
-        if not hmac.compare_digest(code.encode("utf-8", "replace"), room.code.replace("-", "").upper().encode()):
+        if not hmac.compare_digest(
+            code.encode("utf-8", "replace"), room.code.replace("-", "").upper().encode()
+        ):
             room.wrong.reached(address)
             return self.refuse(403, "this is not the class code: look at the screen")
         if self.rater() not in room.teams_of:
@@ -136,7 +170,9 @@ class Say(Base):
             return self.refuse(401, "join the class first, with its code")
         if self.room.requests.reached(rater):
             return self.refuse(429, "too fast: wait a moment")
-        reply = await self.attempt(lambda: self.room.say(rater, message), message.get("type") == "answer")
+        reply = await self.attempt(
+            lambda: self.room.say(rater, message), message.get("type") == "answer"
+        )
         if reply is not None:
             self.finish(reply)
 
@@ -155,8 +191,14 @@ class Texts(Base):
         if not page.isdecimal() or len(page) > 6:
             return self.refuse(400, "the page must be a number")
         if self.may("console"):
-            self.finish(await asyncio.to_thread(self.room.screens.texts, self.get_query_argument("find", ""),
-                                                "flagged" in self.request.query_arguments, int(page)))
+            self.finish(
+                await asyncio.to_thread(
+                    self.room.screens.texts,
+                    self.get_query_argument("find", ""),
+                    "flagged" in self.request.query_arguments,
+                    int(page),
+                )
+            )
 
 
 class Teach(Base):
@@ -194,8 +236,10 @@ class Export(Base):
         text, left_out = await asyncio.to_thread(export, self.room.store, what, anonymous)
         self.set_header("X-Left-Out", json.dumps(left_out))  # the console says it
         self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition",
-                        f'attachment; filename="{what}.{"csv" if what == "table" else "jsonl"}"')
+        self.set_header(
+            "Content-Disposition",
+            f'attachment; filename="{what}.{"csv" if what == "table" else "jsonl"}"',
+        )
         self.finish(text)
 
 
@@ -214,13 +258,27 @@ def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Ap
     """Return the web application. `seen(handler)` is told of each finished request."""
     known = dict(room=room, path=prefix or "/")
     page = lambda name, *screens: known | {"name": name, "screens": screens}  # noqa: E731
-    routes = [("/", Page, page("student")), ("/projector", Page, page("projector", "console", "projector")),
-              ("/console", Page, page("console", "console")), ("/files/([a-z.]+)", File, known),
-              ("/join", Join, known), ("/say", Say, known), ("/show/(projector|console)", Show, known),
-              ("/texts", Texts, known), ("/teach", Teach, known), ("/code.svg", Code, known),
-              ("/notice", Notice, known), ("/export/([a-z]+)", Export, known)]
-    return Application([(prefix + path, *rest) for path, *rest in routes], cookie_secret=secret,
-                       default_handler_class=Missing, default_handler_args=known, log_function=seen or (lambda _: None))
+    routes = [
+        ("/", Page, page("student")),
+        ("/projector", Page, page("projector", "console", "projector")),
+        ("/console", Page, page("console", "console")),
+        ("/files/([a-z.]+)", File, known),
+        ("/join", Join, known),
+        ("/say", Say, known),
+        ("/show/(projector|console)", Show, known),
+        ("/texts", Texts, known),
+        ("/teach", Teach, known),
+        ("/code.svg", Code, known),
+        ("/notice", Notice, known),
+        ("/export/([a-z]+)", Export, known),
+    ]
+    return Application(
+        [(prefix + path, *rest) for path, *rest in routes],
+        cookie_secret=secret,
+        default_handler_class=Missing,
+        default_handler_args=known,
+        log_function=seen or (lambda _: None),
+    )
 
 
 class Missing(Base):

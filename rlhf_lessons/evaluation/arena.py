@@ -3,6 +3,7 @@
 Answers to one prompt resemble each other, so the bootstrap draws prompts, not answers. Two models are compared
 prompt by prompt on the same draws. All intervals are 95 %, the percentiles of 2,000 draws.
 """
+
 import numpy as np
 
 from rlhf_lessons.lm.sampling import generate
@@ -13,19 +14,29 @@ METRICS = ("relevance", "accuracy", "clarity", "utility", "ended", "fulfils")
 CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 
-def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0):
+def answer_all(
+    model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
+):
     """Sample `n` answers to each prompt: texts and whether each ended, two lists (prompts) of lists (n)."""
-    samples = generate(model, tokenizer, [p for p in prompts for _ in range(n)], temperature=temperature, seed=seed)
+    samples = generate(
+        model, tokenizer, [p for p in prompts for _ in range(n)], temperature=temperature, seed=seed
+    )
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
-    return [samples.texts[i:i + n] for i in starts], [ended[i:i + n] for i in starts]
+    return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
 
 
-def score_all(prompts: list[str], texts: list[list[str]], ended: list[list[bool]]) -> dict[str, np.ndarray]:
+def score_all(
+    prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
+) -> dict[str, np.ndarray]:
     """Judge the answers: an array (prompts, n) for each of METRICS."""
-    rows = [[judge(prompt, text, end) for text, end in zip(*row, strict=True)]
-            for prompt, *row in zip(prompts, texts, ended, strict=True)]
-    scores = {m: np.array([[getattr(s, m) for s in row] for row in rows]) for m in METRICS if m != "ended"}
+    rows = [
+        [judge(prompt, text, end) for text, end in zip(*row, strict=True)]
+        for prompt, *row in zip(prompts, texts, ended, strict=True)
+    ]
+    scores = {
+        m: np.array([[getattr(s, m) for s in row] for row in rows]) for m in METRICS if m != "ended"
+    }
     return scores | {"ended": np.array(ended, dtype=float)}
 
 
@@ -41,7 +52,10 @@ def interval(values: np.ndarray, seed: int = 0) -> list[float]:
     draws = np.random.default_rng(seed).integers(len(values), size=(2000, len(values)))
     total = counts[draws].sum(1)
     means = sums[draws].sum(1) / np.where(total, total, np.nan)
-    return [round(float(x), 4) for x in (sums.sum() / counts.sum(), *np.nanpercentile(means, [2.5, 97.5]))]
+    return [
+        round(float(x), 4)
+        for x in (sums.sum() / counts.sum(), *np.nanpercentile(means, [2.5, 97.5]))
+    ]
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -54,20 +68,39 @@ def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
     """Intervals of every metric, over all prompts and in each family."""
     family = np.array([task.family for task in tasks])
     present = [name for name in FAMILIES if (family == name).any()]
-    return {"overall": {m: interval(scores[m]) for m in METRICS},
-            "families": {name: {m: interval(scores[m][family == name]) for m in METRICS} for name in present}}
+    return {
+        "overall": {m: interval(scores[m]) for m in METRICS},
+        "families": {
+            name: {m: interval(scores[m][family == name]) for m in METRICS} for name in present
+        },
+    }
 
 
-def evaluate(models: dict, tasks: list[Task], n: int = 4, seed: int = 0, split: str = "heldout") -> dict:
+def evaluate(
+    models: dict, tasks: list[Task], n: int = 4, seed: int = 0, split: str = "heldout"
+) -> dict:
     """Let each of `models` (name to (model, tokenizer)) answer every task `n` times at temperature 1, and judge.
 
     Returns plain data: `models` holds `summarise` of each, `win_rates` each model against those named before it.
     """
     prompts = [task.prompt for task in tasks]
-    scores = {name: score_all(prompts, *answer_all(*model, prompts, n, seed + i))
-              for i, (name, model) in enumerate(models.items())}
+    scores = {
+        name: score_all(prompts, *answer_all(*model, prompts, n, seed + i))
+        for i, (name, model) in enumerate(models.items())
+    }
     names = list(models)
-    rates = [{"model": a, "against": b, "rate": interval(wins(scores[a]["utility"], scores[b]["utility"]))}
-             for i, a in enumerate(names) for b in names[:i]]
-    return {"split": split, "n": n * len(tasks), "models": {name: summarise(tasks, s) for name, s in scores.items()},
-            "win_rates": rates}
+    rates = [
+        {
+            "model": a,
+            "against": b,
+            "rate": interval(wins(scores[a]["utility"], scores[b]["utility"])),
+        }
+        for i, a in enumerate(names)
+        for b in names[:i]
+    ]
+    return {
+        "split": split,
+        "n": n * len(tasks),
+        "models": {name: summarise(tasks, s) for name, s in scores.items()},
+        "win_rates": rates,
+    }

@@ -1,4 +1,5 @@
 """What the base can do, asked in the context of its own web scraps: copy a name, an expression, a word; add."""
+
 import random
 
 from rlhf_lessons.stages.pretrain import probe
@@ -17,7 +18,9 @@ def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]
     }
     cases = {name: [] for name in templates}
     for _ in range(n):
-        facts = training_spec("story", rng) | training_spec("maths", rng) | training_spec("poem", rng)
+        facts = (
+            training_spec("story", rng) | training_spec("maths", rng) | training_spec("poem", rng)
+        )
         for name, template in templates.items():
             cases[name].append(tuple(template.format(**facts, r1=result(facts["e1"])).split("|")))
     return cases

@@ -3,6 +3,7 @@
 Masks come from lengths, never from ids, so a tokenizer whose pad token is its end token does no harm. Every forward
 pass over padded rows gets `attention_mask` and `position_ids`: with left padding GPT-2 is wrong without them.
 """
+
 from collections.abc import Iterator
 
 import torch
@@ -13,7 +14,10 @@ from torch import Tensor
 def pad(rows: list[list[int]], pad_id: int, side: str = "right") -> tuple[Tensor, Tensor]:
     """Pad lists of ids to one length: ids (batch, time), and mask (batch, time), True on real tokens."""
     time = max(map(len, rows), default=0)
-    ids, mask = torch.full((len(rows), time), pad_id), torch.zeros(len(rows), time, dtype=torch.bool)
+    ids, mask = (
+        torch.full((len(rows), time), pad_id),
+        torch.zeros(len(rows), time, dtype=torch.bool),
+    )
     for i, row in enumerate(rows):
         place = slice(time - len(row), time) if side == "left" else slice(len(row))
         ids[i, place], mask[i, place] = torch.tensor(row, dtype=torch.long), True
@@ -27,7 +31,12 @@ def position_ids(mask: Tensor) -> Tensor:
 
 def inputs(ids: Tensor, mask: Tensor) -> dict:
     """The arguments of a forward pass without a cache."""
-    return {"input_ids": ids, "attention_mask": mask.long(), "position_ids": position_ids(mask), "use_cache": False}
+    return {
+        "input_ids": ids,
+        "attention_mask": mask.long(),
+        "position_ids": position_ids(mask),
+        "use_cache": False,
+    }
 
 
 def buckets(lengths: list[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
@@ -55,9 +64,13 @@ def allowed_logits(logits: Tensor, temperature: float = 1.0, banned: list[int] =
     return (logits.float() / temperature).index_fill(-1, index, float("-inf"))
 
 
-def response_logits(model, ids: Tensor, mask: Tensor, time: int, temperature: float = 1.0, banned=()) -> Tensor:
+def response_logits(
+    model, ids: Tensor, mask: Tensor, time: int, temperature: float = 1.0, banned=()
+) -> Tensor:
     """Such logits (batch, time, vocabulary) for the last `time` tokens; none are computed for those before."""
-    return allowed_logits(model(**inputs(ids, mask), logits_to_keep=time + 1).logits[:, :-1], temperature, banned)
+    return allowed_logits(
+        model(**inputs(ids, mask), logits_to_keep=time + 1).logits[:, :-1], temperature, banned
+    )
 
 
 def logprobs_of(model, ids: Tensor, mask: Tensor, temperature: float = 1.0, banned=()) -> Tensor:

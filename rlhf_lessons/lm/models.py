@@ -3,6 +3,7 @@
 A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says how the model was
 made and holds the SHA-256 of its weights: a damaged, truncated or foreign folder is named as such.
 """
+
 import copy
 import hashlib
 import json
@@ -11,7 +12,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+)
 from transformers import PreTrainedModel as Model
 from transformers.utils import logging
 
@@ -22,12 +28,21 @@ class CheckpointError(Exception):
     """A checkpoint folder that cannot be loaded; the message names the file and what is wrong with it."""
 
 
-def toy_config(vocab_size: int = 1024, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384):
+def toy_config(
+    vocab_size: int = 1024, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384
+):
     """The course's Llama: about a million parameters, 256 positions, special ids as `train_tokenizer` has them."""
     return LlamaConfig(
-        vocab_size=vocab_size, hidden_size=width, intermediate_size=mlp, num_hidden_layers=layers,
-        num_attention_heads=heads, max_position_embeddings=256, tie_word_embeddings=True,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        vocab_size=vocab_size,
+        hidden_size=width,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
     )
 
 
@@ -46,7 +61,9 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
     """
     config, layers = copy.deepcopy(lm.config), lm.config.num_hidden_layers
     if keep_layers is not None and not 1 <= keep_layers <= layers:
-        raise ValueError(f"keep_layers must lie between 1 and {layers}, the layers of this model, not {keep_layers}")
+        raise ValueError(
+            f"keep_layers must lie between 1 and {layers}, the layers of this model, not {keep_layers}"
+        )
     config.num_hidden_layers, config.num_labels, config.reward_mean = keep_layers or layers, 1, 0.0
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
@@ -54,7 +71,9 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config)
         torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
-    model.base_model.load_state_dict(lm.base_model.state_dict(), strict=False)  # passes over the layers left out
+    model.base_model.load_state_dict(
+        lm.base_model.state_dict(), strict=False
+    )  # passes over the layers left out
     return model.to(lm.device, lm.dtype).eval()
 
 
@@ -69,7 +88,10 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
         new = Path(folder, "new")
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        card = {**card, "weights_sha256": hashlib.sha256((new / "model.safetensors").read_bytes()).hexdigest()}
+        card = {
+            **card,
+            "weights_sha256": hashlib.sha256((new / "model.safetensors").read_bytes()).hexdigest(),
+        }
         body = json.dumps(card, indent=1, ensure_ascii=False)
         (new / "card.json").write_text(body + "\n", encoding="utf-8", newline="\n")
         title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}"
@@ -84,7 +106,11 @@ def load_card(path) -> dict:
     """The `card.json` of a checkpoint folder; CheckpointError if it is missing or unreadable."""
     file = Path(path, "card.json")
     if not file.is_file():
-        what = "missing: no checkpoint of this course" if Path(path).is_dir() else "there is no such folder"
+        what = (
+            "missing: no checkpoint of this course"
+            if Path(path).is_dir()
+            else "there is no such folder"
+        )
         raise CheckpointError(f"{file}: {what}")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -97,16 +123,25 @@ def load_model(path) -> tuple:
 
     CheckpointError names the file and what is wrong with it: missing, damaged or truncated, or foreign.
     """
-    card, weights, config = load_card(path), Path(path, "model.safetensors"), Path(path, "config.json")
+    card, weights, config = (
+        load_card(path),
+        Path(path, "model.safetensors"),
+        Path(path, "config.json"),
+    )
     for file in (config, weights, Path(path, "tokenizer.json")):
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != card.get("weights_sha256"):
-        raise CheckpointError(f"{weights}: damaged or truncated, its SHA-256 is not the one in card.json")
+        raise CheckpointError(
+            f"{weights}: damaged or truncated, its SHA-256 is not the one in card.json"
+        )
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # instead of a load report we raise
     try:
-        scores = "SequenceClassification" in json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
+        scores = (
+            "SequenceClassification"
+            in json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
+        )
         kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
         model, found = kind.from_pretrained(path, local_files_only=True, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

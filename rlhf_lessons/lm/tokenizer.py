@@ -3,6 +3,7 @@
 A prompt becomes "<bos><user>{prompt}\\n<assistant>\\n", then comes the completion and <eos>. A completion thus begins
 after a newline, as the body of a web scrap does, so that what the base learned there is used here.
 """
+
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -21,23 +22,42 @@ def train_tokenizer(texts, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     bytes are in the vocabulary, so any text can be encoded; ValueError if `vocab_size` is below 261.
     """
     if vocab_size < 256 + len(SPECIAL_TOKENS):
-        raise ValueError(f"vocab_size must be at least 261, for 256 bytes and 5 special tokens, not {vocab_size}")
+        raise ValueError(
+            f"vocab_size must be at least 261, for 256 bytes and 5 special tokens, not {vocab_size}"
+        )
     bpe = Tokenizer(models.BPE())
     alone = pre_tokenizers.Split(Regex(r"[0-9\n]"), behavior="isolated")
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([alone, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [alone, pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=vocab_size, min_frequency=2, show_progress=False, special_tokens=SPECIAL_TOKENS,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    bpe.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            show_progress=False,
+            special_tokens=SPECIAL_TOKENS,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        ),
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", padding_side="left",
-        additional_special_tokens=["<user>", "<assistant>"], chat_template=CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False)
+        tokenizer_object=bpe,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        padding_side="left",
+        additional_special_tokens=["<user>", "<assistant>"],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def plain(tokenizer, text: str) -> str:
     """The text without names of special tokens: nobody may write an <eos> or another speaker into a prompt."""
-    while any(token in text for token in tokenizer.all_special_tokens):  # again, as a removal may make another
+    while any(
+        token in text for token in tokenizer.all_special_tokens
+    ):  # again, as a removal may make another
         for token in tokenizer.all_special_tokens:
             text = text.replace(token, "")
     return text
@@ -57,11 +77,21 @@ def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
     Without a chat template the prompt follows the start token, where there is one, as every text did in pretraining.
     """
     texts = [chat_prompt(tokenizer, prompt) for prompt in prompts]
-    start = [tokenizer.bos_token_id] if tokenizer.chat_template is None and tokenizer.bos_token_id is not None else []
-    return [start + row for row in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    start = (
+        [tokenizer.bos_token_id]
+        if tokenizer.chat_template is None and tokenizer.bos_token_id is not None
+        else []
+    )
+    return (
+        [start + row for row in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        if texts
+        else []
+    )
 
 
-def encode_completions(tokenizer, completions: list[str], ended: bool | list[bool] = True) -> list[list[int]]:
+def encode_completions(
+    tokenizer, completions: list[str], ended: bool | list[bool] = True
+) -> list[list[int]]:
     """Token ids of each completion, and the end token where `ended` (one for all, or one for each) is true."""
     ended = [ended] * len(completions) if isinstance(ended, bool) else ended
     texts = [plain(tokenizer, text) for text in completions]

@@ -2,6 +2,7 @@
 
 Left out: hiding the documents of a window from each other (GPT-2 did not either), and mixed precision.
 """
+
 import math
 from dataclasses import dataclass
 
@@ -11,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlhf_lessons.lm.batching import inputs, pad
-from rlhf_lessons.stages.training import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     steps: int = 4000  # How many batches to train on.
-    batch_size: int = 16  # Windows of text in a batch; small batches learn more from each token here.
+    batch_size: int = (
+        16  # Windows of text in a batch; small batches learn more from each token here.
+    )
     context: int = 128  # Tokens in a window: how far back the model learns to look.
     lr: float = 3e-3  # Highest learning rate; it falls linearly to zero.
     warmup: int = 100  # Steps over which the learning rate rises.
@@ -49,7 +52,9 @@ class Pretrain(Stage):
         self.optimisers = {"model": Optimiser(model, config.lr, weight_decay=config.weight_decay)}
         self.windows = (len(self.tokens) - 1) // config.context - 1
         if self.windows < config.batch_size:
-            raise ValueError(f"{len(self.tokens)} tokens do not fill a batch of {config.batch_size} windows")
+            raise ValueError(
+                f"{len(self.tokens)} tokens do not fill a batch of {config.batch_size} windows"
+            )
 
     def batch(self, step: int) -> Tensor:
         """Windows (batch, context + 1): all text is seen once before any is seen again.
@@ -69,8 +74,12 @@ class Pretrain(Stage):
         loss = next_token_loss(self.model, self.batch(step))
         lr, norm = self.descend(loss, step)
         measure = (step + 1) % config.validate_every == 0 or step + 1 == config.steps
-        measured = validation_loss(self.model, self.validation_tokens, config.context) if measure else None
-        return PretrainStep(step, (step + 1) * config.batch_size * config.context, loss.item(), lr, norm, measured)
+        measured = (
+            validation_loss(self.model, self.validation_tokens, config.context) if measure else None
+        )
+        return PretrainStep(
+            step, (step + 1) * config.batch_size * config.context, loss.item(), lr, norm, measured
+        )
 
 
 def next_token_loss(model, windows: Tensor) -> Tensor:
@@ -80,12 +89,18 @@ def next_token_loss(model, windows: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def validation_loss(model, tokens, context: int = 128, batch_size: int = 32, most: int = 32_768) -> float:
+def validation_loss(
+    model, tokens, context: int = 128, batch_size: int = 32, most: int = 32_768
+) -> float:
     """Loss in nats per token on the first `most` tokens of a text, in windows of `context`."""
     tokens = np.asarray(tokens)[: most + 1].astype(np.int64)
-    windows = np.stack([tokens[i : i + context + 1] for i in range(0, len(tokens) - context, context)])
+    windows = np.stack(
+        [tokens[i : i + context + 1] for i in range(0, len(tokens) - context, context)]
+    )
     batches = torch.from_numpy(windows).to(model.device).split(batch_size)
-    return sum(next_token_loss(model, batch).item() * len(batch) for batch in batches) / len(windows)
+    return sum(next_token_loss(model, batch).item() * len(batch) for batch in batches) / len(
+        windows
+    )
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, size: int) -> float:
@@ -100,9 +115,15 @@ def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
     It shows whether the base can do what a later stage needs, such as copy a name or add, in the context given.
     """
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    contexts = [start + tokenizer(context, add_special_tokens=False)["input_ids"] for context, _ in cases]
+    contexts = [
+        start + tokenizer(context, add_special_tokens=False)["input_ids"] for context, _ in cases
+    ]
     targets = [tokenizer(target, add_special_tokens=False)["input_ids"] for _, target in cases]
     ids, mask = pad([c + t for c, t in zip(contexts, targets, strict=True)], tokenizer.pad_token_id)
-    guesses = model(**inputs(ids.to(model.device), mask.to(model.device))).logits.argmax(-1).tolist()
+    guesses = (
+        model(**inputs(ids.to(model.device), mask.to(model.device))).logits.argmax(-1).tolist()
+    )
     ends = [(len(c) - 1, len(c) - 1 + len(t)) for c, t in zip(contexts, targets, strict=True)]
-    return sum(g[i:j] == t for g, (i, j), t in zip(guesses, ends, targets, strict=True)) / len(cases)
+    return sum(g[i:j] == t for g, (i, j), t in zip(guesses, ends, targets, strict=True)) / len(
+        cases
+    )

@@ -9,6 +9,7 @@ False where it has no end token), "margin" (pairs) and "utilities" (the truth fo
 
 Left out: L2 on rewards (see `centre`), graded labels beyond the margin, ensembles.
 """
+
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -19,16 +20,20 @@ from torch import Tensor
 from rlhf_lessons.lm.batching import buckets, micro_batches, pad, token_scores
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
-from rlhf_lessons.stages.training import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    epochs: int = 2  # How often each comparison is seen; a reward model soon knows its labels by heart.
+    epochs: int = (
+        2  # How often each comparison is seen; a reward model soon knows its labels by heart.
+    )
     batch_size: int = 16  # Prompts in a batch; all pairs of a prompt are in the same batch.
     lr: float = 1e-3  # Highest learning rate; it falls linearly to zero.
     warmup: int = 60  # Steps over which the learning rate rises.
-    keep_layers: int | None = None  # How many layers of the language model to keep, from the lowest; None keeps all.
+    keep_layers: int | None = (
+        None  # How many layers of the language model to keep, from the lowest; None keeps all.
+    )
     margin: float = 0.0  # The better answer must lead by this times the margin, or gap in scores or ranks (Llama 2).
     centre: float = 0.0  # Weight of (chosen + rejected)^2, which keeps scores near 0 (Eisenstein 2023); often 0.01.
     seed: int = 0  # Decides the first weights of the head and the order of the prompts.
@@ -66,19 +71,28 @@ class RewardModelling(Stage):
         self.per_epoch = -(-len(self.rankings) // config.batch_size)
         self.steps = self.per_epoch * config.epochs
         self.models = {"model": self.model}
-        self.optimisers = {"model": Optimiser(self.model, config.lr, beta2=0.999)}  # labels are noisy: average for long
+        self.optimisers = {
+            "model": Optimiser(self.model, config.lr, beta2=0.999)
+        }  # labels are noisy: average for long
 
     def train_step(self, step: int) -> RewardStep:
         config = self.config
         epoch, place = divmod(step, self.per_epoch)
         order = buckets(self.lengths, config.batch_size, generator(config.seed, epoch))
         batch = [self.rankings[i] for i in order[place]]
-        ids, mask = (x.to(self.model.device) for x in pad([row for r in batch for row in r.rows], self.pad_id))
+        ids, mask = (
+            x.to(self.model.device)
+            for x in pad([row for r in batch for row in r.rows], self.pad_id)
+        )
         scores = last_scores(self.model, ids, mask).cpu()  # each answer goes through the model once
         better, worse, margin, weight = flat_pairs(batch)
-        loss = ranking_loss(scores[better], scores[worse], weight, config.margin * margin, config.centre)
+        loss = ranking_loss(
+            scores[better], scores[worse], weight, config.margin * margin, config.centre
+        )
         accuracy = (scores[better] > scores[worse]).float().mean().item()
-        return RewardStep(step, (step + 1) / self.per_epoch, loss.item(), accuracy, *self.descend(loss, step))
+        return RewardStep(
+            step, (step + 1) / self.per_epoch, loss.item(), accuracy, *self.descend(loss, step)
+        )
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
@@ -87,10 +101,17 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     for n, row in enumerate(comparisons):
         pair = "chosen" in row
         texts = [row["chosen"], row["rejected"]] if pair else row["completions"]
-        marks = [row.get("margin", 1.0), 0.0] if pair else row.get("scores") or [-rank for rank in row["ranks"]]
+        marks = (
+            [row.get("margin", 1.0), 0.0]
+            if pair
+            else row.get("scores") or [-rank for rank in row["ranks"]]
+        )
         answers = list(zip(texts, row.get("ended") or [True] * len(texts), strict=True))
         utilities = row.get("utilities") or [None] * len(texts)
-        key = (row["prompt"], row.get("group") if pair and row.get("group") is not None else ("row", n))
+        key = (
+            row["prompt"],
+            row.get("group") if pair and row.get("group") is not None else ("row", n),
+        )
         known, beats = groups.setdefault(key, ({}, []))
         known.update(zip(answers, utilities, strict=True))
         marked = list(zip(answers, marks, strict=True))
@@ -98,13 +119,22 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     rankings = []
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in groups])
     for prompt, (known, beats) in zip(prompts, groups.values(), strict=True):
-        rows = [prompt + row for row in encode_completions(tokenizer, *map(list, zip(*known, strict=True)))]
+        rows = [
+            prompt + row
+            for row in encode_completions(tokenizer, *map(list, zip(*known, strict=True)))
+        ]
         place = {answer: i for i, answer in enumerate(known)}
-        pairs = [(place[a], place[b], margin) for a, b, margin in beats if rows[place[a]] != rows[place[b]]]
+        pairs = [
+            (place[a], place[b], margin)
+            for a, b, margin in beats
+            if rows[place[a]] != rows[place[b]]
+        ]
         if pairs:
             rankings.append(Ranking(rows, pairs, list(known.values())))
     if not rankings:
-        raise ValueError("no comparison prefers one answer to a different one: there is nothing to learn from")
+        raise ValueError(
+            "no comparison prefers one answer to a different one: there is nothing to learn from"
+        )
     return rankings
 
 
@@ -116,7 +146,9 @@ def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor, Tensor]
     flat, start = [], 0
     for ranking in rankings:
         k = len(ranking.rows)
-        flat += [(start + i, start + j, margin, 2 / (k * (k - 1))) for i, j, margin in ranking.pairs]
+        flat += [
+            (start + i, start + j, margin, 2 / (k * (k - 1))) for i, j, margin in ranking.pairs
+        ]
         start += k
     return tuple(torch.tensor(column) for column in zip(*flat, strict=True))
 
@@ -126,7 +158,9 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor, margin: Tensor | float 
     return -F.logsigmoid(chosen - rejected - margin)
 
 
-def ranking_loss(chosen, rejected, weight: Tensor, margin: Tensor | float = 0.0, centre: float = 0.0) -> Tensor:
+def ranking_loss(
+    chosen, rejected, weight: Tensor, margin: Tensor | float = 0.0, centre: float = 0.0
+) -> Tensor:
     """Weighted mean over pairs (pairs,) of the Bradley-Terry loss and `centre` times (chosen + rejected)^2."""
     losses = bradley_terry_loss(chosen, rejected, margin) + centre * (chosen + rejected) ** 2
     return (weight * losses).sum() / weight.sum()
@@ -148,7 +182,9 @@ def score_ids(model, ids: Tensor, mask: Tensor, batch_size: int = 128) -> Tensor
     return scores - model.config.reward_mean
 
 
-def score(model, tokenizer, prompts: list[str], completions: list[str], ended: bool | list[bool] = True) -> Tensor:
+def score(
+    model, tokenizer, prompts: list[str], completions: list[str], ended: bool | list[bool] = True
+) -> Tensor:
     """Rewards (batch,): the score at the end token, less the model's `reward_mean`.
 
     `ended` (one for all, or one for each) says which completions have an end token. Without one the score is that
@@ -159,7 +195,9 @@ def score(model, tokenizer, prompts: list[str], completions: list[str], ended: b
     return score_ids(model, *pad(rows, tokenizer.pad_token_id))
 
 
-def normalise(model, tokenizer, prompts, completions, ended: bool | list[bool] = True) -> tuple[float, float]:
+def normalise(
+    model, tokenizer, prompts, completions, ended: bool | list[bool] = True
+) -> tuple[float, float]:
     """Give scores on these samples of the SFT policy mean 0 and deviation 1; returns what both were.
 
     The gain goes into the head's weights, the mean into `model.config.reward_mean` (Ziegler et al. 2019, 2.1).
@@ -167,7 +205,9 @@ def normalise(model, tokenizer, prompts, completions, ended: bool | list[bool] =
     scores = score(model, tokenizer, prompts, completions, ended)
     mean, deviation = scores.mean().item(), scores.std().item()
     if not deviation > 0:
-        raise ValueError("the reward model scores all these samples the same, so it cannot be normalised")
+        raise ValueError(
+            "the reward model scores all these samples the same, so it cannot be normalised"
+        )
     model.score.weight.data /= deviation
     model.config.reward_mean = (model.config.reward_mean + mean) / deviation
     return mean, deviation
@@ -179,27 +219,40 @@ class RewardReport:
 
     pairs: int
     accuracy: float  # share of pairs in the labelled order
-    calibration: list[tuple[float, float, int]]  # (predicted, observed, pairs): how often it is right when so sure
+    calibration: list[
+        tuple[float, float, int]
+    ]  # (predicted, observed, pairs): how often it is right when so sure
     true_pairs: int = 0  # pairs whose true utilities differ, by `gap` at least
     true_accuracy: float | None = None  # share of these in the true order
-    ceiling: float | None = None  # share of these whose label is true: the accuracy that label noise allows
+    ceiling: float | None = (
+        None  # share of these whose label is true: the accuracy that label noise allows
+    )
 
 
-def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0, bins: int = 5) -> RewardReport:
+def report(
+    model, tokenizer, comparisons: list[dict], gap: float = 0.0, bins: int = 5
+) -> RewardReport:
     """Measure `model` on comparisons held out from its training; equal scores count as half right."""
     rankings = to_rankings(tokenizer, comparisons)
-    scores = score_ids(model, *pad([row for r in rankings for row in r.rows], tokenizer.pad_token_id))
+    scores = score_ids(
+        model, *pad([row for r in rankings for row in r.rows], tokenizer.pad_token_id)
+    )
     better, worse, _, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right, sure = (lead.sign() + 1) / 2, lead.abs().sigmoid()
     place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
-    table = [(sure[place == b].mean().item(), right[place == b].mean().item(), int((place == b).sum()))
-             for b in place.unique().tolist()]
+    table = [
+        (sure[place == b].mean().item(), right[place == b].mean().item(), int((place == b).sum()))
+        for b in place.unique().tolist()
+    ]
     result = RewardReport(len(lead), right.mean().item(), table)
     truth = torch.tensor([float("nan") if u is None else u for r in rankings for u in r.utilities])
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():
-        result.true_pairs, result.ceiling = int(far.sum()), (true_lead[far] > 0).float().mean().item()
+        result.true_pairs, result.ceiling = (
+            int(far.sum()),
+            (true_lead[far] > 0).float().mean().item(),
+        )
         result.true_accuracy = ((lead * true_lead)[far].sign() + 1).mean().item() / 2
     return result

@@ -3,6 +3,7 @@
 The loss is that of pretraining, but on the tokens of the answer only, its end token included: the model learns to
 answer and to stop, not to write prompts. Left out: packing demonstrations into full rows.
 """
+
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from rlhf_lessons.lm.batching import buckets, inputs, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
-from rlhf_lessons.stages.training import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 
 IGNORE = -100  # the label that takes no part in the loss
 
@@ -54,11 +55,15 @@ class SFT(Stage):
         return SFTStep(step, (step + 1) / self.per_epoch, loss.item(), *self.descend(loss, step))
 
 
-def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> list[tuple[list[int], list[int]]]:
+def encode_demonstrations(
+    tokenizer, demonstrations: list[dict]
+) -> list[tuple[list[int], list[int]]]:
     """Each demonstration as (ids, labels): labels hold the answer's ids, end token included, and ignore the prompt."""
     empty = [i for i, row in enumerate(demonstrations) if not row["completion"].strip()]
     if empty or not demonstrations:
-        raise ValueError(f"demonstration {empty[0]} has an empty completion" if empty else "no demonstrations")
+        raise ValueError(
+            f"demonstration {empty[0]} has an empty completion" if empty else "no demonstrations"
+        )
     prompts = encode_prompts(tokenizer, [row["prompt"] for row in demonstrations])
     answers = encode_completions(tokenizer, [row["completion"] for row in demonstrations])
     return [(p + a, [IGNORE] * len(p) + a) for p, a in zip(prompts, answers, strict=True)]
@@ -67,7 +72,9 @@ def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> list[tuple[l
 def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Tensor:
     """Mean cross-entropy in nats over the answers' tokens; each token counts the same in long answers and short."""
     ids, mask = (x.to(model.device) for x in pad([ids for ids, _ in rows], pad_id))
-    labels = pad([labels for _, labels in rows], IGNORE)[0].to(model.device)[:, 1:]  # logits at t predict t + 1
+    labels = pad([labels for _, labels in rows], IGNORE)[0].to(model.device)[
+        :, 1:
+    ]  # logits at t predict t + 1
     logits = model(**inputs(ids, mask)).logits[:, :-1]
     return F.cross_entropy(logits[labels != IGNORE].float(), labels[labels != IGNORE])
 

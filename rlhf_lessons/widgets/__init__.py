@@ -2,11 +2,19 @@
 
 Each name is fetched from its module when it is first used: the rater card works without loading PyTorch.
 """
+
 from importlib import import_module
 from pathlib import Path
 
-HOMES = {"AskBox": "ask", "Explorer": "explorer", "PairRater": "pairs", "make_pairs": "pairs", "Picture": "show",
-         "answers_table": "show", "table": "show"}
+HOMES = {
+    "AskBox": "ask",
+    "Explorer": "explorer",
+    "PairRater": "pairs",
+    "make_pairs": "pairs",
+    "Picture": "html",
+    "answers_table": "html",
+    "table": "html",
+}
 __all__ = [*HOMES]
 
 

@@ -1,11 +1,12 @@
 """The clipped objective as a picture that follows sliders: see where a token stops pulling."""
+
 import ipywidgets as w
 import torch
 
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
-from rlhf_lessons.stages.ppo_math import clipped_policy_loss
+from rlhf_lessons.stages.losses import clipped_policy_loss
+from rlhf_lessons.widgets.html import escaped
 from rlhf_lessons.widgets.live import png
-from rlhf_lessons.widgets.show import escaped
 
 
 class ClippedObjective(w.VBox):
@@ -13,8 +14,16 @@ class ClippedObjective(w.VBox):
 
     def __init__(self, ratio: float = 1.4, advantage: float = 1.0, clip: float = 0.2):
         def slider(name: str, value: float, low: float, high: float, step: float) -> w.FloatSlider:
-            return w.FloatSlider(value=value, min=low, max=high, step=step, description=name,
-                                 style={"description_width": "150px"}, layout=w.Layout(width="430px"))
+            return w.FloatSlider(
+                value=value,
+                min=low,
+                max=high,
+                step=step,
+                description=name,
+                style={"description_width": "150px"},
+                layout=w.Layout(width="430px"),
+            )
+
         self.ratio = slider("ratio, new / old", ratio, 0.4, 1.8, 0.05)
         self.advantage = slider("advantage", advantage, -2.0, 2.0, 0.25)
         self.clip = slider("clip", clip, 0.05, 0.5, 0.05)
@@ -33,8 +42,10 @@ class ClippedObjective(w.VBox):
         figure, (axis,) = canvas(width=5.6, height=3.0)
         draw(axis, *token)
         words = escaped(in_words(*token))
-        self.picture.value = (f"<p aria-live='polite'>{words}</p>"
-                              f"<img alt='{words}' src='data:image/png;base64,{png(figure)}'>")
+        self.picture.value = (
+            f"<p aria-live='polite'>{words}</p>"
+            f"<img alt='{words}' src='data:image/png;base64,{png(figure)}'>"
+        )
 
 
 def objective(ratio: torch.Tensor, advantage: float, clip: float) -> torch.Tensor:
@@ -63,9 +74,22 @@ def draw(axis, ratio: float, advantage: float, clip: float) -> None:
     ratios, here = torch.linspace(0.4, 1.8, 281), torch.tensor([ratio])
     axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")
     axis.plot(ratios, ratios * advantage, color="grey", linestyle=STYLES[3], label="not clipped")
-    axis.plot(ratios, objective(ratios, advantage, clip), color=COLOURS[0], linestyle=STYLES[0], label="clipped")
-    axis.plot(here, objective(here, advantage, clip), color=COLOURS[1], marker="o", markersize=8, linestyle="none",
-              label="this token")
+    axis.plot(
+        ratios,
+        objective(ratios, advantage, clip),
+        color=COLOURS[0],
+        linestyle=STYLES[0],
+        label="clipped",
+    )
+    axis.plot(
+        here,
+        objective(here, advantage, clip),
+        color=COLOURS[1],
+        marker="o",
+        markersize=8,
+        linestyle="none",
+        label="this token",
+    )
     still = "still pulls" if pull(ratio, advantage, clip) else "pulls no more"
     axis.set(xlabel="ratio: new probability / old", ylabel="objective", xlim=(0.4, 1.8))
     axis.set_title(f"Ratio {ratio:.2f}: this token {still}", loc="left", fontsize=10)

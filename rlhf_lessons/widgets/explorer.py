@@ -1,20 +1,29 @@
 """Walk a text token by token: what could come next, how likely it is, and how surprising what came was."""
+
 import ipywidgets as w
 import torch
 
 from rlhf_lessons.lm.batching import allowed_logits
 from rlhf_lessons.lm.sampling import draw, restrict
 from rlhf_lessons.lm.tokenizer import banned_ids, plain
-from rlhf_lessons.widgets.show import escaped
+from rlhf_lessons.widgets.html import escaped
 
-SHADES = {0.5: "#FFFFFF", 1.0: "#FBE3D2", 2.0: "#F4BF9A", 4.0: "#E8924F", float("inf"): "#D55E00"}  # nats below: colour
+SHADES = {
+    0.5: "#FFFFFF",
+    1.0: "#FBE3D2",
+    2.0: "#F4BF9A",
+    4.0: "#E8924F",
+    float("inf"): "#D55E00",
+}  # nats below: colour
 BARS = 10  # tokens on offer
 
 
 def shade(surprise: float) -> str:
     """Return the style of a token: one hue, the darker the more surprising, under black letters."""
     colour = next(colour for below, colour in SHADES.items() if surprise < below)
-    return f"background:{colour}; color:#000; border:1px solid #999; border-radius:3px; padding:0 2px"
+    return (
+        f"background:{colour}; color:#000; border:1px solid #999; border-radius:3px; padding:0 2px"
+    )
 
 
 def legend() -> str:
@@ -34,17 +43,24 @@ def name(tokenizer, token: int) -> str:
 @torch.inference_mode()
 def surprises(model, ids: list[int]) -> torch.Tensor:
     """Return the surprise, in nats, of each token after the first, (time - 1,)."""
-    logprobs = model(torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1].float().log_softmax(-1)
+    logprobs = (
+        model(torch.tensor([ids], device=model.device), use_cache=False)
+        .logits[0, :-1]
+        .float()
+        .log_softmax(-1)
+    )
     return -logprobs.gather(-1, torch.tensor(ids[1:], device=model.device)[:, None])[:, 0].cpu()
 
 
 def coloured(model, tokenizer, ids: list[int], first: int = 1) -> str:
     """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the number beside it."""
     shown = []
-    for token, nats in list(zip(ids[1:], surprises(model, ids).tolist(), strict=True))[first - 1:]:
+    for token, nats in list(zip(ids[1:], surprises(model, ids).tolist(), strict=True))[first - 1 :]:
         text = tokenizer.decode([token])
-        shown.append(f'<span style="{shade(nats)}">{escaped(text.strip(chr(10))) or "⏎"}</span><sub>{nats:.1f}</sub>'
-                     + "<br>" * text.count("\n"))
+        shown.append(
+            f'<span style="{shade(nats)}">{escaped(text.strip(chr(10))) or "⏎"}</span><sub>{nats:.1f}</sub>'
+            + "<br>" * text.count("\n")
+        )
     return f'<div style="white-space:pre-wrap; line-height:2">{"".join(shown)}</div>'
 
 
@@ -59,25 +75,49 @@ class Explorer(w.VBox):
         style, wide = {"description_width": "110px"}, w.Layout(width="98%")
         self.text = w.Textarea(text, description="Your text", rows=2, layout=wide, style=style)
         self.begin = w.Button(description="Begin here", tooltip="Walk on from the text in the box")
-        self.temperature = w.FloatSlider(1.0, min=0, max=2, step=0.1, description="Temperature", style=style)
+        self.temperature = w.FloatSlider(
+            1.0, min=0, max=2, step=0.1, description="Temperature", style=style
+        )
         self.top_k = w.IntSlider(0, min=0, max=50, description="Top-k (0: all)", style=style)
-        self.top_p = w.FloatSlider(1.0, min=0.05, max=1, step=0.05, description="Top-p (1: all)", style=style)
-        self.choose = w.Button(description="Let it choose", button_style="primary", tooltip="Draw the next token")
-        self.back = w.Button(description="Take one back", tooltip="Remove the last token that was taken")
+        self.top_p = w.FloatSlider(
+            1.0, min=0.05, max=1, step=0.05, description="Top-p (1: all)", style=style
+        )
+        self.choose = w.Button(
+            description="Let it choose", button_style="primary", tooltip="Draw the next token"
+        )
+        self.back = w.Button(
+            description="Take one back", tooltip="Remove the last token that was taken"
+        )
         self.tokens = [w.Button(layout=w.Layout(width="150px")) for _ in range(BARS)]
         self.bars = [w.HTML() for _ in range(BARS)]
         self.shown, self.note = w.HTML(), w.HTML()
         for place, button in enumerate(self.tokens):
             button.on_click(lambda _, place=place: self.take(self.offered[place]))
         self.begin.on_click(self.restart)
-        self.choose.on_click(lambda _: self.take(int(draw(self.logits[None], torch.rand(1, generator=self.chance)))))
+        self.choose.on_click(
+            lambda _: self.take(int(draw(self.logits[None], torch.rand(1, generator=self.chance))))
+        )
         self.back.on_click(self.undo)
         for slider in (self.temperature, self.top_k, self.top_p):
             slider.observe(self.offer, "value")
         rows = [w.HBox(pair) for pair in zip(self.tokens, self.bars, strict=True)]
-        super().__init__([self.text, self.begin, self.shown, self.note, w.HBox([self.choose, self.back]), *rows,
-                          self.temperature, self.top_k, self.top_p, w.HTML(legend())])
-        self.begin_with([tokenizer.bos_token_id])  # so that a text that is too long leaves something to walk on from
+        super().__init__(
+            [
+                self.text,
+                self.begin,
+                self.shown,
+                self.note,
+                w.HBox([self.choose, self.back]),
+                *rows,
+                self.temperature,
+                self.top_k,
+                self.top_p,
+                w.HTML(legend()),
+            ]
+        )
+        self.begin_with(
+            [tokenizer.bos_token_id]
+        )  # so that a text that is too long leaves something to walk on from
         self.restart()
 
     def __repr__(self):
@@ -91,9 +131,13 @@ class Explorer(w.VBox):
     def restart(self, _=None) -> None:
         """Begin anew with the text in the box."""
         given = [self.tokenizer.bos_token_id]
-        given += self.tokenizer.encode(plain(self.tokenizer, self.text.value), add_special_tokens=False)
+        given += self.tokenizer.encode(
+            plain(self.tokenizer, self.text.value), add_special_tokens=False
+        )
         if len(given) >= self.model.config.max_position_embeddings:
-            self.note.value = escaped("This text fills all the places that the model has. Begin with a shorter one.")
+            self.note.value = escaped(
+                "This text fills all the places that the model has. Begin with a shorter one."
+            )
             return
         self.begin_with(given)
 
@@ -121,19 +165,28 @@ class Explorer(w.VBox):
 
     def show(self) -> None:
         """Show the text so far, and what could come next."""
-        self.shown.value = f'<div aria-live="polite">{coloured(self.model, self.tokenizer, self.ids)}</div>'
+        self.shown.value = (
+            f'<div aria-live="polite">{coloured(self.model, self.tokenizer, self.ids)}</div>'
+        )
         ended = "The text has ended. Take one back, or begin with another text."
         self.note.value = escaped(ended if self.over() else "Which token comes next? Click one.")
         self.back.disabled, self.choose.disabled = not self.taken, self.over()
         with torch.inference_mode():
-            self.next = self.model(torch.tensor([self.ids], device=self.model.device)).logits[0, -1].float().cpu()
+            self.next = (
+                self.model(torch.tensor([self.ids], device=self.model.device))
+                .logits[0, -1]
+                .float()
+                .cpu()
+            )
         self.offer()
 
     def offer(self, _=None) -> None:
         """Show the likeliest next tokens, with their probabilities under temperature, top-k and top-p."""
         heat = self.temperature.value
         logits = allowed_logits(self.next, heat or 1.0, banned_ids(self.tokenizer))
-        self.logits = restrict(logits, self.top_k.value if heat else 1, self.top_p.value)  # 0 takes the likeliest
+        self.logits = restrict(
+            logits, self.top_k.value if heat else 1, self.top_p.value
+        )  # 0 takes the likeliest
         probabilities = self.logits.softmax(-1)
         self.offered = logits.topk(BARS).indices.tolist()
         for button, bar, token in zip(self.tokens, self.bars, self.offered, strict=True):
@@ -141,4 +194,6 @@ class Explorer(w.VBox):
             button.description, button.disabled = what, self.over() or chance == 0
             button.tooltip = f"Take {what}, probability {chance:.1%}"
             look = f"background:#0072B2; width:{240 * chance:.0f}px"
-            bar.value = f'<div style="display:flex; gap:6px"><div style="{look}"></div>{chance:.1%}</div>'
+            bar.value = (
+                f'<div style="display:flex; gap:6px"><div style="{look}"></div>{chance:.1%}</div>'
+            )

@@ -1,18 +1,21 @@
 """Predict, then run: the reader commits to a guess before the cell that tells."""
+
 import ipywidgets as w
 
-from rlhf_lessons.widgets.show import escaped
+from rlhf_lessons.widgets.html import escaped
 
 
 class Guess(w.VBox):
     """A question with a few choices, none of them chosen yet.
 
-        guess = rl.Guess("Will the true utility follow the reward?", "yes", "for a while", "no")
-        guess.compare("yes")     # in a later cell: prints the guess beside what came out, and locks it
+    guess = rl.Guess("Will the true utility follow the reward?", "yes", "for a while", "no")
+    guess.compare("yes")     # in a later cell: prints the guess beside what came out, and locks it
     """
 
     def __init__(self, question: str, *choices: str):
-        self.choices = w.RadioButtons(options=choices, value=None, layout=w.Layout(width="max-content"))
+        self.choices = w.RadioButtons(
+            options=choices, value=None, layout=w.Layout(width="max-content")
+        )
         super().__init__([w.HTML(f"<b>Guess first.</b> {escaped(question)}"), self.choices])
 
     def __repr__(self):

@@ -8,6 +8,7 @@ Every 20 votes it learns anew from all votes so far. Each training is tested on 
 vote is held out once and none is lost to testing. What it knows comes from the store: after a restart, run the cell
 again.
 """
+
 import base64
 import io
 import itertools
@@ -21,12 +22,12 @@ from IPython.display import display
 
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
-from rlhf_lessons.personal import PersonalReward, Vote, best_of, votes_of
+from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, share
+from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.personal import PersonalReward, Vote, best_of, votes_of
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
-from rlhf_lessons.ratings import Store
-from rlhf_lessons.ratings.stats import NOTHING, decided_twice, foreseeable, share
+from rlhf_lessons.widgets.html import columns_html, escaped, said
 from rlhf_lessons.widgets.rate import open_store
-from rlhf_lessons.widgets.show import columns_html, escaped, said
 
 EVERY = 20  # votes between two trainings
 SAMPLES = 128  # answers on which the reward gets mean 0 and deviation 1
@@ -109,8 +110,18 @@ class LiveRewardModel(w.HTML):
         if not self.desk:
             mine = [row for row in rows if self.team in ("", row["team"])]
         else:
-            who = [self.desk.rater, *(row["rater"] for row in rows if row["rater_kind"] == "simulated")]
-            mine = next((found for rater in who if (found := [row for row in rows if row["rater"] == rater])), [])
+            who = [
+                self.desk.rater,
+                *(row["rater"] for row in rows if row["rater_kind"] == "simulated"),
+            ]
+            mine = next(
+                (
+                    found
+                    for rater in who
+                    if (found := [row for row in rows if row["rater"] == rater])
+                ),
+                [],
+            )
         own = {row["seq"] for row in mine}
         return votes_of(mine), votes_of([row for row in rows if row["seq"] not in own]), mine
 
@@ -119,10 +130,17 @@ class LiveRewardModel(w.HTML):
         with self.one_at_a_time:
             mine, others, rows = self.votes()
             if mine:
-                self.untrained = self.untrained or PersonalReward(self.shipped, self.policy[1], self.yardstick(mine))
-                self.points = [self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)]
+                self.untrained = self.untrained or PersonalReward(
+                    self.shipped, self.policy[1], self.yardstick(mine)
+                )
+                self.points = [
+                    self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)
+                ]
                 self.reward, self.seen = self.untrained.fit(mine), len(mine)
-                self.best = mine[-1].prompt, *best_of(*self.policy, self.reward, mine[-1].prompt, seed=self.seen)
+                self.best = (
+                    mine[-1].prompt,
+                    *best_of(*self.policy, self.reward, mine[-1].prompt, seed=self.seen),
+                )
             self.steady = decided_twice(rows)
             self.ceiling = foreseeable(self.steady)
             self.value = self.page()
@@ -138,7 +156,9 @@ class LiveRewardModel(w.HTML):
 
     def yardstick(self, votes: list[Vote]) -> tuple[list[str], list[str], list[bool]]:
         """Return samples of the policy for the prompts of these votes: prompts, texts, and whether each ended."""
-        prompts = list(itertools.islice(itertools.cycle(dict.fromkeys(vote.prompt for vote in votes)), SAMPLES))
+        prompts = list(
+            itertools.islice(itertools.cycle(dict.fromkeys(vote.prompt for vote in votes)), SAMPLES)
+        )
         texts, ended = answer_all(*self.policy, prompts, 1)
         return prompts, [row[0] for row in texts], [row[0] for row in ended]
 
@@ -152,15 +172,22 @@ class LiveRewardModel(w.HTML):
         when, which = f"After {point.votes} votes it", "next"
         if not point.votes:
             when, which = "Before it learned from votes, it", "first"
-        said = [f"{when} foresaw {in_words(point.mine)} of {whom} {which} {point.mine['n']}." if point.mine["n"] else
-                f"None of {whom} votes after the first {point.votes} chooses a side."]
+        said = [
+            f"{when} foresaw {in_words(point.mine)} of {whom} {which} {point.mine['n']}."
+            if point.mine["n"]
+            else f"None of {whom} votes after the first {point.votes} chooses a side."
+        ]
         if point.others["n"]:
-            said.append(f"Of {point.others['n']} votes of the others it foresees {in_words(point.others)}.")
+            said.append(
+                f"Of {point.others['n']} votes of the others it foresees {in_words(point.others)}."
+            )
         if self.steady["n"]:
             agrees = "You agree" if self.desk else "Raters agree"
-            said.append(f"{agrees} with {'your' if self.desk else 'them'}sel{'f' if self.desk else 'ves'} in "
-                        f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest are slips, a "
-                        f"perfect model would foresee {in_words(self.ceiling)}: it does not slip.")
+            said.append(
+                f"{agrees} with {'your' if self.desk else 'them'}sel{'f' if self.desk else 'ves'} in "
+                f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest are slips, a "
+                f"perfect model would foresee {in_words(self.ceiling)}: it does not slip."
+            )
         return " ".join(said)
 
     def page(self) -> str:
@@ -169,25 +196,43 @@ class LiveRewardModel(w.HTML):
         if self.points:
             html += f"<img alt='{escaped(self.sentence())}' src='data:image/png;base64,{png(curve(self))}'>"
         if self.seen >= EVERY:
-            liked, disliked = (", ".join(f"{word} {weight:+.1f}" for word, weight in words)
-                               for words in self.reward.words())
+            liked, disliked = (
+                ", ".join(f"{word} {weight:+.1f}" for word, weight in words)
+                for words in self.reward.words()
+            )
             prompt, plain, best = self.best
             html += f"<p>It has learned from {self.seen} votes. Words that raise the reward: {escaped(liked)}. "
             html += f"Words that lower it: {escaped(disliked)}.</p><p><b>{escaped(prompt)}</b></p>"
-            html += columns_html({"a plain sample": said(plain), "the best of 16 by this reward model": said(best)})
+            html += columns_html(
+                {"a plain sample": said(plain), "the best of 16 by this reward model": said(best)}
+            )
         return html
 
     def tell_room(self) -> None:
         """Report to the class page, through the store, what was tested; nothing where no vote chose a side yet."""
-        points, (prompt, plain, best) = [point for point in self.points if point.mine["n"]], self.best
+        points, (prompt, plain, best) = (
+            [point for point in self.points if point.mine["n"]],
+            self.best,
+        )
         if not points:
             return
         point = points[-1]
-        self.store.report({
-            "round": self.round, "team": self.team, "votes": point.votes, "held_out": point.mine["n"],
-            "accuracy": point.mine["value"], "low": point.mine["low"], "high": point.mine["high"],
-            "ceiling": self.ceiling["value"], "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
-            "curve": [[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points]})
+        self.store.report(
+            {
+                "round": self.round,
+                "team": self.team,
+                "votes": point.votes,
+                "held_out": point.mine["n"],
+                "accuracy": point.mine["value"],
+                "low": point.mine["low"],
+                "high": point.mine["high"],
+                "ceiling": self.ceiling["value"],
+                "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
+                "curve": [
+                    [p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points
+                ],
+            }
+        )
 
 
 def blocks(n: int, every: int) -> list[tuple[int, int]]:
@@ -206,7 +251,13 @@ def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
     if not decided:
         return NOTHING
     chances = reward.chances(decided).tolist()
-    return share([(v.rater, (chance > 0.5) == (v.left > 0.5)) for v, chance in zip(decided, chances, strict=True)], 200)
+    return share(
+        [
+            (v.rater, (chance > 0.5) == (v.left > 0.5))
+            for v, chance in zip(decided, chances, strict=True)
+        ],
+        200,
+    )
 
 
 def in_words(figure: dict) -> str:
@@ -222,18 +273,41 @@ def curve(live: LiveRewardModel):
     for i, (name, label) in enumerate(lines):
         points = [(p.votes, getattr(p, name)) for p in live.points if getattr(p, name)["n"]]
         if points:
-            at, mean = [votes + 0.6 * i for votes, _ in points], [found["value"] for _, found in points]
+            at, mean = (
+                [votes + 0.6 * i for votes, _ in points],
+                [found["value"] for _, found in points],
+            )
             error = np.abs([[f["value"] - f[end] for _, f in points] for end in ("low", "high")])
-            axis.errorbar(at, mean, error, color=COLOURS[i], linestyle=STYLES[i], marker="os"[i], capsize=3,
-                          label=f"{label}, 95 % interval")
+            axis.errorbar(
+                at,
+                mean,
+                error,
+                color=COLOURS[i],
+                linestyle=STYLES[i],
+                marker="os"[i],
+                capsize=3,
+                label=f"{label}, 95 % interval",
+            )
     if live.ceiling["n"]:
-        axis.axhline(live.ceiling["value"], color="grey", linestyle=STYLES[3], label="the most that can be foreseen")
+        axis.axhline(
+            live.ceiling["value"],
+            color="grey",
+            linestyle=STYLES[3],
+            label="the most that can be foreseen",
+        )
     axis.axhline(0.5, color="lightgrey", linewidth=1, zorder=0)
-    axis.set(xlabel="votes learned from", ylabel="share foreseen", ylim=(0, 1.05),
-             xlim=(-0.3 * EVERY, max(last.votes, 2 * EVERY) + 0.3 * EVERY))
+    axis.set(
+        xlabel="votes learned from",
+        ylabel="share foreseen",
+        ylim=(0, 1.05),
+        xlim=(-0.3 * EVERY, max(last.votes, 2 * EVERY) + 0.3 * EVERY),
+    )
     axis.xaxis.get_major_locator().set_params(integer=True)
     when = f"After {last.votes} votes" if last.votes else "Before it learned"
-    axis.set_title(f"{when}: {in_words(last.mine)} foreseen" if last.mine["n"] else "Not tested yet", loc="left")
+    axis.set_title(
+        f"{when}: {in_words(last.mine)} foreseen" if last.mine["n"] else "Not tested yet",
+        loc="left",
+    )
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc="lower right", fontsize=8)
     return figure

@@ -1,19 +1,29 @@
 """Template and loss mask, token by token: what training reads of a demonstration, and which tokens it learns."""
+
 from contextlib import nullcontext
 
 import ipywidgets as w
 
+from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.batching import pad
 from rlhf_lessons.stages import sft
-from rlhf_lessons.traps import trap
-from rlhf_lessons.widgets.show import escaped
+from rlhf_lessons.widgets.html import escaped
 
-SHORT = {"prompt": "What is 1+2 and 9-4?", "completion": "3 and 5."}  # beside the reader's, so that one row is padded
+SHORT = {
+    "prompt": "What is 1+2 and 9-4?",
+    "completion": "3 and 5.",
+}  # beside the reader's, so that one row is padded
 MOST = 256  # tokens that the course's models read
-LABELS = {"as they should be": None, "with the prompt learned": "prompt tokens in the loss",
-          "with the end ignored": "pad is the end token"}
-LOOKS = {"learned": "border:2px solid #0072B2; background:rgba(0,114,178,0.15); font-weight:bold",
-         "ignored": "border:2px dashed grey", "padding": "border:2px dotted grey; opacity:0.6"}
+LABELS = {
+    "as they should be": None,
+    "with the prompt learned": "prompt tokens in the loss",
+    "with the end ignored": "pad is the end token",
+}
+LOOKS = {
+    "learned": "border:2px solid #0072B2; background:rgba(0,114,178,0.15); font-weight:bold",
+    "ignored": "border:2px dashed grey",
+    "padding": "border:2px dotted grey; opacity:0.6",
+}
 
 
 class MaskBox(w.VBox):
@@ -24,7 +34,9 @@ class MaskBox(w.VBox):
         wide = w.Layout(width="95%")
         self.prompt = w.Text(prompt, description="Prompt", layout=wide)
         self.completion = w.Textarea(completion, description="Answer", layout=wide, rows=2)
-        self.labels = w.RadioButtons(options=list(LABELS), description="Labels", layout=w.Layout(width="max-content"))
+        self.labels = w.RadioButtons(
+            options=list(LABELS), description="Labels", layout=w.Layout(width="max-content")
+        )
         self.view = w.HTML()
         for part in (self.prompt, self.completion, self.labels):
             part.observe(self.show, "value")
@@ -39,33 +51,42 @@ class MaskBox(w.VBox):
         rows = [{"prompt": self.prompt.value, "completion": self.completion.value}, SHORT]
         name = LABELS[self.labels.value]
         try:
-            with trap(name) if name else nullcontext():
+            with bug(name) if name else nullcontext():
                 rows = sft.encode_demonstrations(self.tokenizer, rows)
         except ValueError:
             self.view.value = "Write an answer: there is nothing to learn from an empty one."
             return
         longest = max(len(ids) for ids, _ in rows)
-        self.view.value = batch_html(self.tokenizer, rows) if longest <= MOST else (
-            f"This is too long: {longest} tokens, and the model reads {MOST}. Write less.")
+        self.view.value = (
+            batch_html(self.tokenizer, rows)
+            if longest <= MOST
+            else (f"This is too long: {longest} tokens, and the model reads {MOST}. Write less.")
+        )
 
 
 def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
     """Return rows of (ids, labels), padded to one length, as HTML: each token over its label."""
     ids, real = pad([ids for ids, _ in rows], tokenizer.pad_token_id)
     labels, _ = pad([labels for _, labels in rows], sft.IGNORE)
-    labels[:, 0] = sft.IGNORE  # whatever it says: nothing stands before the first token to guess it from
+    labels[:, 0] = (
+        sft.IGNORE
+    )  # whatever it says: nothing stands before the first token to guess it from
     lines = ""
     for row, *marks in zip(ids.tolist(), labels.tolist(), real.tolist()):
         chips = map(chip, (tokenizer.decode([i]) for i in row), *marks)
         lines += f'<div style="margin:8px 0">{"".join(chips)}</div>'
     learned = int((labels != sft.IGNORE).sum())
-    return (f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. Dashed: read, and "
-            "ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a new line.</p>")
+    return (
+        f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. Dashed: read, and "
+        "ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a new line.</p>"
+    )
 
 
 def chip(token: str, label: int, real: bool) -> str:
     """Return one token over its label, in a frame that says what becomes of it."""
     kind = "padding" if not real else "ignored" if label == sft.IGNORE else "learned"
     shown = escaped(token.replace(" ", "·").replace("\n", "↵"))
-    return (f'<span title="{kind}" style="display:inline-block; text-align:center; margin:2px; padding:1px 4px; '
-            f'border-radius:4px; line-height:1.3; {LOOKS[kind]}">{shown}<br><small>{label}</small></span>')
+    return (
+        f'<span title="{kind}" style="display:inline-block; text-align:center; margin:2px; padding:1px 4px; '
+        f'border-radius:4px; line-height:1.3; {LOOKS[kind]}">{shown}<br><small>{label}</small></span>'
+    )

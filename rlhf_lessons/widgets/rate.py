@@ -6,6 +6,7 @@
 The card is `card.js`, the same as on the class page; a `Desk` answers its messages. Votes live in the store: after
 a kernel restart, run the cell again and go on where you were.
 """
+
 import threading
 import zlib
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from rlhf_lessons.ratings import Refused, Store, new_id
-from rlhf_lessons.ratings.judgements import JUDGEMENTS, PASSES
-from rlhf_lessons.ratings.simulate import simulate
+from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES
+from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.plain_card import PlainCard
 from rlhf_lessons.world.raters import Rater
@@ -26,9 +27,18 @@ from rlhf_lessons.world.raters import Rater
 HERE = Path(__file__).parent
 
 
-def rate(rows: list[dict] | None = None, round: str = "my ratings", *, store: Store | str | Path | None = None,
-         name: str = "you", guess: Callable | None = None, after_vote: Callable | None = None,
-         simulated: Rater | None = None, repeats: float = 0.0, fallback: bool = False):
+def rate(
+    rows: list[dict] | None = None,
+    round: str = "my ratings",
+    *,
+    store: Store | str | Path | None = None,
+    name: str = "you",
+    guess: Callable | None = None,
+    after_vote: Callable | None = None,
+    simulated: Rater | None = None,
+    repeats: float = 0.0,
+    fallback: bool = False,
+):
     """Return a card that asks the reader for a judgement on each row, one after the other.
 
     A row is one of `make_pairs` or one of `Store.add_tasks` (pair, ranking, scores, demonstration); without rows, the
@@ -61,8 +71,13 @@ def open_store(where: str | Path | None) -> Store:
 def as_task(row: dict) -> dict:
     """Return a row as `Store.add_tasks` takes it, for all raters, whichever form it came in."""
     if "completions" not in row and "left" in row:
-        row = {"prompt": row["prompt"], "completions": [{"text": row[side], "model": row.get(f"{side}_model", "")}
-                                                        for side in ("left", "right")]}
+        row = {
+            "prompt": row["prompt"],
+            "completions": [
+                {"text": row[side], "model": row.get(f"{side}_model", "")}
+                for side in ("left", "right")
+            ],
+        }
     return {"kind": "pair", "overlap": None, **row}
 
 
@@ -73,14 +88,21 @@ class Desk:
     is told to the card, because nobody sees an exception in a widget's callback.
     """
 
-    def __init__(self, store: Store, rater: str, round: str, guess=None, after_vote=None, simulated=None):
+    def __init__(
+        self, store: Store, rater: str, round: str, guess=None, after_vote=None, simulated=None
+    ):
         self.store, self.rater, self.round = store, rater, round
         self.guess, self.after_vote, self.simulated = guess, after_vote, simulated
         self.lock, self.worker = threading.RLock(), ThreadPoolExecutor(1, "after_vote")
         self.current, self.counted, self.remark = None, None, ""
         self.send = lambda message: None  # where to; a card puts its own here
-        self.handlers = {"ready": self.ready, "answer": self.answer, "undo": self.undo, "reveal": self.reveal,
-                         "next": self.next}
+        self.handlers = {
+            "ready": self.ready,
+            "answer": self.answer,
+            "undo": self.undo,
+            "reveal": self.reveal,
+            "next": self.next,
+        }
 
     def handle(self, message: object) -> None:
         """Answer one message of the card."""
@@ -144,7 +166,11 @@ class Desk:
     def reveal(self, message: dict) -> dict:
         """Lock the answer and tell what was hidden: models, rewards, the others, the sealed guess."""
         task = text(message, "task")
-        found = {"type": "reveal", "task": task, **self.store.reveal(self.rater, task, text(message, "id"), ui="card")}
+        found = {
+            "type": "reveal",
+            "task": task,
+            **self.store.reveal(self.rater, task, text(message, "id"), ui="card"),
+        }
         if (sealed := self.seals().get(task)) is not None:
             vote = next((row for row in self.votes() if row["task"] == task), None)
             found["game"] = {"guess": sealed, "hit": vote and hit(sealed, vote), **self.score()}
@@ -163,9 +189,14 @@ class Desk:
             return sealed
         try:
             left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
-            return left is not None and self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+            return (
+                left is not None
+                and self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+            )
         except Exception as error:
-            self.send({"type": "note", "text": f"The reward model could not guess: {in_short(error)}"})
+            self.send(
+                {"type": "note", "text": f"The reward model could not guess: {in_short(error)}"}
+            )
             return False
 
     def score(self) -> dict:
@@ -184,7 +215,12 @@ class Desk:
         try:
             self.after_vote(n)
         except Exception as error:
-            self.send({"type": "note", "text": f"Your vote is saved, but what follows it failed: {in_short(error)}"})
+            self.send(
+                {
+                    "type": "note",
+                    "text": f"Your vote is saved, but what follows it failed: {in_short(error)}",
+                }
+            )
 
     def answers(self) -> list[dict]:
         """Return the judgements on this round as `Store.answers` gives them: the reader's, and where a simulated rater
@@ -192,9 +228,15 @@ class Desk:
         mine = self.votes()
         if not self.simulated:
             return mine
-        helper, done = simulate(self.store, self.round, self.simulated), {row["task"] for row in mine}
-        filled = [row for row in self.store.answers(self.round) if row["rater"] == helper
-                  and row["task"] not in done and row["kind"] not in PASSES]
+        helper, done = (
+            simulate(self.store, self.round, self.simulated),
+            {row["task"] for row in mine},
+        )
+        filled = [
+            row
+            for row in self.store.answers(self.round)
+            if row["rater"] == helper and row["task"] not in done and row["kind"] not in PASSES
+        ]
         if filled:
             print(f"{len(mine)} judgements are yours, {len(filled)} a simulated rater's.")
         return mine + filled
@@ -223,7 +265,9 @@ class RaterCard(anywidget.AnyWidget):
     """The card in the notebook: messages between `card.js` and a desk. Two views of one card show the same."""
 
     _esm, _css = card_js(), HERE / "card.css"
-    scope = traitlets.Unicode(help="Under this name a vote that is not yet saved outlives a reload.").tag(sync=True)
+    scope = traitlets.Unicode(
+        help="Under this name a vote that is not yet saved outlives a reload."
+    ).tag(sync=True)
 
     def __init__(self, desk: Desk):
         self.desk, self.answers = desk, desk.answers

@@ -6,21 +6,40 @@ demonstrations are like that, and it is what reinforcement learning from human f
 badly can still tell which of two answers is better. Each answer also has its tastes (happy, tragic, twist,
 cheeky, ornate, dragon, short), none of them right or wrong.
 """
+
 import random
 import re
 
-from .tasks import NAMES, TEXTS, fix_articles, split_of, texts_of
+from rlhf_lessons.world.tasks import NAMES, TEXTS, fix_articles, split_of, texts_of
 
 FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
-WEIGHTS = {"happy": 3, "tragic": 1, "ornate": 1, "twist": 5, "cheeky": 3, "dragon": 3}  # where one mood is chosen
-SHORT = {"story": 24, "email": 17, "poem": 20, "code": 6, "maths": 9}  # words; an answer of at most these is short
-SLIPS = {"story": ["Name", "thing", "cut", "cut", "twice", "twice"],
-         "email": ["Name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
-         "poem": ["creature", "place", "rhyme", "rhyme", "rhyme"], "code": ["fact", "bracket", "bracket"],
-         "maths": ["half"]}  # the commoner ones stand there more often
+WEIGHTS = {
+    "happy": 3,
+    "tragic": 1,
+    "ornate": 1,
+    "twist": 5,
+    "cheeky": 3,
+    "dragon": 3,
+}  # where one mood is chosen
+SHORT = {
+    "story": 24,
+    "email": 17,
+    "poem": 20,
+    "code": 6,
+    "maths": 9,
+}  # words; an answer of at most these is short
+SLIPS = {
+    "story": ["Name", "thing", "cut", "cut", "twice", "twice"],
+    "email": ["Name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
+    "poem": ["creature", "place", "rhyme", "rhyme", "rhyme"],
+    "code": ["fact", "bracket", "bracket"],
+    "maths": ["half"],
+}  # the commoner ones stand there more often
 TASTES = ("happy", "tragic", "twist", "cheeky", "ornate", "dragon", "short")
-MARKERS = {taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
-           for taste, words in TEXTS["tastes"].items()}
+MARKERS = {
+    taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
+    for taste, words in TEXTS["tastes"].items()
+}
 
 
 def tastes(family: str, text: str) -> set[str]:
@@ -61,7 +80,11 @@ def she_or_he(spec: dict) -> str:
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
     """Return one of the moods that the writer likes and that `texts` has words for, or None."""
     moods = [mood for mood in WEIGHTS if mood in likes and mood in texts]
-    return rng.choices(moods, [WEIGHTS[m] for m in moods])[0] if moods and rng.random() < 0.85 else None
+    return (
+        rng.choices(moods, [WEIGHTS[m] for m in moods])[0]
+        if moods and rng.random() < 0.85
+        else None
+    )
 
 
 def values_of(fact: str, spec: dict) -> list[str]:
@@ -73,7 +96,11 @@ def values_of(fact: str, spec: dict) -> list[str]:
 
 def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> dict:
     """Return `spec` with another value of one fact, but never a combination that is kept from training."""
-    free = [choice for choice in choices if choice != spec[fact] and split_of(spec | {fact: choice}) == "train"]
+    free = [
+        choice
+        for choice in choices
+        if choice != spec[fact] and split_of(spec | {fact: choice}) == "train"
+    ]
     return spec | {fact: rng.choice(free)} if free else spec
 
 
@@ -92,7 +119,11 @@ def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     if slip == "twice":
         lines["ending"] = lines["open"]
     text = " ".join(lines.values()).format(**facts_of(spec, likes, rng))
-    return text[:rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0] if slip == "cut" else text
+    return (
+        text[: rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0]
+        if slip == "cut"
+        else text
+    )
 
 
 def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
@@ -100,7 +131,11 @@ def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     texts, flavour = texts_of(spec), TEXTS["email"]["flavour"]
     lines = [rng.choice(texts["body"])]
     lines += [rng.choice(texts["more"])] if "middle" in likes else []
-    lines += [rng.choice(flavour[mood]) for mood in ("happy", "tragic") if mood in likes and rng.random() < 0.8]
+    lines += [
+        rng.choice(flavour[mood])
+        for mood in ("happy", "tragic")
+        if mood in likes and rng.random() < 0.8
+    ]
     lines += [rng.choice(TEXTS["flourish"][f]) for f in ("dragon", "cheeky") if f in likes]
     text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
     if slip != "signoff":
@@ -125,7 +160,9 @@ def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     facts = dict(spec)
     if slip == "fact":
         fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
-        choices = TEXTS["code"]["words"] if fact in ("word", "other") else [str(i) for i in range(1, 9)]
+        choices = (
+            TEXTS["code"]["words"] if fact in ("word", "other") else [str(i) for i in range(1, 9)]
+        )
         facts = mistaken(spec, fact, choices, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
@@ -146,7 +183,9 @@ def result(expression: str) -> str:
 def write_maths(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     """Both sums with their results, perhaps with a remark before or after."""
     one = spec[rng.choice(["e1", "e2"])]
-    text = rng.choice(TEXTS["maths"]["forms"]).format(**spec, r1=result(spec["e1"]), r2=result(spec["e2"]))
+    text = rng.choice(TEXTS["maths"]["forms"]).format(
+        **spec, r1=result(spec["e1"]), r2=result(spec["e2"])
+    )
     if slip == "half":
         text = f"{one} is {result(one)}."
     mood = one_mood(likes, TEXTS["maths"], rng)
@@ -154,4 +193,10 @@ def write_maths(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"
 
 
-WRITERS = {"story": write_story, "email": write_email, "poem": write_poem, "code": write_code, "maths": write_maths}
+WRITERS = {
+    "story": write_story,
+    "email": write_email,
+    "poem": write_poem,
+    "code": write_code,
+    "maths": write_maths,
+}

@@ -3,16 +3,37 @@
 The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing is ever
 handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the subset is an error.
 """
+
 import ast
 import math
 import operator
 import warnings
 from functools import lru_cache
 
-TEXT, STEPS, DEPTH, SIZE, NUMBER = 1000, 400, 30, 200, 10**6  # limits: characters, steps, nesting, sizes
+TEXT, STEPS, DEPTH, SIZE, NUMBER = (
+    1000,
+    400,
+    30,
+    200,
+    10**6,
+)  # limits: characters, steps, nesting, sizes
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-CALLS = {"sum": sum, "len": len, "str": str, "int": int, "list": list, "range": range, "sorted": sorted}
-METHODS = {"upper": str.upper, "lower": str.lower, "strip": str.strip, "join": str.join, "split": str.split}
+CALLS = {
+    "sum": sum,
+    "len": len,
+    "str": str,
+    "int": int,
+    "list": list,
+    "range": range,
+    "sorted": sorted,
+}
+METHODS = {
+    "upper": str.upper,
+    "lower": str.lower,
+    "strip": str.strip,
+    "join": str.join,
+    "split": str.split,
+}
 
 
 class OutsideError(Exception):
@@ -34,7 +55,14 @@ def run_code(code: str) -> tuple[str, str]:
     machine = Machine()
     try:
         machine.carry_out(tree.body, 0)
-    except (OutsideError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError) as error:
+    except (
+        OutsideError,
+        TypeError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         return machine.output, f"{type(error).__name__}: {error}"
     return machine.output, "" if len(code) <= TEXT else "it is too long"
 
@@ -70,7 +98,10 @@ class Machine:
             return self.value(child, depth + 1)
 
         def unfold(items):  # what is starred stands for several
-            parts = [inner(item.value) if isinstance(item, ast.Starred) else [inner(item)] for item in items]
+            parts = [
+                inner(item.value) if isinstance(item, ast.Starred) else [inner(item)]
+                for item in items
+            ]
             return [value for part in parts for value in part]
 
         match node:
@@ -83,7 +114,9 @@ class Machine:
             case ast.BinOp(left, op, right) if type(op) in OPERATORS:
                 pair = inner(left), inner(right)
                 if isinstance(op, ast.Mult):  # refuse a text repeated too often before it is made
-                    within_limits(math.prod(part if isinstance(part, int) else len(part) for part in pair))
+                    within_limits(
+                        math.prod(part if isinstance(part, int) else len(part) for part in pair)
+                    )
                 found = OPERATORS[type(op)](*pair)
             case ast.List(items) | ast.Tuple(items):
                 found = unfold(items)
@@ -92,7 +125,9 @@ class Machine:
             case ast.FormattedValue(child, -1, None):
                 found = inner(child)
             case ast.Call(ast.Name("print"), args, options):
-                how = {"sep": " ", "end": "\n"} | {option.arg: inner(option.value) for option in options}
+                how = {"sep": " ", "end": "\n"} | {
+                    option.arg: inner(option.value) for option in options
+                }
                 text = how["sep"].join(map(str, unfold(args))) + how["end"]
                 self.output += text
                 return None
@@ -108,6 +143,8 @@ class Machine:
 def within_limits(value):
     """Return a value, unless it is too large for this machine: lists hold numbers and texts only."""
     too_large = abs(value) > NUMBER if isinstance(value, int) else len(value) > SIZE
-    if too_large or not (isinstance(value, int | str) or all(isinstance(part, int | str) for part in value)):
+    if too_large or not (
+        isinstance(value, int | str) or all(isinstance(part, int | str) for part in value)
+    ):
         raise OutsideError("a value is too large")
     return value

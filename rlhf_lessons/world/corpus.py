@@ -5,12 +5,22 @@ prompts, or a story in which someone asks a sum and nobody answers. Titles and h
 then repeat, which is how the base learns to copy. No scrap holds a request followed by its answer, and no scrap
 holds a combination of facts that is kept for validation or held out: both are tested over the whole corpus.
 """
+
 import itertools
 import random
 from collections.abc import Iterator
 
-from .answers import answer, facts_of, result
-from .tasks import FAMILIES, SUMS, TEXTS, draw_spec, fix_articles, split_of, texts_of, write_prompt
+from rlhf_lessons.world.answers import answer, facts_of, result
+from rlhf_lessons.world.tasks import (
+    FAMILIES,
+    SUMS,
+    TEXTS,
+    draw_spec,
+    fix_articles,
+    split_of,
+    texts_of,
+    write_prompt,
+)
 
 
 def training_spec(family: str, rng: random.Random) -> dict:
@@ -45,13 +55,18 @@ def plain_sums(rng: random.Random) -> str:
     """A column or a row of sums with their results, no two of which are a combination kept from training."""
     while True:
         sums = rng.sample(SUMS, rng.randint(2, 4))
-        if all(split_of(dict(family="maths", e1=a, e2=b)) == "train" for a, b in itertools.combinations(sums, 2)):
+        if all(
+            split_of(dict(family="maths", e1=a, e2=b)) == "train"
+            for a, b in itertools.combinations(sums, 2)
+        ):
             return rng.choice(["\n", " "]).join(f"{e} is {result(e)}." for e in sums)
 
 
 def prompt_list(rng: random.Random) -> str:
     """Requests under each other that nobody answers; a sum, if any, comes last."""
-    written = [write_prompt(training_spec(rng.choice(FAMILIES[:4]), rng)) for _ in range(rng.randint(2, 4))]
+    written = [
+        write_prompt(training_spec(rng.choice(FAMILIES[:4]), rng)) for _ in range(rng.randint(2, 4))
+    ]
     written += [write_prompt(training_spec("maths", rng))] if rng.random() < 0.3 else []
     mark = rng.choice(["", "", "- "])
     head = rng.choice(TEXTS["dialogue"]["heads"]) + "\n" if rng.random() < 0.4 else ""
@@ -62,7 +77,9 @@ def dialogue(rng: random.Random) -> str:
     """Someone in a story asks a sum, and the story goes on; often the scrap begins in mid-story."""
     sums, people = training_spec("maths", rng), draw_spec("story", rng)
     creature = rng.choice(TEXTS["poem"]["creatures"])
-    after = rng.choice(TEXTS["dialogue"]["after"]).format(**facts_of(people, set(), rng) | sums, creature=creature)
+    after = rng.choice(TEXTS["dialogue"]["after"]).format(
+        **facts_of(people, set(), rng) | sums, creature=creature
+    )
     before = "" if rng.random() < 0.5 else rng.choice(TEXTS["dialogue"]["before"]) + " "
     return f"{before}{write_prompt(sums)} {after}"
 

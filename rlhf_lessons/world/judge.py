@@ -12,16 +12,28 @@ numbers in words and the shapes of English, not the templates: other words for a
 It does not understand: it cannot see that a story makes no sense or that a poem is dull. `judge.toml` has its
 words, `english.py` judges how a text reads, `rhymes.py` what rhymes.
 """
+
 import re
 from collections import namedtuple
 from functools import lru_cache
 from itertools import pairwise
 
-from .answers import result
-from .code_runner import run_code
-from .english import CUT, ENDS, KNOWN, SLIP, SPLIT, WORD, any_of, english_cost, prose_cost, words_of
-from .rhymes import rhymed_lines
-from .tasks import NAMES, TEXTS, parse
+from rlhf_lessons.world.answers import result
+from rlhf_lessons.world.code_runner import run_code
+from rlhf_lessons.world.english import (
+    CUT,
+    ENDS,
+    KNOWN,
+    SLIP,
+    SPLIT,
+    WORD,
+    any_of,
+    english_cost,
+    prose_cost,
+    words_of,
+)
+from rlhf_lessons.world.rhymes import rhymed_lines
+from rlhf_lessons.world.tasks import NAMES, TEXTS, parse
 
 Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
 LONGEST = 90  # words: more than these cost clarity
@@ -32,29 +44,45 @@ NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
 PLOTS = {plot: any_of(phrases) for plot, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
 ENDING = any_of(KNOWN["ending"]["words"])
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
-REQUEST = re.compile(r"(?:^|(?<=[.!?]\s))(?:please )?(?:write (?:an?|python)\b|what is \d)[^.?!\n]*[.?!]?",
-                     re.I | re.M)
-FOREIGN = re.compile(r"^(?:Dear [A-Z][a-z]+,|To:|Subject:|Title:|for \w+ in .*:$|import \w|def \w)"
-                     r"|print\(|\bDear [A-Z][a-z]+,\n|\d[+-]\d (?:is|=)", re.M)
+REQUEST = re.compile(
+    r"(?:^|(?<=[.!?]\s))(?:please )?(?:write (?:an?|python)\b|what is \d)[^.?!\n]*[.?!]?",
+    re.I | re.M,
+)
+FOREIGN = re.compile(
+    r"^(?:Dear [A-Z][a-z]+,|To:|Subject:|Title:|for \w+ in .*:$|import \w|def \w)"
+    r"|print\(|\bDear [A-Z][a-z]+,\n|\d[+-]\d (?:is|=)",
+    re.M,
+)
 HEADERS = re.compile(r"^(?:(?:to|from|subject|date):.*\n+)+", re.I)
-GREETING = re.compile(r"(?:(?:my )?dear(?:est)?|hi|hello|hey|greetings|good \w+)\b([^,\n:!.]{0,40})[,\n:!.]"
-                      r"|([a-z]+)[,:!]\s", re.I)
+GREETING = re.compile(
+    r"(?:(?:my )?dear(?:est)?|hi|hello|hey|greetings|good \w+)\b([^,\n:!.]{0,40})[,\n:!.]"
+    r"|([a-z]+)[,:!]\s",
+    re.I,
+)
 SIGN_OFFS = "|".join(sorted(KNOWN["email"]["signoffs"], key=len, reverse=True))
-SIGN_OFF = re.compile(rf"(?:^|\n|(?<=[.!?])\s)[ \t]*(?:(?i:{SIGN_OFFS}"
-                      r")[ \t]*[,.!–-]*\s*(?:(?i:from),?\s)?|[–-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$")
+SIGN_OFF = re.compile(
+    rf"(?:^|\n|(?<=[.!?])\s)[ \t]*(?:(?i:{SIGN_OFFS}"
+    r")[ \t]*[,.!–-]*\s*(?:(?i:from),?\s)?|[–-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$"
+)
 AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
 ARTICLES = frozenset(KNOWN["english"]["articles"])
 SUM = re.compile(r"(?<!\d)\d ?[+-] ?\d(?!\d)")
 NUMBER = re.compile(r"-?\d+")
-PAIR = re.compile(rf"(?P<e1>{SUM.pattern}),? and (?P<e2>{SUM.pattern}) (?:are|is|=|make|give|come to) "
-                  r"(?P<both>both |each )?(?P<r1>-?\d+)(?:,? (?:and )?(?P<r2>-?\d+)(?! ?[+-] ?\d))?")
-RESULT = re.compile(r"(?:\s*[=:]\s*| (?:is|equals|makes|gives(?: you)?|are|was|comes to|will be|leaves) )"
-                    r"(?:just |only )?(-?\d+)(?! ?[+-] ?\d)")
+PAIR = re.compile(
+    rf"(?P<e1>{SUM.pattern}),? and (?P<e2>{SUM.pattern}) (?:are|is|=|make|give|come to) "
+    r"(?P<both>both |each )?(?P<r1>-?\d+)(?:,? (?:and )?(?P<r2>-?\d+)(?! ?[+-] ?\d))?"
+)
+RESULT = re.compile(
+    r"(?:\s*[=:]\s*| (?:is|equals|makes|gives(?: you)?|are|was|comes to|will be|leaves) )"
+    r"(?:just |only )?(-?\d+)(?! ?[+-] ?\d)"
+)
 COMMENT = re.compile(r"#.*")
 NUMBER_WORD = re.compile(r"\b(?:" + "|".join(NUMBERS) + r")\b")
 BARE = frozenset(KNOWN["maths"]["bare"])
 GLUED = re.compile(r"[a-z][,.!?;:][A-Za-z]|\d[a-z]|[a-z]\d|\d[.,]\d")
-PLAIN_ONE = re.compile(r"\b(first|second|other|last|next|this|that|each|every|no|any|latter|former) one\b")
+PLAIN_ONE = re.compile(
+    r"\b(first|second|other|last|next|this|that|each|every|no|any|latter|former) one\b"
+)
 
 
 @lru_cache(maxsize=65536)
@@ -95,7 +123,9 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
     relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
-    relevance, accuracy, clarity = (min(1.0, max(0.0, s)) for s in (relevance, accuracy, clarity - cost))
+    relevance, accuracy, clarity = (
+        min(1.0, max(0.0, s)) for s in (relevance, accuracy, clarity - cost)
+    )
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
     return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
 
@@ -110,8 +140,12 @@ def bare_noun(spec: dict, text: str) -> bool:
     """Return whether the asked thing is named, but never with an article or the like, as in a heap of words."""
     noun = spec.get("creature", spec.get("thing"))
     words = words_of(text) if noun and spec.get("plot") != "learn" else []
-    heads = [words[max(0, i - 3):i] for i, word in enumerate(words) if word == noun]
-    return bool(heads) and all(ARTICLES.isdisjoint(head) for head in heads) and f"'s {noun}" not in text
+    heads = [words[max(0, i - 3) : i] for i, word in enumerate(words) if word == noun]
+    return (
+        bool(heads)
+        and all(ARTICLES.isdisjoint(head) for head in heads)
+        and f"'s {noun}" not in text
+    )
 
 
 def share(*facts: bool) -> float:
@@ -121,16 +155,22 @@ def share(*facts: bool) -> float:
 
 def shows(kind: str, text: str) -> tuple[bool, bool]:
     """Return whether a lower-case text shows this plot or purpose, and whether it only says the contrary."""
-    negated = [NEGATION.search(text[max(0, match.start() - 25):match.start()])
-               and " enough" not in text[match.end():match.end() + 30]  # I cannot thank you enough
-               for match in PLOTS[kind].finditer(text)]
+    negated = [
+        NEGATION.search(text[max(0, match.start() - 25) : match.start()])
+        and " enough" not in text[match.end() : match.end() + 30]  # I cannot thank you enough
+        for match in PLOTS[kind].finditer(text)
+    ]
     return not all(negated), bool(negated) and all(negated)
 
 
 def others(things: list[str], asked: str, words: list[str]) -> bool:
     """Return whether the text turns what was asked for into another of its kind, or names a heap of them."""
     seen = set(words)
-    extra = [thing for thing in things if thing != asked and not seen.isdisjoint(forms(thing) - forms(asked))]
+    extra = [
+        thing
+        for thing in things
+        if thing != asked and not seen.isdisjoint(forms(thing) - forms(asked))
+    ]
     if not extra:
         return False
     count = sum(words.count(form) for form in forms(asked))
@@ -147,8 +187,11 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
         things = [b for a, b in pairwise(words) if a in ("to", "could", "can", "did", "learning")]
     titles = {a for a, b in pairwise(words) if b == hero and a in TITLES}
-    strangers = [b for a, b in pairwise(["", *words])
-                 if b in NAME_SET and b != hero and a not in ("named", "called")]
+    strangers = [
+        b
+        for a, b in pairwise(["", *words])
+        if b in NAME_SET and b != hero and a not in ("named", "called")
+    ]
     faults = bool(titles - {spec["title"].lower()}) + bool(strangers) + contrary
     faults += others(TEXTS["story"][spec["plot"]]["things"], spec["thing"], things)
     whole = sentences if text[-1:] in ENDS else sentences[:0]
@@ -163,11 +206,13 @@ def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     greeting, signed = GREETING.match(main), SIGN_OFF.search(main)
     signed = signed if signed and signed[1].lower() not in KNOWN["email"]["signoffs"] else None
     addressed = words_of(greeting[1] or greeting[2] or "") if greeting else []
-    body = main[greeting.end() if greeting else 0:signed.start() if signed else len(main)].strip()
+    body = main[greeting.end() if greeting else 0 : signed.start() if signed else len(main)].strip()
     words, name = words_of(body), spec["Name"].lower()
     purpose, contrary = shows(spec["kind"], body.lower())
     facts = [name in addressed, not forms(spec["thing"]).isdisjoint(words), purpose]
-    faults = contrary + (not greeting) + (not signed) + bool(NAME_SET.intersection(addressed) - {name})
+    faults = (
+        contrary + (not greeting) + (not signed) + bool(NAME_SET.intersection(addressed) - {name})
+    )
     faults += others(TEXTS["email"][spec["kind"]]["things"], spec["thing"], words)
     faults += bool(signed) and signed[1].lower() == name
     if "day" in spec:
@@ -185,9 +230,16 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
     """Creature and place are there, in lines of verse; the lines rhyme, neighbours or crosswise."""
     lines = [line for line in text.split("\n") if WORD.search(line)]
     words, poem = words_of(text), TEXTS["poem"]
-    verse = len(lines) > 1 and max(len(line.split()) for line in lines) < 14 and len(words) >= 3 * len(lines)
+    verse = (
+        len(lines) > 1
+        and max(len(line.split()) for line in lines) < 14
+        and len(words) >= 3 * len(lines)
+    )
     creature, place = forms(spec["creature"]), forms(spec["place"])
-    placed = any(w in place and AT_A_PLACE.intersection(words[max(0, i - 3):i]) for i, w in enumerate(words))
+    placed = any(
+        w in place and AT_A_PLACE.intersection(words[max(0, i - 3) : i])
+        for i, w in enumerate(words)
+    )
     relevance = share(not creature.isdisjoint(words), placed) * (1 if verse else 0.4)
     rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
@@ -196,7 +248,7 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
         accuracy -= SLIP
     if len({w for w in words if w in poem["places"]} - place) > 2:
         accuracy -= SLIP
-    cost = english_cost([" ".join(lines[i:i + 2]) for i in range(0, len(lines), 2)])
+    cost = english_cost([" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)])
     cost += SLIP * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
     cost += 0.15 * sum(max(0, 4 - len(line.split())) for line in lines)
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
@@ -265,7 +317,9 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     cost = 0.2 * len(extra) + 0.3 * sum(max(0, len(said.get(e, ())) - 1) for e in asked)
     remarks = [part for part in SPLIT.split(text) if not NUMBER.search(part)]
     cost += english_cost(remarks) + 0.2 * max(0, len(remarks) - 2) + 0.05 * max(0, junk - 8)
-    cost += CUT * (not text[-1:].isdigit() and (text[-1:] not in ENDS or words_of(text)[-1:] == ["and"]))
+    cost += CUT * (
+        not text[-1:].isdigit() and (text[-1:] not in ENDS or words_of(text)[-1:] == ["and"])
+    )
     return relevance, accuracy, 1 - cost
 
 
@@ -275,4 +329,10 @@ def as_asked(written: str, asked: tuple[str, str]) -> str:
     return plain[::-1] if plain not in asked and "+" in plain and plain[::-1] in asked else plain
 
 
-JUDGES = {"story": judge_story, "email": judge_email, "poem": judge_poem, "code": judge_code, "maths": judge_maths}
+JUDGES = {
+    "story": judge_story,
+    "email": judge_email,
+    "poem": judge_poem,
+    "code": judge_code,
+    "maths": judge_maths,
+}

@@ -1,17 +1,23 @@
 """Which words rhyme: by a list of sounds where English spelling misleads, by the letters elsewhere."""
+
 import re
 from collections import Counter
 from functools import lru_cache
 
-from .english import KNOWN
+from rlhf_lessons.world.english import KNOWN
 
 
 def rhymed_lines(ends: list[str]) -> float:
     """Return the share of lines, given by their last words, that rhyme: 1.0 also for the scheme A B C B."""
     n = len(ends)
-    if n == 4 and rhymes(ends[1], ends[3]) and not rhymes(ends[0], ends[1]) and not rhymes(ends[2], ends[3]):
+    if (
+        n == 4
+        and rhymes(ends[1], ends[3])
+        and not rhymes(ends[0], ends[1])
+        and not rhymes(ends[2], ends[3])
+    ):
         return 1.0
-    near = [any(rhymes(ends[i], other) for other in ends[max(0, i - 3):i + 4]) for i in range(n)]
+    near = [any(rhymes(ends[i], other) for other in ends[max(0, i - 3) : i + 4]) for i in range(n)]
     return sum(near) / n
 
 
@@ -34,18 +40,28 @@ def spelling(word: str) -> str:
     word = word.lstrip("y").replace("qu", "q")  # no vowels
     if re.search(r"[aeiouy].*[^td]ed$", word):
         word = word[:-2] + "d"  # smiled: no vowel is spoken in -ed
-    weak = re.search(r"[aeiouy]+[^aeiouy]+(?:en|er|le|el|ing|y|ly|on|or|et|ow|ish|al|ions?|ers|ed)$", word)
+    weak = re.search(
+        r"[aeiouy]+[^aeiouy]+(?:en|er|le|el|ing|y|ly|on|or|et|ow|ish|al|ions?|ers|ed)$", word
+    )
     found = weak or re.search(r"[aeiouy]+[^aeiouy]+e$|[aeiouy]+[^aeiouy]*$", word)
     return found[0] if found else word
 
 
 def spelled_sounds() -> dict[str, frozenset[str]]:
     """Return which listed sounds a spelling stands for: those with two words or more spelled so."""
-    counts = Counter((spelling(word), sound) for sound, words in KNOWN["sounds"].items() for word in words)
+    counts = Counter(
+        (spelling(word), sound) for sound, words in KNOWN["sounds"].items() for word in words
+    )
     common = [pair for pair, count in counts.items() if count > 1]
-    return {ending: frozenset(sound for other, sound in common if other == ending) for ending, _ in common}
+    return {
+        ending: frozenset(sound for other, sound in common if other == ending)
+        for ending, _ in common
+    }
 
 
-LISTED = {word: frozenset(sound for sound, others in KNOWN["sounds"].items() if word in others)
-          for words in KNOWN["sounds"].values() for word in words}
+LISTED = {
+    word: frozenset(sound for sound, others in KNOWN["sounds"].items() if word in others)
+    for words in KNOWN["sounds"].values()
+    for word in words
+}
 SPELLED = spelled_sounds()

@@ -5,6 +5,7 @@ so that the judge needs nothing but the two texts. Prompts are split by *combina
 makes a prompt hard (a hero and a partner, two sums) lies wholly in one split, and the article's prompts are
 held out by hand. The words themselves live in `texts.toml`.
 """
+
 import hashlib
 import random
 import re
@@ -15,16 +16,24 @@ from pathlib import Path
 
 TEXTS = tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
 FAMILIES = ("story", "email", "poem", "code", "maths")
-ARTICLE_PROMPTS = ("Write a fictional story about Princess Anastasia falling in love with a soldier.",
-                   "What is 4-2 and 3-1?")
+ARTICLE_PROMPTS = (
+    "Write a fictional story about Princess Anastasia falling in love with a soldier.",
+    "What is 4-2 and 3-1?",
+)
 NAMES = TEXTS["names"]["she"] + TEXTS["names"]["he"]
-SUMS = [f"{a}{op}{b}" for op in "+-" for a in range(10) for b in range(10)
-        if (a + b <= 9 if op == "+" else a >= b)]
+SUMS = [
+    f"{a}{op}{b}"
+    for op in "+-"
+    for a in range(10)
+    for b in range(10)
+    if (a + b <= 9 if op == "+" else a >= b)
+]
 
 
 @dataclass(frozen=True)
 class Task:
     """One prompt, the facts in it (`spec`, a flat dictionary of strings) and the split it belongs to."""
+
     id: str
     family: str
     prompt: str
@@ -41,7 +50,10 @@ def key(spec: dict) -> tuple:
     """Return the combination of facts by which prompts are split, the same for every wording of it."""
     match spec["family"]:
         case "code":
-            facts = [spec["kind"], *sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b"))]
+            facts = [
+                spec["kind"],
+                *sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b")),
+            ]
         case "maths":
             facts = sorted((spec["e1"], spec["e2"]))
         case _:
@@ -103,25 +115,40 @@ def draw_code(rng: random.Random) -> dict:
     kind = rng.choice(["repeat", "repeat", "count", "sum", "upper", "both"])
     word, other = rng.sample(TEXTS["code"]["words"], 2)
     a, b = sorted(rng.sample(range(1, 9), 2))
-    facts = {"repeat": dict(word=word, n=str(rng.randint(2, 6))), "count": dict(a=str(a), b=str(b)),
-             "sum": dict(a=str(rng.randint(1, 9)), b=str(rng.randint(1, 9))), "upper": dict(word=word),
-             "both": dict(word=word, other=other)}[kind]
+    facts = {
+        "repeat": dict(word=word, n=str(rng.randint(2, 6))),
+        "count": dict(a=str(a), b=str(b)),
+        "sum": dict(a=str(rng.randint(1, 9)), b=str(rng.randint(1, 9))),
+        "upper": dict(word=word),
+        "both": dict(word=word, other=other),
+    }[kind]
     return dict(kind=kind, **facts)
 
 
 @cache
 def readers() -> list[tuple[re.Pattern, dict]]:
     """Return one pattern a kind of prompt, with the facts that the kind itself fixes."""
-    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]] + [dict(family="poem"), dict(family="maths")]
-    kinds += [dict(family=family, kind=kind) for family in ("email", "code")
-              for kind, texts in TEXTS[family].items() if "prompt" in texts]
+    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]] + [
+        dict(family="poem"),
+        dict(family="maths"),
+    ]
+    kinds += [
+        dict(family=family, kind=kind)
+        for family in ("email", "code")
+        for kind, texts in TEXTS[family].items()
+        if "prompt" in texts
+    ]
     groups = {"article": "(?:an?|the)", "e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
     patterns = []
     for fixed in kinds:
         template = texts_of(fixed)["prompt"].replace(" a {", " {article} {")
-        pattern = re.sub(r"\\\{(\w+)\\\}", lambda m: groups.get(m[1], rf"(?P<{m[1]}>\w+)"), re.escape(template))
+        pattern = re.sub(
+            r"\\\{(\w+)\\\}", lambda m: groups.get(m[1], rf"(?P<{m[1]}>\w+)"), re.escape(template)
+        )
         pattern = pattern.replace(r"fictional\ ", r"(?:fictional\ )?").removesuffix(r"\.")
-        patterns.append((re.compile(pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?", re.IGNORECASE), fixed))
+        patterns.append(
+            (re.compile(pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?", re.IGNORECASE), fixed)
+        )
     return patterns
 
 
@@ -130,8 +157,10 @@ def parse(prompt: str) -> dict | None:
     text = re.sub(r"^please\s+", "", prompt.strip(), flags=re.IGNORECASE)
     for pattern, fixed in readers():
         if match := pattern.fullmatch(text):
-            return fixed | {name: value.capitalize() if name in ("Name", "title", "day") else value.lower()
-                            for name, value in match.groupdict().items()}
+            return fixed | {
+                name: value.capitalize() if name in ("Name", "title", "day") else value.lower()
+                for name, value in match.groupdict().items()
+            }
     return None
 
 

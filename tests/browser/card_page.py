@@ -1,4 +1,5 @@
 """What the browser tests of the card share: a bare page with the real `card.js`, a real desk, a real database."""
+
 import json
 import re
 from pathlib import Path
@@ -6,24 +7,45 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 import rlhf_lessons.widgets.rate as rate_module
-from rlhf_lessons.ratings import Store
+from rlhf_lessons.feedback import Store
 from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.rate import Desk, as_task
 
 WIDGETS = Path(rate_module.__file__).parent
-HOSTILE = ['<script>window.pwned = 1</script>', '<img src=x onerror="window.pwned = 1"> **not bold**',
-           '"><svg onload="window.pwned = 1">', "javascript:window.pwned = 1 {{7*7}} </textarea>"]
-STORY = ["Once upon a time, Princess Anna walked into the old castle and met a dragon. They had tea. In the end, they "
-         "became friends, and the castle was never cold again.",
-         "Anna was a princess. She found a dragon. The dragon was a dragon. Nobody knows what came then, and",
-         "The dragon counted the stones of the castle. Princess Anna laughed, and so did the dragon, for years.",
-         "I am sorry, here is an e-mail: Dear Tom, thank you for the lamp. Yours, Anna."]
+HOSTILE = [
+    "<script>window.pwned = 1</script>",
+    '<img src=x onerror="window.pwned = 1"> **not bold**',
+    '"><svg onload="window.pwned = 1">',
+    "javascript:window.pwned = 1 {{7*7}} </textarea>",
+]
+STORY = [
+    "Once upon a time, Princess Anna walked into the old castle and met a dragon. They had tea. In the end, they "
+    "became friends, and the castle was never cold again.",
+    "Anna was a princess. She found a dragon. The dragon was a dragon. Nobody knows what came then, and",
+    "The dragon counted the stones of the castle. Princess Anna laughed, and so did the dragon, for years.",
+    "I am sorry, here is an e-mail: Dear Tom, thank you for the lamp. Yours, Anna.",
+]
 PROMPT = "Write a story about a princess called Anna who befriends a dragon."
-KINDS = {"pair": 2, "ranking": 4, "scores": 2, "demonstration": 1}  # and how many answers each shows here
-GRADES = [("1", "A much better", "left", 2), ("2", "A better", "left", 1), ("3", "Tie", "tie", 0),
-          ("4", "B better", "right", 1), ("5", "B much better", "right", 2), ("0", "Both bad", "bad", 0)]
-BY_KEYS = {"pair": "2", "ranking": ["ArrowDown", "ArrowDown", "t", "Enter"], "scores": [*"654321", "Enter"],
-           "demonstration": ["Enter"]}  # some judgement of each kind
+KINDS = {
+    "pair": 2,
+    "ranking": 4,
+    "scores": 2,
+    "demonstration": 1,
+}  # and how many answers each shows here
+GRADES = [
+    ("1", "A much better", "left", 2),
+    ("2", "A better", "left", 1),
+    ("3", "Tie", "tie", 0),
+    ("4", "B better", "right", 1),
+    ("5", "B much better", "right", 2),
+    ("0", "Both bad", "bad", 0),
+]
+BY_KEYS = {
+    "pair": "2",
+    "ranking": ["ArrowDown", "ArrowDown", "t", "Enter"],
+    "scores": [*"654321", "Enter"],
+    "demonstration": ["Enter"],
+}  # some judgement of each kind
 # http, not https, and no localhost: as on a class page, crypto.randomUUID is missing
 PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="stylesheet" href="/card.css">
 <meta name="viewport" content="width=device-width, initial-scale=1"><body style="margin: 12px"><main id="here"></main>
@@ -40,9 +62,18 @@ PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="styleshee
 
 def task(kind: str, texts=STORY, prompt: str = PROMPT, n: int | None = None, **more) -> dict:
     """A row for the store; models are called one, two, three, four, and rewarded 1, 2, 3, 4."""
-    answers = [{"text": text, "model": model, "reward": float(reward), "ended": reward != 2}
-               for text, model, reward in zip(texts, ("one", "two", "three", "four"), range(1, 5))]
-    return as_task({"kind": kind, "prompt": prompt, "completions": answers[:KINDS[kind] if n is None else n], **more})
+    answers = [
+        {"text": text, "model": model, "reward": float(reward), "ended": reward != 2}
+        for text, model, reward in zip(texts, ("one", "two", "three", "four"), range(1, 5))
+    ]
+    return as_task(
+        {
+            "kind": kind,
+            "prompt": prompt,
+            "completions": answers[: KINDS[kind] if n is None else n],
+            **more,
+        }
+    )
 
 
 def pairs(n: int) -> list[dict]:
@@ -57,10 +88,22 @@ class Bench:
         self.store.add_tasks("r", rows)
         self.new_kernel(**game)
         page.expose_function("toHost", self.host)
-        files = {"/": (PAGE, "text/html"), "/card.js": (card_js(), "text/javascript"),
-                 "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css")}
-        page.route("http://card.test/**", lambda route: route.fulfill(
-            **dict(zip(("body", "content_type"), files[route.request.url.removeprefix("http://card.test")]))))
+        files = {
+            "/": (PAGE, "text/html"),
+            "/card.js": (card_js(), "text/javascript"),
+            "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css"),
+        }
+        page.route(
+            "http://card.test/**",
+            lambda route: route.fulfill(
+                **dict(
+                    zip(
+                        ("body", "content_type"),
+                        files[route.request.url.removeprefix("http://card.test")],
+                    )
+                )
+            ),
+        )
         page.goto("http://card.test/")
         self.card, self.status = page.locator(".rl-card").first, page.locator(".rl-status").first
         self.is_now("open")
@@ -93,13 +136,17 @@ class Bench:
 
     def press(self, *keys: str) -> None:
         """Press keys with the focus on the card, or on what in it has it."""
-        if not self.page.evaluate("document.querySelector('.rl-card').contains(document.activeElement)"):
+        if not self.page.evaluate(
+            "document.querySelector('.rl-card').contains(document.activeElement)"
+        ):
             self.card.focus()
         for key in keys:
             self.page.keyboard.press(key)
 
     def saved(self, n: int | None = None) -> None:
-        expect(self.status).to_have_text(re.compile(r"Saved #\d+" if n is None else rf"Saved #{n}\b"))
+        expect(self.status).to_have_text(
+            re.compile(r"Saved #\d+" if n is None else rf"Saved #{n}\b")
+        )
 
     def is_now(self, state: str) -> None:
         expect(self.card).to_have_attribute("data-state", state)

@@ -1,4 +1,5 @@
 """What the browser tests of the class page share: a class in a process of its own, phones and screens."""
+
 import itertools
 import json
 import random
@@ -15,10 +16,15 @@ from playwright.sync_api import expect
 pytest.importorskip("segno", reason="the class page needs: pip install tornado segno")
 
 from rlhf_lessons.classroom import rounds  # noqa: E402
-from rlhf_lessons.ratings import Store, new_id  # noqa: E402
+from rlhf_lessons.feedback import Store, new_id  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
 HOSTILE = '<img src=x onerror="window.pwned = 1"><script>window.pwned = 1</script>'
 expect.set_options(timeout=20_000)
 
@@ -31,14 +37,30 @@ class Class:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.command = [sys.executable, "-m", "rlhf_lessons", "classroom", "serve", "--db", str(folder / "c.sqlite3"),
-                        "--port", str(self.port), "--code", "FOX42Q", "--answers", str(self.answers), *flags]
+        self.command = [
+            sys.executable,
+            "-m",
+            "rlhf_lessons",
+            "classroom",
+            "serve",
+            "--db",
+            str(folder / "c.sqlite3"),
+            "--port",
+            str(self.port),
+            "--code",
+            "FOX42Q",
+            "--answers",
+            str(self.answers),
+            *flags,
+        ]
         self.start()
         self.url, self.store = f"http://127.0.0.1:{self.port}", Store(folder / "c.sqlite3")
         self.keys = json.loads((folder / "c.sqlite3.secrets.json").read_text(encoding="utf-8"))
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        self.process = subprocess.Popen(
+            self.command, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
         assert any(line.startswith("Ctrl-C") for line in self.process.stdout)
 
     def kill(self) -> None:
@@ -55,12 +77,16 @@ class Class:
 
 def write_answers(folder: Path) -> tuple[Path, dict[str, str]]:
     """Write some of the shipped answers, with a prompt that tries to be markup; return the file and {answer: model}."""
-    lines = [{"prompt": prompt, "completions": texts} for prompt, texts in itertools.islice(
-        rounds.answers(rounds.ANSWERS), 100)]
+    lines = [
+        {"prompt": prompt, "completions": texts}
+        for prompt, texts in itertools.islice(rounds.answers(rounds.ANSWERS), 100)
+    ]
     lines[0]["prompt"] = f"Write a poem. {HOSTILE}"
     path = folder / "answers.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path, {answer["text"]: answer["model"] for line in lines for answer in line["completions"]}
+    return path, {
+        answer["text"]: answer["model"] for line in lines for answer in line["completions"]
+    }
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +117,9 @@ def join(browser, room: Class, name: str, **device):
     """Return the page of a student who has joined."""
     page = browser.new_context(**device).new_page()
     page.goto(f"{room.url}/#fox42q")
-    expect(page.get_by_label("Nickname", exact=True)).to_have_value(re.compile(r"^[A-Z]\w+ [A-Z]\w+$"))  # offered
+    expect(page.get_by_label("Nickname", exact=True)).to_have_value(
+        re.compile(r"^[A-Z]\w+ [A-Z]\w+$")
+    )  # offered
     page.get_by_label("Nickname", exact=True).fill(name)
     page.get_by_role("button", name="Join").click()
     ready(page)
@@ -129,24 +157,53 @@ def vote_as_a_class(room: Class, people: int = 14, each: int = 12, teams=("",)) 
                 task = store.next_task(rater, current)
                 if task["state"] != "task":
                     break
-                left, right = ({"base": 0, "sft": 1.2, "ppo": 2}.get(room.writers.get(answer["text"]), 1)
-                               + rng.gauss(0, 1) for answer in task["answers"])
+                left, right = (
+                    {"base": 0, "sft": 1.2, "ppo": 2}.get(room.writers.get(answer["text"]), 1)
+                    + rng.gauss(0, 1)
+                    for answer in task["answers"]
+                )
                 choice = "tie" if abs(left - right) < 0.2 else "left" if left > right else "right"
-                store.answer(rater, task["task"], "pair", {"choice": choice, "strength": 1}, new_id(), ms=4000)
+                store.answer(
+                    rater,
+                    task["task"],
+                    "pair",
+                    {"choice": choice, "strength": 1},
+                    new_id(),
+                    ms=4000,
+                )
 
 
-def report(room: Class, team: str = "", best: float = 0.72, end: str = "nobody asked for the old cook") -> None:
+def report(
+    room: Class, team: str = "", best: float = 0.72, end: str = "nobody asked for the old cook"
+) -> None:
     """Report as a trainer in a notebook does."""
-    curve = [[votes, share, share - 3 / votes, share + 2 / votes] for votes in range(20, 200, 20)
-             for share in [best - 0.2 * 0.6 ** (votes / 20)]]
+    curve = [
+        [votes, share, share - 3 / votes, share + 2 / votes]
+        for votes in range(20, 200, 20)
+        for share in [best - 0.2 * 0.6 ** (votes / 20)]
+    ]
     votes, accuracy, low, high = curve[-1]
-    room.store.report({
-        "round": room.store.room().current, "team": team, "votes": votes, "held_out": 45, "accuracy": accuracy,
-        "low": low, "high": high, "ceiling": 0.83, "curve": curve, "samples": [{
-            "prompt": "Write a fictional story about Captain Emma learning to cook.",
-            "plain": "Captain Emma wanted to learn to paint before the feast. The first lesson ended with a fire.",
-            "best": "Nobody in the palace could cook, so Captain Emma took lessons. After a week she baked a cake as "
-                    f"tall as the gate. In the end, the whole castle ate, and {end}."}]})
+    room.store.report(
+        {
+            "round": room.store.room().current,
+            "team": team,
+            "votes": votes,
+            "held_out": 45,
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+            "ceiling": 0.83,
+            "curve": curve,
+            "samples": [
+                {
+                    "prompt": "Write a fictional story about Captain Emma learning to cook.",
+                    "plain": "Captain Emma wanted to learn to paint before the feast. The first lesson ended with a fire.",
+                    "best": "Nobody in the palace could cook, so Captain Emma took lessons. After a week she baked a cake as "
+                    f"tall as the gate. In the end, the whole castle ate, and {end}.",
+                }
+            ],
+        }
+    )
 
 
 def spilt(page) -> list[str]:

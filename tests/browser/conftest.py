@@ -1,4 +1,5 @@
 """A real browser for the tests in this folder: Debian's Chromium, driven by Playwright, which downloads none itself."""
+
 import itertools
 import os
 import shutil
@@ -9,12 +10,26 @@ import pytest
 
 HERE = Path(__file__).parent
 SHOTS = HERE.parents[1] / "runs" / "screenshots"
-AXE = HERE / "axe.min.js"  # axe-core 4.14.1, Mozilla Public License 2.0, https://github.com/dequelabs/axe-core
-MISSING = ("no Chromium here, which the tests in a browser need: on Debian apt install chromium, elsewhere set "
-           "CHROMIUM to the path of a Chromium or Chrome")
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-domain-reliability",
-        "--disable-features=OptimizationHints,MediaRouter,Translate", "--disable-dev-shm-usage"]
+AXE = (
+    HERE / "axe.min.js"
+)  # axe-core 4.14.1, Mozilla Public License 2.0, https://github.com/dequelabs/axe-core
+MISSING = (
+    "no Chromium here, which the tests in a browser need: on Debian apt install chromium, elsewhere set "
+    "CHROMIUM to the path of a Chromium or Chrome"
+)
+ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-features=OptimizationHints,MediaRouter,Translate",
+    "--disable-dev-shm-usage",
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -39,7 +54,10 @@ def find_chromium() -> str:
         pytest.fail(MISSING, pytrace=False) if required else pytest.skip(MISSING)
     version = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=60).stdout
     if required and "Debian" not in version:
-        pytest.fail(f"{path} is {version.strip() or 'no browser'}, not the Chromium of Debian's package", pytrace=False)
+        pytest.fail(
+            f"{path} is {version.strip() or 'no browser'}, not the Chromium of Debian's package",
+            pytrace=False,
+        )
     return path
 
 
@@ -63,7 +81,9 @@ def bench(browser, tmp_path):
     contexts, failures, numbers = [], [], itertools.count()
 
     def make(rows, viewport=(1100, 800), game=None, **look) -> Bench:
-        contexts.append(browser.new_context(viewport=dict(zip(("width", "height"), viewport)), **look))
+        contexts.append(
+            browser.new_context(viewport=dict(zip(("width", "height"), viewport)), **look)
+        )
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: failures.append(str(error)))
@@ -78,19 +98,31 @@ def bench(browser, tmp_path):
 @pytest.fixture
 def shot():
     """Keep a picture of a page (or of a part of it) in runs/screenshots."""
+
     def take(what, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         what.screenshot(path=SHOTS / f"{name}.png")
+
     return take
 
 
 @pytest.fixture
 def barriers():
     """Return what axe-core finds serious or critical in a page's element, one line each."""
+
     def look(page, selector: str) -> list[str]:
         if not page.evaluate("'axe' in window"):
-            page.evaluate(AXE.read_text(encoding="utf-8"))  # not as a script element: a page's policy may forbid it
-        found = page.evaluate("selector => axe.run(selector, {resultTypes: ['violations']})", selector)
-        return [f"{row['id']} ({row['impact']}): {node['html'][:160]} {node['failureSummary'][:300]}"
-                for row in found["violations"] if row["impact"] in ("serious", "critical") for node in row["nodes"]]
+            page.evaluate(
+                AXE.read_text(encoding="utf-8")
+            )  # not as a script element: a page's policy may forbid it
+        found = page.evaluate(
+            "selector => axe.run(selector, {resultTypes: ['violations']})", selector
+        )
+        return [
+            f"{row['id']} ({row['impact']}): {node['html'][:160]} {node['failureSummary'][:300]}"
+            for row in found["violations"]
+            if row["impact"] in ("serious", "critical")
+            for node in row["nodes"]
+        ]
+
     return look

@@ -1,4 +1,5 @@
 """What the test of the card in Jupyter needs: a server for JupyterLab and Notebook 7, and a reader with a page open."""
+
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from rlhf_lessons.ratings import Store
+from rlhf_lessons.feedback import Store
 
 PATIENCE = 60_000  # milliseconds; a loaded machine is slow
 ROOT = Path(__file__).parents[2]
@@ -51,20 +52,44 @@ def jupyter(folder: Path):
     token, home = secrets.token_hex(8), folder / ".jupyter"
     page_config = home / "config" / "labconfig" / "page_config.json"
     page_config.parent.mkdir(parents=True)  # without the pop-up with news
-    page_config.write_text('{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}')
-    env = dict(os.environ, JUPYTER_CONFIG_DIR=str(home / "config"), JUPYTER_RUNTIME_DIR=str(home / "runtime"),
-               IPYTHONDIR=str(home / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1",
-               JUPYTER_DATA_DIR=str(home / "data"), JUPYTER_PREFER_ENV_PATH="1",
-               RLHF_LESSONS_RUNS=str(folder / "runs"))  # no votes of the tests before
-    command = [sys.executable, "-m", "jupyter", "lab", f"--port={port}", "--no-browser", "--ServerApp.ip=127.0.0.1",
-               "--allow-root", "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
+    page_config.write_text(
+        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+    )
+    env = dict(
+        os.environ,
+        JUPYTER_CONFIG_DIR=str(home / "config"),
+        JUPYTER_RUNTIME_DIR=str(home / "runtime"),
+        IPYTHONDIR=str(home / "ipython"),
+        PYTHONPATH=str(ROOT),
+        OMP_NUM_THREADS="1",
+        JUPYTER_DATA_DIR=str(home / "data"),
+        JUPYTER_PREFER_ENV_PATH="1",
+        RLHF_LESSONS_RUNS=str(folder / "runs"),
+    )  # no votes of the tests before
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        f"--port={port}",
+        "--no-browser",
+        "--ServerApp.ip=127.0.0.1",
+        "--allow-root",
+        "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={folder}",
+    ]
     with open(folder / "server.log", "w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         until = time.monotonic() + PATIENCE / 1000
         while not answers(f"http://127.0.0.1:{port}/api"):
-            assert server.poll() is None and time.monotonic() < until, (folder / "server.log").read_text()
+            assert server.poll() is None and time.monotonic() < until, (
+                folder / "server.log"
+            ).read_text()
             time.sleep(0.1)
         paths = {"lab": "lab/tree", "notebook": "notebooks"}
         yield lambda kind, name: f"http://127.0.0.1:{port}/{paths[kind]}/{name}?token={token}"
@@ -112,7 +137,9 @@ class Reader:
 
     def saved(self, then: str = "Enter") -> None:
         """Wait until the judgement is saved, and go on to the next task by this key."""
-        expect(self.card.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"), timeout=PATIENCE)
+        expect(self.card.locator(".rl-status")).to_have_text(
+            re.compile(r"^Saved #\d+$"), timeout=PATIENCE
+        )
         if then:
             self.press(then)
             self.asks(self.n + 1)
@@ -127,7 +154,9 @@ class Reader:
             self.card.get_by_role("button", name=name, exact=True).click()
 
     def cells(self) -> int:
-        return self.page.evaluate("window.jupyterapp.shell.currentWidget.content.model.cells.length")
+        return self.page.evaluate(
+            "window.jupyterapp.shell.currentWidget.content.model.cells.length"
+        )
 
     def command(self, name: str, arguments: str = "{}") -> None:
         self.page.evaluate(f"window.jupyterapp.commands.execute('{name}', {arguments})")

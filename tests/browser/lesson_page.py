@@ -1,4 +1,5 @@
 """What the tests of the lessons in JupyterLab need: a lesson, open in a browser, whose cells run one by one."""
+
 from pathlib import Path
 
 import nbformat
@@ -32,7 +33,11 @@ class Lesson:
         page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
 
     def output(self, id: str):
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(self.cells.index(id)).locator(".jp-OutputArea")
+        return (
+            self.page.locator(".jp-Notebook .jp-Cell")
+            .nth(self.cells.index(id))
+            .locator(".jp-OutputArea")
+        )
 
     def run(self, *ids: str):
         """Run cells, none of which fails, and return the last one's output."""

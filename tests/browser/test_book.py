@@ -1,4 +1,5 @@
 """The book as a reader sees it without a network: every page, its pictures and its formulas."""
+
 import importlib.util
 from pathlib import Path
 
@@ -10,7 +11,10 @@ spec = importlib.util.spec_from_file_location("book_of_the_kit", PROJECT / "teac
 book = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(book)
 if not book.jupyter_book():
-    pytest.skip("no Jupyter Book here: python teaching/book.py installs it into .cache/book", allow_module_level=True)
+    pytest.skip(
+        "no Jupyter Book here: python teaching/book.py installs it into .cache/book",
+        allow_module_level=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +35,32 @@ def page(browser):
 
 
 def test_every_page_opens_without_a_network_with_all_its_pictures(built, page):
-    pages = [path for folder in ("notebooks", "teaching", "data") for path in (built / folder).rglob("*.html")]
+    pages = [
+        path
+        for folder in ("notebooks", "teaching", "data")
+        for path in (built / folder).rglob("*.html")
+    ]
     lessons = {path.stem for path in PROJECT.glob("notebooks/0*.ipynb")}
-    assert lessons | {"glossary"} == {path.stem for path in pages if path.parent.name == "notebooks"}
+    assert lessons | {"glossary"} == {
+        path.stem for path in pages if path.parent.name == "notebooks"
+    }
     for path in [*pages, built / "README.html"]:
         page.goto(path.as_uri())
         expect(page.locator("article h1").first).to_be_visible()
-        assert page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)") == []
+        assert (
+            page.evaluate(
+                "[...document.images].filter(image => !image.naturalWidth).map(image => image.src)"
+            )
+            == []
+        )
 
 
 def test_formulas_are_set_and_outputs_are_there(built, page, shot):
     page.goto((built / "notebooks" / "03_reward_model.html").as_uri())
     expect(page.locator("mjx-container[display]").first).to_be_visible()
-    expect(page.get_by_role("cell", name="Write a fictional story", exact=False).first).to_be_attached()
+    expect(
+        page.get_by_role("cell", name="Write a fictional story", exact=False).first
+    ).to_be_attached()
     page.locator("mjx-container[display]").first.scroll_into_view_if_needed()
     shot(page, "book_lesson_3")
 

@@ -1,11 +1,12 @@
 """The rater card in a real browser: each judgement by keys and by mouse, from the pixels to the database."""
+
 import json
 
 import pytest
 from card_page import GRADES, PROMPT, STORY, pairs, task
 from playwright.sync_api import expect
 
-from rlhf_lessons.ratings import CRITERIA
+from rlhf_lessons.feedback import CRITERIA
 
 
 @pytest.mark.parametrize("by", ["keys", "mouse"])
@@ -21,7 +22,9 @@ def test_each_grade_of_a_pair_is_stored_as_chosen(bench, by):
             card.saved(n)
             card.button("Next").click()
     expect(card.card).to_contain_text("Nothing is left to rate")
-    assert card.rows() == [("pair", {"choice": choice, "strength": strength}) for *_, choice, strength in GRADES]
+    assert card.rows() == [
+        ("pair", {"choice": choice, "strength": strength}) for *_, choice, strength in GRADES
+    ]
     assert all(0 < row["ms"] < 60_000 and row["ui"] == "card" for row in card.store.answers("r"))
 
 
@@ -44,7 +47,9 @@ def test_a_ranking_by_buttons_and_by_dragging_is_stored_as_shown(bench):
     expect(card.status).to_have_text("Answer A: place 1")  # it is first already
     card.button("Move answer A down").click()  # B A C D
     card.button("Move answer D up").click()  # B A D C
-    assert card.page.evaluate("document.activeElement.ariaLabel") == "Move answer D up"  # it moved with its answer
+    assert (
+        card.page.evaluate("document.activeElement.ariaLabel") == "Move answer D up"
+    )  # it moved with its answer
     rows = card.card.locator(".rl-row")
     start, end = rows.nth(3).locator(".rl-handle").bounding_box(), rows.nth(0).bounding_box()
     card.page.mouse.move(start["x"] + 20, start["y"] + 20)
@@ -81,9 +86,17 @@ def test_scores_by_keys_and_by_mouse_are_stored_and_none_may_be_left_open(bench)
     card.button("Save these scores").click()
     card.saved(2)
     assert card.rows() == [
-        ("scores", {"scores": [{"relevance": 6, "accuracy": 5, "clarity": 7},
-                               {"relevance": 3, "accuracy": 4, "clarity": 1}]}),
-        ("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}]})]
+        (
+            "scores",
+            {
+                "scores": [
+                    {"relevance": 6, "accuracy": 5, "clarity": 7},
+                    {"relevance": 3, "accuracy": 4, "clarity": 1},
+                ]
+            },
+        ),
+        ("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}]}),
+    ]
 
 
 def test_the_definition_stands_beside_each_criterion_and_is_the_stores(bench):
@@ -106,8 +119,10 @@ def test_a_demonstration_is_written_from_nothing_or_edited_and_typing_presses_no
     card.card.locator("textarea").fill("Anna.\n\nThe end.")
     card.button("Save this answer").click()
     card.saved(2)
-    assert card.rows() == [("demonstration", {"text": "s1 is a fun, short text?"}),
-                           ("demonstration", {"text": "Anna.\n\nThe end."})]
+    assert card.rows() == [
+        ("demonstration", {"text": "s1 is a fun, short text?"}),
+        ("demonstration", {"text": "Anna.\n\nThe end."}),
+    ]
 
 
 def test_a_card_of_pairs_shows_nothing_of_rankings_scores_and_demonstrations(bench):
@@ -175,15 +190,25 @@ def test_it_is_blind_until_the_judgement_and_the_reveal_tells_all(bench):
     card.button("A better").click()
     card.saved()
     before = json.dumps(card.heard) + card.page.content()
-    assert not [word for word in ("by one", "reward model", "1.00", "2 others", "simulated") if word in before]
+    assert not [
+        word
+        for word in ("by one", "reward model", "1.00", "2 others", "simulated")
+        if word in before
+    ]
     card.button("Reveal").click()
     pane = card.card.locator(".rl-pane", has_text=STORY[0])
     expect(pane).to_contain_text("by one")
     expect(pane).to_contain_text("reward model: +1.00")
-    expect(card.card.locator(".rl-pane", has_text=STORY[1])).to_contain_text("reward model: +2.00, its favourite")
+    expect(card.card.locator(".rl-pane", has_text=STORY[1])).to_contain_text(
+        "reward model: +2.00, its favourite"
+    )
     letter = pane.get_attribute("aria-label")[-1]
-    expect(card.card.locator(".rl-others")).to_contain_text(f"2 others, 1 of them simulated: 2 {letter} better")
-    expect(card.card.locator(".rl-gold")).to_contain_text(f"{letter} is the better one. It has an <b>ending</b>.")
+    expect(card.card.locator(".rl-others")).to_contain_text(
+        f"2 others, 1 of them simulated: 2 {letter} better"
+    )
+    expect(card.card.locator(".rl-gold")).to_contain_text(
+        f"{letter} is the better one. It has an <b>ending</b>."
+    )
 
 
 def test_progress_and_the_time_left_are_shown(bench):
@@ -200,6 +225,7 @@ def test_progress_and_the_time_left_are_shown(bench):
 
 # The game
 
+
 def test_the_sealed_guess_is_opened_by_the_reveal_and_counted_over_a_restart_too(bench, shot):
     votes, opened = [], None
     card = bench(pairs(5))
@@ -207,16 +233,24 @@ def test_the_sealed_guess_is_opened_by_the_reveal_and_counted_over_a_restart_too
     expect(game).to_be_hidden()  # no reward model looks on
     card.press("1")
     card.saved()
-    card.desk.guess = lambda *texts: 0.8 if votes else None  # it is there now, but has learned too little
+    card.desk.guess = lambda *texts: (
+        0.8 if votes else None
+    )  # it is there now, but has learned too little
     card.press("Enter")
     expect(game).to_have_text("The reward model has no guess yet: it learns from your votes.")
-    for key, opened, score in (("1", None, ""), ("2", "Right!", "1 of 1"), ("4", "Wrong!", "1 of 2")):
+    for key, opened, score in (
+        ("1", None, ""),
+        ("2", "Right!", "1 of 1"),
+        ("4", "Wrong!", "1 of 2"),
+    ):
         card.press(key)
         card.saved()
         card.press("r")
         card.is_now("revealed")
         if opened:
-            expect(game).to_have_text(f"Its sealed guess: A, 80 % sure. {opened} It knows you: right in {score}.")
+            expect(game).to_have_text(
+                f"Its sealed guess: A, 80 % sure. {opened} It knows you: right in {score}."
+            )
             shot(card.page, f"card-game-{opened[:5].lower()}")
         votes.append(key)
         card.press("Enter")
@@ -226,12 +260,16 @@ def test_the_sealed_guess_is_opened_by_the_reveal_and_counted_over_a_restart_too
     shot(card.page, "card-game-sealed")
     card.new_kernel()
     card.page.reload()
-    expect(game).to_have_text("The reward model has sealed its guess. It knows you: right in 1 of 2.")
+    expect(game).to_have_text(
+        "The reward model has sealed its guess. It knows you: right in 1 of 2."
+    )
     card.press("3")
     card.saved()
     card.press("r")
-    expect(game).to_have_text("Its sealed guess: A, 80 % sure. No point: you named no winner. "
-                              "It knows you: right in 1 of 2.")
+    expect(game).to_have_text(
+        "Its sealed guess: A, 80 % sure. No point: you named no winner. "
+        "It knows you: right in 1 of 2."
+    )
 
 
 def test_a_guess_that_fails_is_told_and_the_card_goes_on(bench):

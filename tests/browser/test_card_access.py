@@ -1,4 +1,5 @@
 """The rater card in a real browser: texts stay text, keys stay inside, and nobody is shut out."""
+
 import pytest
 from card_page import BY_KEYS, GRADES, HOSTILE, KINDS, pairs, task
 from playwright.sync_api import expect
@@ -22,7 +23,7 @@ def test_hostile_texts_stay_text_in_every_judgement(bench):
         expect(card.card.locator(".rl-guideline p")).to_have_text(HOSTILE[2])
         if kind == "demonstration":
             expect(card.card.locator("textarea")).to_have_value(HOSTILE[0])
-        for text in HOSTILE[:KINDS[kind]] if kind != "demonstration" else []:
+        for text in HOSTILE[: KINDS[kind]] if kind != "demonstration" else []:
             expect(card.card.locator(".rl-text", has_text=text)).to_be_visible()
         card.press(*BY_KEYS[kind])
         expect(card.status).to_contain_text("Saved #")
@@ -35,9 +36,13 @@ def test_hostile_texts_stay_text_in_every_judgement(bench):
     assert len(card.rows()) == len(KINDS)
 
 
-def test_keys_with_modifiers_and_keys_in_text_fields_do_nothing_and_no_plain_key_leaves_the_card(bench):
+def test_keys_with_modifiers_and_keys_in_text_fields_do_nothing_and_no_plain_key_leaves_the_card(
+    bench,
+):
     card = bench(pairs(1))
-    card.page.evaluate("window.left = []; document.addEventListener('keydown', (e) => window.left.push(e.key))")
+    card.page.evaluate(
+        "window.left = []; document.addEventListener('keydown', (e) => window.left.push(e.key))"
+    )
     card.press("Control+1", "Alt+2", "Meta+3", "a", "b", "x", "d", "d", "Backspace", "Shift+Enter")
     card.press("f")
     card.page.keyboard.type("12345su?")
@@ -55,8 +60,12 @@ def test_every_key_is_shown_on_its_button_or_in_the_line_of_keys(bench):
             expect(card.button(label)).to_have_attribute("aria-keyshortcuts", key)
 
     shows(*((key, label) for key, label, *_ in GRADES), ("S", "Skip"), ("F", "Flag"))
-    for own, save in ((None, None), ("↑ ↓ choose an answer, 1 to 4 put it in this place, T tie", "Save this order"),
-                      ("1 to 7 score", "Save these scores"), ("W write", "Save this answer")):
+    for own, save in (
+        (None, None),
+        ("↑ ↓ choose an answer, 1 to 4 put it in this place, T tie", "Save this order"),
+        ("1 to 7 score", "Save these scores"),
+        ("W write", "Save this answer"),
+    ):
         if own:
             expect(card.card.locator(".rl-hint")).to_contain_text(f"Keys: {own}")
             shows(("Enter", save))
@@ -69,7 +78,10 @@ def test_every_key_is_shown_on_its_button_or_in_the_line_of_keys(bench):
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_no_barrier_and_a_thumb_finds_every_button(bench, barriers, shot, look):
-    card, found = bench([task(kind) for kind in KINDS], game={"guess": lambda *_: 0.3}, **LOOKS[look]), []
+    card, found = (
+        bench([task(kind) for kind in KINDS], game={"guess": lambda *_: 0.3}, **LOOKS[look]),
+        [],
+    )
     for kind in KINDS:
         card.is_now("open")
         shot(card.page, f"card-{kind}-{look}-1-open")
@@ -95,8 +107,12 @@ def test_axe_finds_no_barrier_and_a_thumb_finds_every_button(bench, barriers, sh
 
 def test_scrolling_over_an_answer_with_a_finger_reorders_nothing(bench):
     card = bench([task("ranking")], **PHONE)
-    touch = card.page.evaluate("getComputedStyle(document.querySelector('.rl-row .rl-text')).touchAction")
-    handle = card.page.evaluate("getComputedStyle(document.querySelector('.rl-handle')).touchAction")
+    touch = card.page.evaluate(
+        "getComputedStyle(document.querySelector('.rl-row .rl-text')).touchAction"
+    )
+    handle = card.page.evaluate(
+        "getComputedStyle(document.querySelector('.rl-handle')).touchAction"
+    )
     assert (touch, handle) == ("auto", "none")  # only the handle takes hold of an answer
 
 
@@ -119,12 +135,17 @@ def test_a_thumb_can_do_all_that_keys_can(bench):
     card.button("Reveal").tap()
     card.is_now("revealed")
     assert [payload for _, payload in card.rows()] == [
-        {"ranks": [2, 1, 3, 4]}, {"reason": "I cannot tell"}, {"choice": "bad", "strength": 0}]
+        {"ranks": [2, 1, 3, 4]},
+        {"reason": "I cannot tell"},
+        {"choice": "bad", "strength": 0},
+    ]
 
 
 def test_a_reader_of_the_screen_is_told_what_happens(bench):
     card = bench(pairs(1))
-    expect(card.page.get_by_role("region", name="Rater card: Which answer is better?")).to_be_visible()
+    expect(
+        card.page.get_by_role("region", name="Rater card: Which answer is better?")
+    ).to_be_visible()
     expect(card.card.get_by_role("heading", name="Which answer is better?")).to_be_visible()
     expect(card.card.get_by_role("progressbar", name="Progress")).to_be_visible()
     expect(card.card.get_by_role("article", name="Answer B")).to_be_visible()

@@ -1,4 +1,5 @@
 """`rl.rate` in JupyterLab and in Notebook 7, as a reader works it: run the cell, judge, restart, reload, go on."""
+
 import json
 
 import nbformat
@@ -7,12 +8,27 @@ from card_page import HOSTILE, PROMPT, STORY, task
 from jupyter_page import PATIENCE, READY, STOPWATCH, Reader, jupyter
 from playwright.sync_api import expect
 
-KINDS = ["pair", "pair", "ranking", "ranking", "scores", "scores", "demonstration", "demonstration", *["pair"] * 7]
-CELLS = ["import json\nimport rlhf_lessons as rl\n"
-         "card = rl.rate(json.load(open('rows.json')), 'r', store='{}.sqlite3', guess=lambda *texts: 0.7)\ncard",
-         "print('THE KERNEL COUNTS', len(card.answers()))", "card"]
+KINDS = [
+    "pair",
+    "pair",
+    "ranking",
+    "ranking",
+    "scores",
+    "scores",
+    "demonstration",
+    "demonstration",
+    *["pair"] * 7,
+]
+CELLS = [
+    "import json\nimport rlhf_lessons as rl\n"
+    "card = rl.rate(json.load(open('rows.json')), 'r', store='{}.sqlite3', guess=lambda *texts: 0.7)\ncard",
+    "print('THE KERNEL COUNTS', len(card.answers()))",
+    "card",
+]
 
-NOTEBOOKS_OWN = "Cannot read properties of undefined (reading 'schema')"  # Notebook 7.6 fails so while it loads
+NOTEBOOKS_OWN = (
+    "Cannot read properties of undefined (reading 'schema')"  # Notebook 7.6 fails so while it loads
+)
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +36,23 @@ def folder(tmp_path_factory):
     """A notebook for each host, with rows to rate; in the second row are hostile texts."""
     folder = tmp_path_factory.mktemp("jupyter")
     for kind in ("lab", "notebook"):
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.format(kind)) for source in CELLS])
-        book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source.format(kind)) for source in CELLS]
+        )
+        book.metadata.kernelspec = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         nbformat.write(book, folder / f"{kind}.ipynb")
-    rows = [task(kind, texts=HOSTILE if n == 1 else STORY, prompt=f"{n}: {HOSTILE[1] if n == 1 else PROMPT}")
-            for n, kind in enumerate(KINDS)]
+    rows = [
+        task(
+            kind,
+            texts=HOSTILE if n == 1 else STORY,
+            prompt=f"{n}: {HOSTILE[1] if n == 1 else PROMPT}",
+        )
+        for n, kind in enumerate(KINDS)
+    ]
     (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
     return folder
 
@@ -35,7 +63,9 @@ def address(browser, folder):  # the browser first: without one, no server is st
         yield address
 
 
-@pytest.mark.parametrize("kind", ["notebook", "lab"])  # in this order: Notebook would restore Lab's workspace
+@pytest.mark.parametrize(
+    "kind", ["notebook", "lab"]
+)  # in this order: Notebook would restore Lab's workspace
 def test_the_card_in_jupyter(browser, address, folder, shot, barriers, capsys, kind):
     context, failures = browser.new_context(viewport={"width": 1280, "height": 1000}), []
     page = context.new_page()
@@ -63,8 +93,10 @@ def test_the_card_in_jupyter(browser, address, folder, shot, barriers, capsys, k
     assert [failure for failure in failures if kind == "lab" or failure != NOTEBOOKS_OWN] == []
     context.close()
     with capsys.disabled():
-        print(f"\n{kind}: from click or key to acknowledged commit {times[len(times) // 2]:.0f} ms "
-              f"({times[0]:.0f} to {times[-1]:.0f} in {len(times)} judgements)")
+        print(
+            f"\n{kind}: from click or key to acknowledged commit {times[len(times) // 2]:.0f} ms "
+            f"({times[0]:.0f} to {times[-1]:.0f} in {len(times)} judgements)"
+        )
 
 
 def judge_by_mouse_and_by_keys(reader: Reader, shot) -> None:
@@ -82,7 +114,9 @@ def judge_by_mouse_and_by_keys(reader: Reader, shot) -> None:
     reader.saved()
     for name, score in (("relevance", 7), ("accuracy", 2), ("clarity", 4)):
         for letter in "AB":
-            reader.card.get_by_role("radio", name=f"{name} of answer {letter}: {score} of 7").click()
+            reader.card.get_by_role(
+                "radio", name=f"{name} of answer {letter}: {score} of 7"
+            ).click()
     reader.click("Save these scores")
     reader.saved()
     shot("2-scores")
@@ -99,12 +133,16 @@ def judge_by_mouse_and_by_keys(reader: Reader, shot) -> None:
     reader.asks(9)
     reader.press("u")
     reader.asks(8)
-    expect(reader.card.locator(".rl-game")).to_contain_text("The reward model has sealed its guess.")
+    expect(reader.card.locator(".rl-game")).to_contain_text(
+        "The reward model has sealed its guess."
+    )
     reader.click("Both bad")
     reader.saved(then="")
     reader.click("Reveal")
     expect(reader.card.locator(".rl-note").first).to_contain_text("by ")
-    expect(reader.card.locator(".rl-game")).to_contain_text("Its sealed guess: A, 70 % sure. No point")
+    expect(reader.card.locator(".rl-game")).to_contain_text(
+        "Its sealed guess: A, 70 % sure. No point"
+    )
     shot("3-revealed")
     reader.press("Enter")
     reader.asks(9)
@@ -124,7 +162,8 @@ def no_key_of_the_card_reaches_the_notebook(reader: Reader) -> None:
     }""")
     reader.page.keyboard.press("a")
     reader.page.wait_for_function(
-        f"window.jupyterapp.shell.currentWidget.content.model.cells.length === {cells + 1}")
+        f"window.jupyterapp.shell.currentWidget.content.model.cells.length === {cells + 1}"
+    )
     reader.page.evaluate("document.getElementById('copy').remove()")
     reader.command("notebook:delete-cell")
     assert reader.cells() == cells
@@ -133,11 +172,14 @@ def no_key_of_the_card_reaches_the_notebook(reader: Reader) -> None:
 def go_on_after_a_cell_run_again_and_a_kernel_restarted(reader: Reader) -> None:
     """The kernel knows what was said. A vote that a dead kernel could not take arrives when the cell is run again."""
     reader.run(1)
-    expect(reader.page.locator(".jp-OutputArea-output", has_text="THE KERNEL COUNTS 9").first).to_be_visible(
-        timeout=PATIENCE)
+    expect(
+        reader.page.locator(".jp-OutputArea-output", has_text="THE KERNEL COUNTS 9").first
+    ).to_be_visible(timeout=PATIENCE)
     reader.run()
     reader.asks(9)
-    reader.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    reader.page.evaluate(
+        "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
     reader.page.wait_for_function(READY)
     reader.press("2")
     expect(reader.card).to_have_attribute("data-state", "pending")
@@ -166,7 +208,9 @@ def two_views_agree(reader: Reader, in_an_output_view: bool) -> None:
         reader.run(2)
     expect(reader.page.locator(".rl-card")).to_have_count(2, timeout=PATIENCE)
     second = reader.page.locator(".rl-card").nth(1)
-    expect(second.get_by_role("button", name="B much better")).to_have_attribute("aria-pressed", "true")
+    expect(second.get_by_role("button", name="B much better")).to_have_attribute(
+        "aria-pressed", "true"
+    )
     second.get_by_role("button", name="Next").click()
     reader.asks(12)
     expect(second.locator(".rl-prompt p")).to_contain_text("12: ")
@@ -174,11 +218,25 @@ def two_views_agree(reader: Reader, in_an_output_view: bool) -> None:
 
 def right_in_the_database(rows: list[tuple]) -> None:
     """What was clicked and pressed above, row by row."""
-    assert rows[:2] == [("pair", {"choice": "left", "strength": 2}), ("pair", {"choice": "right", "strength": 1})]
+    assert rows[:2] == [
+        ("pair", {"choice": "left", "strength": 2}),
+        ("pair", {"choice": "right", "strength": 1}),
+    ]
     assert rows[2:4] == [("ranking", {"ranks": [2, 1, 2, 3]}), ("ranking", {"ranks": [1, 3, 4, 2]})]
-    assert rows[4:6] == [("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}] * 2}),
-                         ("scores", {"scores": [{"relevance": 1, "accuracy": 2, "clarity": 3},
-                                                {"relevance": 4, "accuracy": 5, "clarity": 6}]})]
-    assert rows[6:8] == [("demonstration", {"text": "Written by hand."}),
-                         ("demonstration", {"text": f"{STORY[0]} a b x dd"})]
+    assert rows[4:6] == [
+        ("scores", {"scores": [{"relevance": 7, "accuracy": 2, "clarity": 4}] * 2}),
+        (
+            "scores",
+            {
+                "scores": [
+                    {"relevance": 1, "accuracy": 2, "clarity": 3},
+                    {"relevance": 4, "accuracy": 5, "clarity": 6},
+                ]
+            },
+        ),
+    ]
+    assert rows[6:8] == [
+        ("demonstration", {"text": "Written by hand."}),
+        ("demonstration", {"text": f"{STORY[0]} a b x dd"}),
+    ]
     assert [payload["choice"] for _, payload in rows[8:]] == ["bad", "left", "tie", "right"]

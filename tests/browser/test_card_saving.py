@@ -1,4 +1,5 @@
 """The rater card in a real browser: no judgement is lost, none counts twice, and two views say the same."""
+
 import pytest
 from card_page import KINDS, pairs, task
 from playwright.sync_api import expect
@@ -7,15 +8,22 @@ from playwright.sync_api import expect
 def test_a_vote_that_was_not_saved_is_kept_and_sent_again_under_the_same_id(bench):
     card = bench(pairs(1))
     card.fault = lambda message: [
-        {"type": "nack", "id": message["id"], "reason": "the disk is full", "retry": True}]
+        {"type": "nack", "id": message["id"], "reason": "the disk is full", "retry": True}
+    ]
     card.button("Tie").click()
-    expect(card.status).to_have_text("NOT saved, because the disk is full. Your judgement is kept and sent again.")
+    expect(card.status).to_have_text(
+        "NOT saved, because the disk is full. Your judgement is kept and sent again."
+    )
     expect(card.button("Tie")).to_be_disabled()
     card.hears_answers(3)
     assert card.rows() == []
     card.fault = lambda message: None
     card.saved(1)
-    assert len({message["id"] for message in card.heard if message["type"] == "answer"}) == len(card.rows()) == 1
+    assert (
+        len({message["id"] for message in card.heard if message["type"] == "answer"})
+        == len(card.rows())
+        == 1
+    )
 
 
 def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
@@ -26,7 +34,11 @@ def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
     card.hears_answers(2)
     card.fault = lambda message: None
     card.saved(1)  # after a pause it sends again by itself
-    assert len({message["id"] for message in card.heard if message["type"] == "answer"}) == len(card.rows()) == 1
+    assert (
+        len({message["id"] for message in card.heard if message["type"] == "answer"})
+        == len(card.rows())
+        == 1
+    )
 
 
 def test_a_vote_that_never_arrived_survives_a_reload_and_a_new_kernel(bench):
@@ -59,7 +71,9 @@ def test_a_reload_and_a_second_view_show_the_same_as_the_first(bench):
         expect(view.locator(".rl-prompt")).to_contain_text("(1)")
     card.button("Tie").click()
     for view in (card.card, second):
-        expect(view.get_by_role("button", name="Tie", exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(view.get_by_role("button", name="Tie", exact=True)).to_have_attribute(
+            "aria-pressed", "true"
+        )
         expect(view).to_have_attribute("data-state", "saved")
     second.get_by_role("button", name="Reveal").click()
     for view in (card.card, second):
@@ -76,16 +90,26 @@ def test_a_half_made_ranking_stays_when_a_second_view_opens(bench):
     card.button("Save this order").click()
     card.saved(1)
     assert card.rows() == [("ranking", {"ranks": [1, 2, 4, 3]})]
-    expect(card.page.locator(".rl-card").nth(1).locator(".rl-row .rl-letter")).to_have_text(["A", "B", "D", "C"])
+    expect(card.page.locator(".rl-card").nth(1).locator(".rl-row .rl-letter")).to_have_text(
+        ["A", "B", "D", "C"]
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_judged_is_shown_again_after_a_reload(bench, kind):
     card = bench([task(kind)])
-    said = {"pair": {"choice": "bad", "strength": 0}, "ranking": {"ranks": [3, 1, 1, 2]},
-            "scores": {"scores": [{"relevance": 2, "accuracy": 3, "clarity": 4}] * 2},
-            "demonstration": {"text": "Mine."}}[kind]
-    answer = {"type": "answer", "id": "of-another-view", "task": card.desk.current["task"]["task"], "kind": kind}
+    said = {
+        "pair": {"choice": "bad", "strength": 0},
+        "ranking": {"ranks": [3, 1, 1, 2]},
+        "scores": {"scores": [{"relevance": 2, "accuracy": 3, "clarity": 4}] * 2},
+        "demonstration": {"text": "Mine."},
+    }[kind]
+    answer = {
+        "type": "answer",
+        "id": "of-another-view",
+        "task": card.desk.current["task"]["task"],
+        "kind": kind,
+    }
     card.host(answer | {"payload": said})
     card.page.reload()
     card.saved(1)
@@ -95,7 +119,9 @@ def test_what_was_judged_is_shown_again_after_a_reload(bench, kind):
         expect(card.card.locator(".rl-row .rl-letter")).to_have_text(["B", "C", "D", "A"])
         expect(card.card.locator(".rl-rank")).to_have_text(["1", "1", "2", "3"])
     elif kind == "scores":
-        assert card.page.evaluate("[...document.querySelectorAll(':checked')].map(input => input.value)") == [*"234234"]
+        assert card.page.evaluate(
+            "[...document.querySelectorAll(':checked')].map(input => input.value)"
+        ) == [*"234234"]
     else:
         expect(card.card.locator("textarea")).to_have_value("Mine.")
 
@@ -135,7 +161,9 @@ def test_a_card_that_was_taken_away_leaves_nothing_behind(bench):
     card.page.clock.install()
     card.page.reload()
     card.is_now("open")
-    card.page.evaluate("hear({type: 'task', task: {state: 'waiting'}})")  # after a while it would ask again
+    card.page.evaluate(
+        "hear({type: 'task', task: {state: 'waiting'}})"
+    )  # after a while it would ask again
     asked = len(card.heard)
     card.page.evaluate("unmount()")
     card.page.clock.run_for(60_000)

@@ -1,11 +1,23 @@
 """Students in a real browser: a class of eight, every judgement by mouse, keys and thumb, and networks that fail."""
+
 import class_page
 from class_page import HOSTILE, PHONE, join, ready, saved, screen
 from playwright.sync_api import expect
 
 shared, room, closing = class_page.shared, class_page.room, class_page.closing  # fixtures
-KEYS = {"A much better": "1", "A better": "2", "Tie": "3", "B better": "4", "B much better": "5", "Both bad": "0",
-        "Skip": "s", "Flag": "f", "Undo": "u", "Reveal": "r", "Next": "Enter"}
+KEYS = {
+    "A much better": "1",
+    "A better": "2",
+    "Tie": "3",
+    "B better": "4",
+    "B much better": "5",
+    "Both bad": "0",
+    "Skip": "s",
+    "Flag": "f",
+    "Undo": "u",
+    "Reveal": "r",
+    "Next": "Enter",
+}
 
 
 class Hand:
@@ -71,7 +83,10 @@ class Typist(Hand):
 
 
 def test_eight_students_vote_at_once_and_each_vote_is_stored_once(browser, room, shot):
-    pages = [join(browser, room, f"student {i} {HOSTILE}"[:40], **(PHONE if i == 0 else {})) for i in range(8)]
+    pages = [
+        join(browser, room, f"student {i} {HOSTILE}"[:40], **(PHONE if i == 0 else {}))
+        for i in range(8)
+    ]
     numbers = []
     for key in "1325":
         for page in pages:
@@ -90,8 +105,11 @@ def test_eight_students_vote_at_once_and_each_vote_is_stored_once(browser, room,
 
 def test_every_judgement_by_mouse_by_keys_and_by_thumb(browser, room, shot):
     boss, first = screen(browser, room, "console", 1280, 900), room.store.last()
-    hands = {"Mouse": Hand(join(browser, room, "Mouse")), "Keys": Typist(join(browser, room, "Keys")),
-             "Thumb": Thumb(join(browser, room, "Thumb", **PHONE))}
+    hands = {
+        "Mouse": Hand(join(browser, room, "Mouse")),
+        "Keys": Typist(join(browser, room, "Keys")),
+        "Thumb": Thumb(join(browser, room, "Thumb", **PHONE)),
+    }
     phone = hands["Thumb"].page
     hands["Keys"].page.locator(".rl-card").focus()
 
@@ -116,6 +134,7 @@ def test_every_judgement_by_mouse_by_keys_and_by_thumb(browser, room, shot):
             hand.page.reload()
             ready(hand.page)
         hands["Keys"].page.locator(".rl-card").focus()
+
     for choice in ("A much better", "A better", "Tie", "B better", "B much better", "Both bad"):
         each(lambda hand, choice=choice: hand.press(choice))
     each(lambda hand: hand.press("Tie"), then="Undo")
@@ -144,12 +163,29 @@ def test_every_judgement_by_mouse_by_keys_and_by_thumb(browser, room, shot):
     assert len(rows) == 3 * 12
     for name, of in said.items():
         assert [row["payload"]["choice"] for row in of if row["kind"] == "pair"] == [
-            "left", "left", "tie", "right", "right", "bad", "left"], name
+            "left",
+            "left",
+            "tie",
+            "right",
+            "right",
+            "bad",
+            "left",
+        ], name
         assert [row["payload"].get("strength") for row in of[:5]] == [2, 1, 0, 1, 2], name
-        assert [row["kind"] for row in of[7:]] == ["skip", "flag", "ranking", "scores", "demonstration"], name
-        assert of[8]["payload"]["reason"] == ("my own reason" if name == "Keys" else "Offensive"), name
+        assert [row["kind"] for row in of[7:]] == [
+            "skip",
+            "flag",
+            "ranking",
+            "scores",
+            "demonstration",
+        ], name
+        assert of[8]["payload"]["reason"] == ("my own reason" if name == "Keys" else "Offensive"), (
+            name
+        )
         assert of[9]["payload"] == {"ranks": [1, 2, 4, 3]}, name
-        assert {mark for scores in of[10]["payload"]["scores"] for mark in scores.values()} == {5}, name
+        assert {mark for scores in of[10]["payload"]["scores"] for mark in scores.values()} == {
+            5
+        }, name
         assert of[11]["payload"] == {"text": "My ideal answer."}, name
 
 
@@ -161,8 +197,12 @@ def test_the_page_fits_a_phone_and_has_no_barriers(browser, room, shot, barriers
     assert barriers(page, "body") == []
     page = join(browser, room, "Small", **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    small = [button.inner_text() for button in page.get_by_role("button").all()
-             if button.is_visible() and min(button.bounding_box()["height"], button.bounding_box()["width"]) < 44]
+    small = [
+        button.inner_text()
+        for button in page.get_by_role("button").all()
+        if button.is_visible()
+        and min(button.bounding_box()["height"], button.bounding_box()["width"]) < 44
+    ]
     assert small == []
     shot(page, "class_pair_phone")
     assert barriers(page, "body") == []
@@ -190,7 +230,9 @@ def test_a_vote_made_while_the_server_is_dead_survives_a_reload(browser, room):
     page.reload()  # the vote waits in the phone's storage
     saved(page)
     ready(page)
-    assert [row["payload"]["choice"] for row in room.store.answers(room.store.room().current)] == ["right"]
+    assert [row["payload"]["choice"] for row in room.store.answers(room.store.room().current)] == [
+        "right"
+    ]
 
 
 def test_a_pause_and_a_new_round_reach_students_by_themselves(browser, room):

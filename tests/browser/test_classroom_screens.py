@@ -1,9 +1,21 @@
 """The projector and the console in a real browser: what they show, at which sizes, and whether all can use them."""
+
 import json
 from pathlib import Path
 
 import class_page
-from class_page import HOSTILE, PHONE, Class, join, report, saved, screen, smallest_text, spilt, vote_as_a_class
+from class_page import (
+    HOSTILE,
+    PHONE,
+    Class,
+    join,
+    report,
+    saved,
+    screen,
+    smallest_text,
+    spilt,
+    vote_as_a_class,
+)
 from playwright.sync_api import expect
 
 from rlhf_lessons.classroom import rounds
@@ -21,14 +33,18 @@ def at_each_size(page, shot, name: str) -> None:
         assert smallest_text(page) > 1 / 52, (name, width)
 
 
-def test_the_projector_invites_then_shows_figures_and_fits_its_screen(browser, room, shot, barriers):
+def test_the_projector_invites_then_shows_figures_and_fits_its_screen(
+    browser, room, shot, barriers
+):
     page = screen(browser, room, "projector")
     expect(page.locator(".joining #code")).to_be_visible()
     at_each_size(page, shot, "projector_joining")
     assert barriers(page, "html") == []
     vote_as_a_class(room)
     expect(page.locator("#board .line")).to_have_count(3)
-    expect(page.locator("#model code")).to_contain_text("rl.live_reward_model(")  # no trainer yet: how to start one
+    expect(page.locator("#model code")).to_contain_text(
+        "rl.live_reward_model("
+    )  # no trainer yet: how to start one
     at_each_size(page, shot, "projector_untrained")
     report(room)
     expect(page.locator("#model .band")).to_have_count(1)
@@ -59,16 +75,23 @@ def test_a_show_of_hands_from_the_console_to_the_projector(browser, room, shot, 
     boss.get_by_role("button", name="Back to the figures").click()
     expect(wall.locator("#panels")).to_be_visible()
     long = [{"text": f"{name} went to sea. " * 25} for name in ("Ann", "Bob")]
-    room.store.add_tasks("long answers", [{"kind": "pair", "prompt": "Write a story.", "completions": long}])
+    room.store.add_tasks(
+        "long answers", [{"kind": "pair", "prompt": "Write a story.", "completions": long}]
+    )
     room.store.set_round("long answers")
     boss.get_by_role("button", name="Show a pair").click()
     expect(wall.locator("#pair .side-A")).to_contain_text("went to sea")
     at_each_size(wall, shot, "projector_long")
 
 
-def test_the_console_removes_raters_hides_texts_saves_files_and_has_no_barriers(browser, room, shot, barriers):
+def test_the_console_removes_raters_hides_texts_saves_files_and_has_no_barriers(
+    browser, room, shot, barriers
+):
     vote_as_a_class(room, people=6, each=4)
-    page, boss = join(browser, room, f"Rude {HOSTILE}"[:40]), screen(browser, room, "console", 1280, 900)
+    page, boss = (
+        join(browser, room, f"Rude {HOSTILE}"[:40]),
+        screen(browser, room, "console", 1280, 900),
+    )
     expect(boss.get_by_text("Rude <img")).to_be_visible()  # as text
     page.get_by_role("button", name="Flag").click()
     page.locator(".rl-reasons button").first.click()
@@ -87,7 +110,9 @@ def test_the_console_removes_raters_hides_texts_saves_files_and_has_no_barriers(
     with boss.expect_download() as download:
         boss.get_by_role("button", name="Save preference").click()
     lines = Path(download.value.path()).read_text(encoding="utf-8").splitlines()
-    assert {"prompt", "chosen", "rejected"} <= json.loads(lines[0]).keys() and download.value.suggested_filename
+    assert {"prompt", "chosen", "rejected"} <= json.loads(
+        lines[0]
+    ).keys() and download.value.suggested_filename
     expect(boss.locator("#told")).to_contain_text("Left out: ")
     boss.set_viewport_size({"width": 390, "height": 844})
     assert boss.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -103,9 +128,12 @@ def test_the_console_works_by_keys_alone_and_the_focus_stays_where_it_is(browser
         """Press Tab until the button of this name has the focus."""
         for _ in range(80):
             boss.keyboard.press("Tab")
-            if name in boss.evaluate("[document.activeElement.ariaLabel, document.activeElement.textContent]"):
+            if name in boss.evaluate(
+                "[document.activeElement.ariaLabel, document.activeElement.textContent]"
+            ):
                 return
         raise AssertionError(f"no key leads to {name}")
+
     go_to("Pause")
     boss.keyboard.press("Enter")
     expect(boss.locator("#state")).to_contain_text("paused")
@@ -113,7 +141,9 @@ def test_the_console_works_by_keys_alone_and_the_focus_stays_where_it_is(browser
     expect(boss.locator("#told")).to_have_text("Students go on.")
     go_to("Remove: simulated 2")
     boss.keyboard.press("Enter")
-    expect(boss.locator(":focus")).to_have_text("Let back in")  # drawn anew, and the focus is still there
+    expect(boss.locator(":focus")).to_have_text(
+        "Let back in"
+    )  # drawn anew, and the focus is still there
     go_to("Older")
     boss.keyboard.press("Enter")
     expect(boss.locator("#page")).to_contain_text("11 to")
@@ -133,27 +163,50 @@ def test_two_teams_have_briefs_curves_and_a_guessing_game(browser, tmp_path, sho
         report(room, "moon", 0.64, "the cake was never seen again")
         wall, boss = screen(browser, room, "projector"), screen(browser, room, "console", 1280, 900)
         expect(wall.locator("#model .of .curve")).to_have_count(2)
-        styles = wall.locator(".curve").evaluate_all("lines => lines.map(l => getComputedStyle(l).strokeDasharray)")
-        assert len(set(styles)) == 2 and {"Team Sun", "Team Moon"} <= set(wall.locator("svg text").all_text_contents())
+        styles = wall.locator(".curve").evaluate_all(
+            "lines => lines.map(l => getComputedStyle(l).strokeDasharray)"
+        )
+        assert len(set(styles)) == 2 and {"Team Sun", "Team Moon"} <= set(
+            wall.locator("svg text").all_text_contents()
+        )
         at_each_size(wall, shot, "projector_teams")
         assert "Team" not in wall.locator("#samples").inner_text()  # whose is whose? guess first
         assert barriers(wall, "html") == []
         ends = (("sun", "well"), ("moon", "lost"))
-        room.store.add_tasks(rounds.WHOSE, [
-            {"kind": "pair", "source": "guess", "prompt": f"Story {i}?", "overlap": None, "completions": [
-                {"text": f"After {i} days all was {end}.", "model": team} for team, end in ends]} for i in range(4)])
+        room.store.add_tasks(
+            rounds.WHOSE,
+            [
+                {
+                    "kind": "pair",
+                    "source": "guess",
+                    "prompt": f"Story {i}?",
+                    "overlap": None,
+                    "completions": [
+                        {"text": f"After {i} days all was {end}.", "model": team}
+                        for team, end in ends
+                    ],
+                }
+                for i in range(4)
+            ],
+        )
         room.store.set_round(rounds.WHOSE)
         for phone, brief in zip(phones, briefs):
             phone.reload()
             wanted = "lost" if brief == rounds.BRIEFS["sun"] else "well"
             expect(phone.locator("#brief")).to_contain_text("Of each two answers")
             expect(phone.locator(".rl-question")).to_have_text(
-                f"Which answer did Team {'Moon' if wanted == 'lost' else 'Sun'}'s model write?")
-            side = [wanted in text for text in phone.locator(".rl-text").all_inner_texts()].index(True)
+                f"Which answer did Team {'Moon' if wanted == 'lost' else 'Sun'}'s model write?"
+            )
+            side = [wanted in text for text in phone.locator(".rl-text").all_inner_texts()].index(
+                True
+            )
             shot(phone, "class_whose_phone")
             phone.get_by_role("button", name="AB"[side], exact=True).tap()
             saved(phone)
-            assert room.store.answers()[-1]["payload"] == {"choice": ("left", "right")[side], "strength": 1}
+            assert room.store.answers()[-1]["payload"] == {
+                "choice": ("left", "right")[side],
+                "strength": 1,
+            }
         vote_as_a_class(room, people=12, each=4, teams=("sun", "moon"))
         expect(wall.locator("#board h2")).to_contain_text("Whose is whose?")
         expect(wall.locator("#board .line")).to_have_count(3)

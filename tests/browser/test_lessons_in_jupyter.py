@@ -1,4 +1,5 @@
 """The lessons' widgets in a real JupyterLab: a reader opens a lesson, runs the cells before the widget, and uses it."""
+
 import re
 from functools import partial
 
@@ -17,6 +18,7 @@ def lesson(browser, tmp_path_factory):
     """Open a lesson: `lesson("02")`. Tests of one lesson that follow each other share its page and its kernel."""
     folder, opened = tmp_path_factory.mktemp("lessons"), {}
     with jupyter(folder) as address:
+
         def only(name: str | None) -> Lesson | None:
             if name not in opened:
                 for other in list(opened):
@@ -38,7 +40,9 @@ def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
     shot(box, "lesson_0_ask")
     guess = reader.run("l00-article-guess")
     guess.get_by_label("answer none").check()
-    expect(reader.run("l00-article", "l00-article-told")).to_contain_text("you guessed: answer none")
+    expect(reader.run("l00-article", "l00-article-told")).to_contain_text(
+        "you guessed: answer none"
+    )
     picks = reader.run("l00-picks")
     picks.get_by_role("button", name=re.compile("^A")).first.click()
     expect(reader.run("l00-picks-result")).to_contain_text("You picked 1 of 5")
@@ -88,7 +92,11 @@ def walk(reader: Lesson, box, tokens, text) -> None:
     expect(text.locator("span")).to_have_count(before + 2)
     shades = text.evaluate(SHADES)
     assert any(colour == "rgb(213, 94, 0)" for colour, _ in shades)
-    assert all((colour == "rgb(213, 94, 0)") == (nats >= 4) for colour, nats in shades if abs(nats - 4) > 0.1)
+    assert all(
+        (colour == "rgb(213, 94, 0)") == (nats >= 4)
+        for colour, nats in shades
+        if abs(nats - 4) > 0.1
+    )
     for number in (1, 0):
         box.get_by_role("button", name="Take one back").click()
         expect(text.locator("span")).to_have_count(before + number)
@@ -97,7 +105,9 @@ def walk(reader: Lesson, box, tokens, text) -> None:
 
 def test_lesson_2_a_demonstration_is_written_and_saved(lesson, shot):
     reader = lesson("02")
-    card = reader.run("l02-imports", "l02-demos-code", "l02-slips-code", "l02-write-card").locator(".rl-card")
+    card = reader.run("l02-imports", "l02-demos-code", "l02-slips-code", "l02-write-card").locator(
+        ".rl-card"
+    )
     card.get_by_role("textbox", name="The ideal answer").fill("Once there was a princess. The end.")
     card.get_by_role("button", name="Save this answer").click()
     expect(card.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"))
@@ -107,7 +117,9 @@ def test_lesson_2_a_demonstration_is_written_and_saved(lesson, shot):
 def test_lesson_2_labels_are_chosen_and_an_answer_is_seen_as_tokens(lesson, shot):
     reader = lesson("02")
     box = reader.run("l02-imports", "l02-template-code", "l02-mask-box")
-    learned, ignored, padding = (box.locator(f"span[title={kind}]") for kind in ("learned", "ignored", "padding"))
+    learned, ignored, padding = (
+        box.locator(f"span[title={kind}]") for kind in ("learned", "ignored", "padding")
+    )
     expect(learned.filter(has_text="<eos>")).to_have_count(2)
     expect(padding.first).to_be_visible()
     words, prompt = box.locator("p", has_text="tokens are learned"), ignored.count()
@@ -118,7 +130,9 @@ def test_lesson_2_labels_are_chosen_and_an_answer_is_seen_as_tokens(lesson, shot
     shot(box, "lesson_2_mask_end_ignored")
     box.get_by_label("as they should be").check()
     expect(learned.filter(has_text="<eos>")).to_have_count(2)
-    reader.press(box.get_by_label("as they should be"), "Tab", "Space")  # an arrow key would leave the cell
+    reader.press(
+        box.get_by_label("as they should be"), "Tab", "Space"
+    )  # an arrow key would leave the cell
     expect(ignored).not_to_have_count(prompt)
     assert ignored.count() < prompt
     shot(box, "lesson_2_mask_prompt_learned")
@@ -154,14 +168,22 @@ def test_lesson_3_three_cards_are_judged_and_the_reward_model_learns(lesson, sho
     expect(live).to_contain_text("Before it learned from votes, it foresaw")
     shot(live, "lesson_3_live")
     ranking = reader.run("l03-rank-card").locator(".rl-card")
-    judge(ranking, ranking.get_by_role("button", name="Move answer B up").click,
-          ranking.get_by_role("button", name="Save this order").click)
+    judge(
+        ranking,
+        ranking.get_by_role("button", name="Move answer B up").click,
+        ranking.get_by_role("button", name="Save this order").click,
+    )
     shot(ranking, "lesson_3_ranking")
     scores = reader.run("l03-marks-card").locator(".rl-card")
-    judge(scores, partial(reader.press, scores, *"654321"),
-          scores.get_by_role("button", name="Save these scores").click)
+    judge(
+        scores,
+        partial(reader.press, scores, *"654321"),
+        scores.get_by_role("button", name="Save these scores").click,
+    )
     shot(scores, "lesson_3_scores")
-    expect(reader.run("l03-format-code", "l03-marks-code")).to_contain_text("comparisons from 3 rankings")
+    expect(reader.run("l03-format-code", "l03-marks-code")).to_contain_text(
+        "comparisons from 3 rankings"
+    )
 
 
 def test_lesson_3_the_reward_model_is_fooled_and_no_text_is_markup(lesson, shot):
@@ -169,15 +191,23 @@ def test_lesson_3_the_reward_model_is_fooled_and_no_text_is_markup(lesson, shot)
     guess = reader.run("l03-imports", "l03-scores-guess")
     reader.press(guess.get_by_label("first or second"), "Space", "Tab", "Space")
     expect(guess.get_by_label("third or fourth")).to_be_checked()
-    expect(reader.run("l03-scores-code", "l03-scores-compare")).to_contain_text("you guessed: third or fourth")
+    expect(reader.run("l03-scores-code", "l03-scores-compare")).to_contain_text(
+        "you guessed: third or fourth"
+    )
     box = reader.run("l03-fool")
-    text, score, board = box.get_by_role("textbox"), box.get_by_role("button", name="Score it"), box.locator("table")
+    text, score, board = (
+        box.get_by_role("textbox"),
+        box.get_by_role("button", name="Score it"),
+        box.locator("table"),
+    )
     expect(board.locator("tbody tr")).to_have_count(3)
     score.click()
     expect(box).to_contain_text("Write something first.")
     text.fill("Princess Anastasia kissed a soldier. The soldier kissed a princess. The end.")
     score.click()
-    expect(box.locator("p")).to_have_text(re.compile(r"^Reward [+-][\d.]+, true utility [\d.]+\. .* Place \d\.$"))
+    expect(box.locator("p")).to_have_text(
+        re.compile(r"^Reward [+-][\d.]+, true utility [\d.]+\. .* Place \d\.$")
+    )
     expect(board).to_contain_text("kissed a princess")
     shot(box, "lesson_3_fooling")
     text.fill(HOSTILE)
@@ -193,8 +223,10 @@ def test_lesson_4_sliders_move_the_picture_and_every_model_answers(lesson, shot)
     reader = lesson("04")
     box = reader.run("l04-imports", "l04-slider-code")
     words, picture = box.locator("p[aria-live=polite]"), box.locator("img")
-    expect(words).to_have_text("Ratio 1.40, advantage +1.00: the line is flat. The token has moved enough and pulls no "
-                               "more.")
+    expect(words).to_have_text(
+        "Ratio 1.40, advantage +1.00: the line is flat. The token has moved enough and pulls no "
+        "more."
+    )
     shot(box, "lesson_4_clip")
     drawn = picture.get_attribute("src")
     reader.press(slider(box, "ratio, new / old")[0], *["ArrowLeft"] * 5)

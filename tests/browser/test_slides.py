@@ -1,4 +1,5 @@
 """Slides and handout in a real browser: nothing spills over, keys turn the pages, the handout fills one sheet of A4."""
+
 import importlib.util
 import re
 from pathlib import Path
@@ -64,7 +65,9 @@ def test_keys_turn_the_pages_and_s_opens_the_notes(show, barriers):
     assert barriers(show, "section.present") == []
     with show.context.expect_page() as opened:
         show.keyboard.press("s")
-    expect(opened.value.locator(".speaker-controls-notes .value")).to_contain_text("This is the map of the hour")
+    expect(opened.value.locator(".speaker-controls-notes .value")).to_contain_text(
+        "This is the map of the hour"
+    )
 
 
 def test_the_handout_prints_on_one_page_without_dead_links(browser, tmp_path, shot):
@@ -76,8 +79,15 @@ def test_the_handout_prints_on_one_page_without_dead_links(browser, tmp_path, sh
     shot(page, "handout")
     links = page.eval_on_selector_all("a", "links => links.map(link => link.getAttribute('href'))")
     assert links and all(link.startswith("https://arxiv.org/") for link in links)
-    assert page.get_by_role("img", name="The loop of four stages").evaluate("picture => picture.naturalWidth") == 1200
+    assert (
+        page.get_by_role("img", name="The loop of four stages").evaluate(
+            "picture => picture.naturalWidth"
+        )
+        == 1200
+    )
     assert page.locator("body > *").last.inner_text().startswith("The course: ____")
-    assert not re.search(r"[*`|_]{2}(?!_)\w|\]\(", page.locator("body").inner_text()), "Markdown that was left over"
+    assert not re.search(r"[*`|_]{2}(?!_)\w|\]\(", page.locator("body").inner_text()), (
+        "Markdown that was left over"
+    )
     assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == 1
     context.close()

@@ -1,4 +1,5 @@
 """Right and wrong solutions of lesson 0's exercises."""
+
 from fractions import Fraction
 from math import comb, factorial
 
@@ -8,7 +9,9 @@ class win_rate:
         return sum({"win": 1.0, "tie": 0.5, "loss": 0.0}[pick] for pick in picks) / len(picks)
 
     def right_fractions(picks):
-        return sum((Fraction({"win": 2, "tie": 1, "loss": 0}[pick], 2) for pick in picks), Fraction(0)) / len(picks)
+        return sum(
+            (Fraction({"win": 2, "tie": 1, "loss": 0}[pick], 2) for pick in picks), Fraction(0)
+        ) / len(picks)
 
     def right_difference(picks):
         return 0.5 + (picks.count("win") - picks.count("loss")) / (2 * len(picks))
@@ -59,7 +62,11 @@ class coin:
         return sum(comb(picks, heads) for heads in range(wins, picks + 1)) * 0.5**picks
 
     def right_rest(wins, picks):
-        return 1 - sum(factorial(picks) // (factorial(k) * factorial(picks - k)) for k in range(wins)) / 2**picks
+        return (
+            1
+            - sum(factorial(picks) // (factorial(k) * factorial(picks - k)) for k in range(wins))
+            / 2**picks
+        )
 
     def wrong_exactly(wins, picks):
         """only rows with exactly that many heads"""

@@ -1,4 +1,5 @@
 """Right and wrong solutions of lesson 1's exercises: see tests/test_exercises.py."""
+
 import math
 
 import torch
@@ -9,7 +10,9 @@ NEVER = float("-inf")
 
 class surprise:
     def right_vmap(logits, ids):
-        return torch.func.vmap(lambda row, came: F.cross_entropy(row[:-1], came[1:], reduction="none"))(logits, ids)
+        return torch.func.vmap(
+            lambda row, came: F.cross_entropy(row[:-1], came[1:], reduction="none")
+        )(logits, ids)
 
     def right_cross_entropy(logits, ids):
         guesses, came = logits[:, :-1].flatten(0, 1), ids[:, 1:]
@@ -90,7 +93,10 @@ class masked_loss:
         for row, came, real in zip(logits, ids, mask):
             for place in range(1, len(came)):
                 if real[place]:
-                    total, count = total + row[place - 1].logsumexp(0) - row[place - 1, came[place]], count + 1
+                    total, count = (
+                        total + row[place - 1].logsumexp(0) - row[place - 1, came[place]],
+                        count + 1,
+                    )
         return total / count
 
     def right_chosen(logits, ids, mask):
@@ -263,7 +269,9 @@ class top_k:
 
     def wrong_whole_batch(logits, k):
         """You look for the k largest of the whole batch."""
-        return logits.masked_fill(logits < logits.flatten().sort(descending=True).values[:k][-1], NEVER)
+        return logits.masked_fill(
+            logits < logits.flatten().sort(descending=True).values[:k][-1], NEVER
+        )
 
     def wrong_probabilities(logits, k):
         """These are probabilities."""

@@ -1,4 +1,5 @@
 """Right and wrong solutions of lesson 2's exercises; a wrong one's docstring is part of the hint that must come."""
+
 import itertools
 
 import torch
@@ -75,7 +76,9 @@ class ids_and_labels:
 
 class masked_loss:
     def right_cross_entropy(logits, labels):
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+        return F.cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
+        )
 
     def right_by_hand(logits, labels):
         logits, labels = logits[:, :-1], labels[:, 1:]
@@ -118,11 +121,15 @@ class masked_loss:
 
     def wrong_over_all_places(logits, labels):
         """ignored ones too"""
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none").mean()
+        return F.cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="none"
+        ).mean()
 
     def wrong_counted_before_the_shift(logits, labels):
         """before the shift"""
-        total = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+        total = F.cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+        )
         return total / (labels != -100).sum()
 
     def wrong_per_row(logits, labels):
@@ -132,7 +139,9 @@ class masked_loss:
 
     def wrong_sum(logits, labels):
         """You return the sum"""
-        return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum")
+        return F.cross_entropy(
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum"
+        )
 
     def wrong_sign(logits, labels):
         """The sign is turned round"""
@@ -154,9 +163,17 @@ class masked_loss:
 class collate:
     def right_in_full_tensors(rows, pad_id):
         shape = len(rows), max(len(ids) for ids, _ in rows)
-        ids, labels, mask = torch.full(shape, pad_id), torch.full(shape, -100), torch.zeros(shape, dtype=torch.bool)
+        ids, labels, mask = (
+            torch.full(shape, pad_id),
+            torch.full(shape, -100),
+            torch.zeros(shape, dtype=torch.bool),
+        )
         for i, (row, wanted) in enumerate(rows):
-            ids[i, :len(row)], labels[i, :len(row)], mask[i, :len(row)] = torch.tensor(row), torch.tensor(wanted), True
+            ids[i, : len(row)], labels[i, : len(row)], mask[i, : len(row)] = (
+                torch.tensor(row),
+                torch.tensor(wanted),
+                True,
+            )
         return ids, labels, mask
 
     def right_pad_sequence(rows, pad_id):
@@ -207,9 +224,11 @@ class collate:
     def wrong_left(rows, pad_id):
         """You pad on the left"""
         time = max(len(ids) for ids, _ in rows)
-        return (torch.tensor([[pad_id] * (time - len(ids)) + ids for ids, _ in rows]),
-                torch.tensor([[-100] * (time - len(labels)) + labels for _, labels in rows]),
-                torch.tensor([[False] * (time - len(ids)) + [True] * len(ids) for ids, _ in rows]))
+        return (
+            torch.tensor([[pad_id] * (time - len(ids)) + ids for ids, _ in rows]),
+            torch.tensor([[-100] * (time - len(labels)) + labels for _, labels in rows]),
+            torch.tensor([[False] * (time - len(ids)) + [True] * len(ids) for ids, _ in rows]),
+        )
 
     def wrong_mask_of_learned(rows, pad_id):
         """must see the prompt"""
@@ -224,7 +243,11 @@ class collate:
     def wrong_cut(rows, pad_id):
         """You cut all rows to the shortest"""
         ids = torch.tensor(list(zip(*(ids for ids, _ in rows)))).T
-        return ids, torch.tensor(list(zip(*(labels for _, labels in rows)))).T, torch.ones_like(ids, dtype=torch.bool)
+        return (
+            ids,
+            torch.tensor(list(zip(*(labels for _, labels in rows)))).T,
+            torch.ones_like(ids, dtype=torch.bool),
+        )
 
     def wrong_ids_padded_with_ignore(rows, pad_id):
         """which is no token"""
@@ -237,7 +260,10 @@ class whole_loss:
         return sum(x * n for x, n in zip(losses, counts) if n > 0) / sum(counts)
 
     def right_in_tensors(losses, counts):
-        losses, counts = torch.tensor(losses, dtype=torch.double), torch.tensor(counts, dtype=torch.double)
+        losses, counts = (
+            torch.tensor(losses, dtype=torch.double),
+            torch.tensor(counts, dtype=torch.double),
+        )
         return (losses[counts > 0] @ counts[counts > 0] / counts.sum()).item()
 
     def wrong_plain_mean(losses, counts):
@@ -294,7 +320,11 @@ class rate_factor:
 
     def wrong_last_is_zero(step, steps, warmup):
         """Your last step has the factor 0"""
-        return (step + 1) / warmup if step < warmup else (steps - 1 - step) / max(steps - 1 - warmup, 1)
+        return (
+            (step + 1) / warmup
+            if step < warmup
+            else (steps - 1 - step) / max(steps - 1 - warmup, 1)
+        )
 
     def wrong_product(step, steps, warmup):
         """You multiply the rise with the fall"""
@@ -321,6 +351,7 @@ class forgetting:
     def right_two_losses(before, after, mask):
         def loss(logprobs):
             return -torch.where(mask, logprobs, 0.0).sum() / mask.sum()
+
         return loss(after) - loss(before)
 
     def wrong_sign(before, after, mask):

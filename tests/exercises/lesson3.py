@@ -1,4 +1,5 @@
 """Solutions of lesson 3's exercises: right ones, and wrong ones with a phrase of the hint that each must hear."""
+
 import math
 from itertools import combinations, permutations
 
@@ -8,28 +9,43 @@ import torch.nn.functional as F
 
 class ranking_pairs:
     def right_both_ways_round(texts, ranks):
-        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
+        return [
+            (i, j)
+            for i, j in permutations(range(len(ranks)), 2)
+            if ranks[i] < ranks[j] and texts[i] != texts[j]
+        ]
 
     def right_from_the_best_down(texts, ranks):
         order, found = sorted(range(len(ranks)), key=ranks.__getitem__), set()
         for place, better in enumerate(order):
-            for worse in order[place + 1:]:
+            for worse in order[place + 1 :]:
                 if ranks[better] != ranks[worse] and texts[better] != texts[worse]:
                     found.add((better, worse))
         return found
 
     def wrong_the_larger_rank_wins(texts, ranks):
         """Rank 1 is the best"""
-        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] > ranks[j] and texts[i] != texts[j]]
+        return [
+            (i, j)
+            for i, j in permutations(range(len(ranks)), 2)
+            if ranks[i] > ranks[j] and texts[i] != texts[j]
+        ]
 
     def wrong_ties_both_ways(texts, ranks):
         """both ways round. A tie says nothing"""
-        return [(i, j) for i, j in permutations(range(len(ranks)), 2) if ranks[i] <= ranks[j] and texts[i] != texts[j]]
+        return [
+            (i, j)
+            for i, j in permutations(range(len(ranks)), 2)
+            if ranks[i] <= ranks[j] and texts[i] != texts[j]
+        ]
 
     def wrong_ties_go_to_the_first(texts, ranks):
         """a label from nowhere"""
-        return [(i, j) if ranks[i] <= ranks[j] else (j, i) for i, j in combinations(range(len(ranks)), 2)
-                if texts[i] != texts[j]]
+        return [
+            (i, j) if ranks[i] <= ranks[j] else (j, i)
+            for i, j in combinations(range(len(ranks)), 2)
+            if texts[i] != texts[j]
+        ]
 
     def wrong_identical_texts(texts, ranks):
         """stays at log 2 for ever"""
@@ -38,12 +54,21 @@ class ranking_pairs:
     def wrong_neighbours(texts, ranks):
         """six pairs, not three"""
         order = sorted(range(len(ranks)), key=ranks.__getitem__)
-        return [(i, j) for i, j in zip(order, order[1:]) if ranks[i] != ranks[j] and texts[i] != texts[j]]
+        return [
+            (i, j)
+            for i, j in zip(order, order[1:])
+            if ranks[i] != ranks[j] and texts[i] != texts[j]
+        ]
 
     def wrong_same_object(texts, ranks):
         """with `is`"""
         n = len(ranks)
-        return [(i, j) for i in range(n) for j in range(n) if ranks[i] < ranks[j] and texts[i] is not texts[j]]
+        return [
+            (i, j)
+            for i in range(n)
+            for j in range(n)
+            if ranks[i] < ranks[j] and texts[i] is not texts[j]
+        ]
 
     def wrong_counted_from_one(texts, ranks):
         """Return places, counted from 0"""
@@ -55,11 +80,17 @@ class ranking_pairs:
 
     def wrong_no_numbers(texts, ranks):
         """you return [(0, None), (0, 2), (0, 3)"""
-        return [(i, j if ranks[i] < ranks[j] else None) for i, j in permutations(range(len(ranks)), 2)]
+        return [
+            (i, j if ranks[i] < ranks[j] else None) for i, j in permutations(range(len(ranks)), 2)
+        ]
 
     def wrong_one_way_round(texts, ranks):
         """stands later in the list"""
-        return [(i, j) for i, j in combinations(range(len(ranks)), 2) if ranks[i] < ranks[j] and texts[i] != texts[j]]
+        return [
+            (i, j)
+            for i, j in combinations(range(len(ranks)), 2)
+            if ranks[i] < ranks[j] and texts[i] != texts[j]
+        ]
 
 
 class self_agreement:
@@ -67,7 +98,9 @@ class self_agreement:
 
     def right_with_numbers(first, again, swapped):
         side = {"left": -1, "tie": 0, "right": 1}
-        same = [side[a] == (-side[b] if flag else side[b]) for a, b, flag in zip(first, again, swapped)]
+        same = [
+            side[a] == (-side[b] if flag else side[b]) for a, b, flag in zip(first, again, swapped)
+        ]
         return sum(same) / len(same) if same else float("nan")
 
     def right_in_a_loop(first, again, swapped):
@@ -84,7 +117,11 @@ class self_agreement:
 
     def wrong_all_turned(first, again, swapped):
         """every second verdict"""
-        return sum(a == self_agreement.MIRROR[b] for a, b in zip(first, again)) / len(first) if first else math.nan
+        return (
+            sum(a == self_agreement.MIRROR[b] for a, b in zip(first, again)) / len(first)
+            if first
+            else math.nan
+        )
 
     def wrong_others_turned(first, again, swapped):
         """were *not* swapped"""
@@ -102,8 +139,10 @@ class self_agreement:
 
     def wrong_half_a_point(first, again, swapped):
         """half a point"""
-        points = [0.5 if (a == "tie") != (b == "tie") else a == (self_agreement.MIRROR[b] if flag else b)
-                  for a, b, flag in zip(first, again, swapped)]
+        points = [
+            0.5 if (a == "tie") != (b == "tie") else a == (self_agreement.MIRROR[b] if flag else b)
+            for a, b, flag in zip(first, again, swapped)
+        ]
         return sum(points) / len(points) if points else math.nan
 
 
@@ -187,11 +226,15 @@ class reward_at_end:
 
     def wrong_one_early(scores, mask):
         """one place before the end token"""
-        return torch.stack([row[max(int(real.nonzero()[-1]) - 1, 0)] for row, real in zip(scores, mask)])
+        return torch.stack(
+            [row[max(int(real.nonzero()[-1]) - 1, 0)] for row, real in zip(scores, mask)]
+        )
 
     def wrong_one_late(scores, mask):
         """one place after the end"""
-        return torch.stack([row[min(int(real.nonzero()[-1]) + 1, len(row) - 1)] for row, real in zip(scores, mask)])
+        return torch.stack(
+            [row[min(int(real.nonzero()[-1]) + 1, len(row) - 1)] for row, real in zip(scores, mask)]
+        )
 
     def wrong_first(scores, mask):
         """the first real token"""
@@ -212,7 +255,9 @@ class reward_at_end:
 
     def wrong_side_of_the_first(scores, mask):
         """You look at one row"""
-        return scores[:, -1] if mask[0, -1] else scores.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
+        return (
+            scores[:, -1] if mask[0, -1] else scores.gather(1, mask.sum(1, keepdim=True) - 1)[:, 0]
+        )
 
     def wrong_last_that_is_not_zero(scores, mask):
         """the last score that is not 0"""
@@ -248,7 +293,9 @@ class accuracy_with_ties:
 
     def wrong_close(chosen, rejected):
         """Close is not equal"""
-        return ((chosen - rejected) * ((chosen - rejected).abs() > 1e-3)).sign().add(1).div(2).mean()
+        return (
+            ((chosen - rejected) * ((chosen - rejected).abs() > 1e-3)).sign().add(1).div(2).mean()
+        )
 
     def wrong_how_sure(chosen, rejected):
         """how sure the model is"""
@@ -300,7 +347,9 @@ class truth_behind:
 
     def wrong_cut_off(measured, flipped):
         """You cut off"""
-        return min(1, max(0, (measured - flipped) / (1 - 2 * flipped))) if flipped != 0.5 else math.nan
+        return (
+            min(1, max(0, (measured - flipped) / (1 - 2 * flipped))) if flipped != 0.5 else math.nan
+        )
 
 
 class calibration_error:
@@ -354,13 +403,17 @@ class calibration_error:
     def wrong_empty_bins(sure, right, bins):
         """An empty bin gives 0/0"""
         place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
-        return sum((place == b).float().mean() * (sure[place == b].mean() - right[place == b].mean()).abs()
-                   for b in range(bins))
+        return sum(
+            (place == b).float().mean() * (sure[place == b].mean() - right[place == b].mean()).abs()
+            for b in range(bins)
+        )
 
     def wrong_middles(sure, right, bins):
         """the middle of each bin"""
         place, total = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1), 0.0
         for number in place.unique():
             here = place == number
-            total += here.float().mean() * (0.5 + (number + 0.5) / (2 * bins) - right[here].mean()).abs()
+            total += (
+                here.float().mean() * (0.5 + (number + 0.5) / (2 * bins) - right[here].mean()).abs()
+            )
         return total

@@ -1,4 +1,5 @@
 """Other right solutions of lesson 4's exercises, and wrong ones with a phrase of the hint that each must hear."""
+
 import torch
 import torch.nn.functional as F
 
@@ -8,7 +9,9 @@ class sampled_logprobs:
         return -F.cross_entropy((logits / temperature).transpose(1, 2), tokens, reduction="none")
 
     def right_categorical(logits, tokens, temperature):
-        return torch.distributions.Categorical(logits=logits.double() / temperature).log_prob(tokens)
+        return torch.distributions.Categorical(logits=logits.double() / temperature).log_prob(
+            tokens
+        )
 
     def wrong_no_temperature(logits, tokens, temperature):
         """at temperature 1"""
@@ -24,7 +27,9 @@ class sampled_logprobs:
 
     def wrong_shifted(logits, tokens, temperature):
         """These logits already stand at their own token"""
-        return (logits / temperature)[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+        return (
+            (logits / temperature)[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+        )
 
     def wrong_likeliest(logits, tokens, temperature):
         """log-prob of the likeliest token"""
@@ -146,7 +151,7 @@ class token_rewards:
 
 class kl_estimates:
     def right_plain(logratio):
-        return logratio, 0.5 * logratio ** 2, torch.exp(-logratio) - 1 + logratio
+        return logratio, 0.5 * logratio**2, torch.exp(-logratio) - 1 + logratio
 
     def right_list(logratio):
         ratio = (-logratio.double()).exp()
@@ -154,7 +159,7 @@ class kl_estimates:
 
     def wrong_inverted(logratio):
         """Your k3 is turned round"""
-        return logratio, logratio ** 2 / 2, logratio.exp() - 1 - logratio
+        return logratio, logratio**2 / 2, logratio.exp() - 1 - logratio
 
     def wrong_all_inverted(logratio):
         """Your x is turned round"""
@@ -162,19 +167,19 @@ class kl_estimates:
 
     def wrong_half(logratio):
         """Your k2 lacks the half"""
-        return logratio, logratio ** 2, torch.exp(-logratio) - 1 + logratio
+        return logratio, logratio**2, torch.exp(-logratio) - 1 + logratio
 
     def wrong_positive(logratio):
         """Your k1 is never negative"""
-        return logratio.abs(), logratio ** 2 / 2, torch.exp(-logratio) - 1 + logratio
+        return logratio.abs(), logratio**2 / 2, torch.exp(-logratio) - 1 + logratio
 
     def wrong_without_x(logratio):
         """Your k3 lacks the + x"""
-        return logratio, logratio ** 2 / 2, torch.exp(-logratio) - 1
+        return logratio, logratio**2 / 2, torch.exp(-logratio) - 1
 
     def wrong_sign_before_x(logratio):
         """wrong sign before x"""
-        return logratio, logratio ** 2 / 2, torch.exp(-logratio) - 1 - logratio
+        return logratio, logratio**2 / 2, torch.exp(-logratio) - 1 - logratio
 
     def wrong_means(logratio):
         """not their means"""
@@ -195,22 +200,26 @@ class masked_gae:
         r, v = rewards * mask, values * mask
         news = r + F.pad(v, (0, 1))[:, 1:] - v
         time = mask.shape[1]
-        weights = torch.tensor([[lam ** (k - t) if k >= t else 0.0 for t in range(time)] for k in range(time)])
+        weights = torch.tensor(
+            [[lam ** (k - t) if k >= t else 0.0 for t in range(time)] for k in range(time)]
+        )
         return news @ weights * mask
 
     def right_rows(rewards, values, mask, lam):
         advantages = torch.zeros_like(values)
         for row, n in enumerate(mask.sum(1)):
-            advantages[row, :n] = backwards(rewards[row:row + 1, :n], values[row:row + 1, :n], lam)[0]
+            advantages[row, :n] = backwards(
+                rewards[row : row + 1, :n], values[row : row + 1, :n], lam
+            )[0]
         return advantages
 
     def wrong_value_of_padding(rewards, values, mask, lam):
         """The value behind an answer's last token"""
         advantages = torch.zeros_like(values)
         for row, n in enumerate(mask.sum(1)):
-            r = rewards[row:row + 1, :n].clone()
+            r = rewards[row : row + 1, :n].clone()
             r[0, -1] += values[row, n] if n < mask.shape[1] else 0.0
-            advantages[row, :n] = backwards(r, values[row:row + 1, :n], lam)[0]
+            advantages[row, :n] = backwards(r, values[row : row + 1, :n], lam)[0]
         return advantages
 
     def wrong_padding_flows_back(rewards, values, mask, lam):
@@ -294,11 +303,17 @@ class clipped_loss:
 
     def wrong_mean_over_padding(logprobs, old, advantages, mask, clip=0.2):
         """You divide by the number of all tokens"""
-        return clipped_loss.right_by_sign(logprobs, old, advantages, mask, clip) * mask.sum() / mask.numel()
+        return (
+            clipped_loss.right_by_sign(logprobs, old, advantages, mask, clip)
+            * mask.sum()
+            / mask.numel()
+        )
 
     def wrong_unmasked(logprobs, old, advantages, mask, clip=0.2):
         """Padding takes part in your loss"""
-        return clipped_loss.right_max_of_losses(logprobs, old, advantages, torch.ones_like(mask), clip)
+        return clipped_loss.right_max_of_losses(
+            logprobs, old, advantages, torch.ones_like(mask), clip
+        )
 
     def wrong_mean_of_means(logprobs, old, advantages, mask, clip=0.2):
         """mean of each answer first"""
@@ -330,7 +345,7 @@ class whitened:
     def right_sums(x, mask):
         n, x = mask.sum(), torch.where(mask, x.double(), 0.0)
         centred = (x - x.sum() / n) * mask
-        return centred / ((centred ** 2).sum() / n + 1e-8).sqrt()
+        return centred / ((centred**2).sum() / n + 1e-8).sqrt()
 
     def wrong_over_padding(x, mask):
         """Padding takes part in your mean"""
@@ -367,7 +382,7 @@ class whitened:
     def wrong_unbiased(x, mask):
         """You divide by n - 1"""
         centred = (x - x[mask].mean()) * mask
-        return centred / ((centred ** 2).sum() / (mask.sum() - 1) + 1e-8) ** 0.5
+        return centred / ((centred**2).sum() / (mask.sum() - 1) + 1e-8) ** 0.5
 
     def wrong_no_epsilon(x, mask):
         """A single token, whose deviation is 0"""

@@ -1,4 +1,5 @@
 """Right and wrong solutions of lesson 6's exercises."""
+
 import torch
 import torch.nn.functional as F
 
@@ -61,8 +62,16 @@ class kappa:
 
     def right_disagreements(mine, theirs):
         n = len(mine)
-        expected = 1 - sum(mine.count(verdict) * theirs.count(verdict) for verdict in set(mine + theirs)) / n**2
-        return 1 - sum(a != b for a, b in zip(mine, theirs)) / n / expected if expected else float("nan")
+        expected = (
+            1
+            - sum(mine.count(verdict) * theirs.count(verdict) for verdict in set(mine + theirs))
+            / n**2
+        )
+        return (
+            1 - sum(a != b for a, b in zip(mine, theirs)) / n / expected
+            if expected
+            else float("nan")
+        )
 
     def wrong_divides_by_nothing(mine, theirs):
         """nothing is left to measure: return float('nan')"""
@@ -103,7 +112,9 @@ class kappa:
         """Make a new list"""
         share = sum(a == b for a, b in zip(mine, theirs)) / len(mine)
         mine.sort()
-        expected = sum(mine.count(verdict) * theirs.count(verdict) for verdict in "LRT") / len(mine) ** 2
+        expected = (
+            sum(mine.count(verdict) * theirs.count(verdict) for verdict in "LRT") / len(mine) ** 2
+        )
         return (share - expected) / (1 - expected)
 
     def wrong_squares(mine, theirs):

@@ -1,0 +1,74 @@
+"""One prompt to several models: what they answer, and a kind word where the toy world ends."""
+
+from rlhf_lessons.checkpoints import STAGES, load
+from rlhf_lessons.data import tasks
+from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.world.tasks import parse
+
+WRITERS = ("base", "sft", "ppo")  # the models that write; the reward model only scores
+MAX_NEW_TOKENS = 60
+MOST = 200  # answers of one model at a time
+
+
+def load_writers(names: list[str], source: str = "best", say=print) -> dict:
+    """Return name to (model, tokenizer); ValueError for a name that is no model that writes."""
+    for name in names:
+        if name not in WRITERS:
+            why = "scores answers and writes none" if name in STAGES else "is not one of our models"
+            raise ValueError(f"'{name}' {why}; choose from {', '.join(WRITERS)}")
+    if not names:
+        raise ValueError(f"name at least one model: {', '.join(WRITERS)}")
+    return {name: load(name, source, say) for name in names}
+
+
+def ask(
+    prompt: str,
+    models: dict | tuple[str, ...] = WRITERS,
+    n: int = 3,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Return `n` answers of each model to a prompt: name to texts. Temperature 0 gives the likeliest answer.
+
+    `models` are names, or name to (model, tokenizer) where they are loaded already. ValueError where the prompt is
+    empty or too long, or a number is out of range.
+    """
+    if not prompt.strip():
+        raise ValueError("the prompt is empty; ask for something")
+    if not 1 <= n <= MOST:
+        raise ValueError(f"n must lie between 1 and {MOST}, not {n}")
+    if not 0 <= temperature <= 10:
+        raise ValueError(f"temperature must lie between 0 and 10, not {temperature}")
+    if not isinstance(models, dict):
+        models = load_writers(list(models))
+    samples = {}
+    for name, (model, tokenizer) in models.items():
+        used, room = (
+            len(encode_prompts(tokenizer, [prompt])[0]),
+            model.config.max_position_embeddings,
+        )
+        if used + MAX_NEW_TOKENS > room:
+            raise ValueError(
+                f"the prompt is too long: {used} tokens, and {room - MAX_NEW_TOKENS} are the most that "
+                "leave room for an answer"
+            )
+        samples[name] = generate(
+            model, tokenizer, [prompt] * n, MAX_NEW_TOKENS, temperature, seed
+        ).texts
+    return samples
+
+
+def kind_word(prompt: str) -> str | None:
+    """Return what to tell someone whose prompt lies outside the toy world, with one suggestion a family; else None."""
+    if parse(prompt):
+        return None
+    seen, tips = set(), []
+    for task in tasks("heldout"):
+        if task.family not in seen:
+            seen.add(task.family)
+            tips.append(f"  {task.prompt}")
+    return (
+        "This prompt lies outside the small world that these models know, so expect nonsense, and no fault of "
+        "yours. They have learned prompts such as:\n" + "\n".join(tips)
+    )

@@ -1,0 +1,77 @@
+"""Answers worth a person's time: what models wrote, as rows for `rl.rate` and `Store.add_tasks`.
+
+    python -m rlhf_lessons.feedback.pairs        # writes data/class_answers.jsonl anew, which the class page draws from
+
+A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"}; `reward` is what
+the card opens after the vote.
+"""
+
+import random
+
+import torch
+
+from rlhf_lessons import data
+from rlhf_lessons.checkpoints import load
+from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.stages.reward import score
+
+CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
+RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
+
+
+def answers_by(
+    models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0
+) -> list[dict]:
+    """Return a row for each prompt with `n` answers by each of `models` (name to (model, tokenizer)).
+
+    `reward` is a reward model, or a function (prompts, completions, ended) -> rewards; None leaves them open.
+    """
+    rows = [{"prompt": prompt, "completions": []} for prompt in prompts]
+    for place, (name, (model, tokenizer)) in enumerate(models.items()):
+        texts, ended = answer_all(model, tokenizer, prompts, n, seed + 1000 * place)
+        flat = [prompt for prompt in prompts for _ in range(n)], sum(texts, []), sum(ended, [])
+        rewards = [None] * len(flat[0])
+        if reward is not None:
+            model_given = isinstance(reward, torch.nn.Module)
+            rewards = (score(reward, tokenizer, *flat) if model_given else reward(*flat)).tolist()
+        for i, (text, end, number) in enumerate(zip(*flat[1:], rewards, strict=True)):
+            number = None if number is None else round(number, 2)
+            rows[i // n]["completions"].append(
+                {"text": text, "ended": end, "model": name, "reward": number}
+            )
+    return rows
+
+
+def pairs_to_rate(
+    model, tokenizer, reward, prompts: list[str], seed: int = 0, name: str = "sft"
+) -> list[dict]:
+    """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
+
+    Of most prompts, the two answers that the reward model likes best and about equally well, so that a vote tells what
+    it does not know yet: your taste, rather than that a broken text is broken. Of a quarter of the prompts, any two,
+    because choosing by a model also chooses what that model overlooks.
+    """
+    rng = random.Random(f"pairs/{seed}")
+    rows = answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed)
+    for row in rows:
+        different = list({answer["text"]: answer for answer in row["completions"]}.values())
+        row["kind"], row["source"] = (
+            "pair",
+            "random" if rng.random() < RANDOM_SHARE else "uncertain",
+        )
+        order = rng.sample(different, len(different))
+        if row["source"] == "uncertain":
+            order.sort(key=lambda answer: -answer["reward"])
+        row["completions"] = order[:2]
+    return [row for row in rows if len(row["completions"]) == 2]
+
+
+def class_answers(n: int = 300) -> list[dict]:
+    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n` training prompts."""
+    models = {name: load(name, "shipped") for name in ("base", "sft", "ppo")}
+    prompts = random.Random(0).sample([task.prompt for task in data.tasks("train")], n)
+    return answers_by(models, prompts, 2, load("reward", "shipped")[0])
+
+
+if __name__ == "__main__":
+    data.write_rows(data.FOLDER / "class_answers.jsonl", class_answers())

@@ -1,0 +1,186 @@
+"""What can be said, and what is refused: the payload of each kind of event, as SHAPES draws it.
+
+Places (`left`, `right`, the first rank) are those on the rater's screen; the event keeps beside them which
+completions were shown there.
+"""
+
+import difflib
+import json
+import re
+import uuid
+from itertools import combinations
+
+CRITERIA = {
+    "relevance": "Does it do what was asked?",
+    "accuracy": "Is what it says right?",
+    "clarity": "Does it read well?",
+}
+JUDGEMENTS = ("pair", "ranking", "scores", "demonstration")
+CHOICES = ("left", "right", "tie", "bad")
+PASSES = ("skip", "flag")
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
+NAME, REASON, TEXT = 40, 500, 5000  # characters at most
+LONG = 50  # words: from here on, texts that differ in fewer than one word in twenty are too alike to compare
+# A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number is of characters.
+SHAPES = {
+    "pair": {
+        "choice": CHOICES,
+        "strength": range(1, 3),
+    },  # 2 is much better; a tie and both bad have 0
+    "ranking": {"ranks": [range(1, 10)]},  # 1 is best, equal ranks are ties
+    "scores": {"scores": [dict.fromkeys(CRITERIA, range(1, 8))]},
+    "demonstration": {"text": TEXT},
+    "hands": dict.fromkeys(
+        CHOICES, range(1001)
+    ),  # a show of hands on a pair, counted by the teacher
+    "skip": {"reason": REASON},
+    "flag": {"reason": REASON},
+    "seal": {"left": float},  # a guess at a vote, made before it: P(the left answer is preferred)
+    "undo": {},
+    "reveal": {},
+    "round": {"round": str, "state": ("open", "paused")},
+    "hide": {"id": IDENTIFIER, "hidden": (True, False)},  # a rater or a completion
+    "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
+}
+DEFAULTS = {"strength": 1, "reason": "", "why": ""} | dict.fromkeys(CHOICES, 0)
+
+
+class Refused(ValueError):
+    """A request that the store does not accept. The message says why; nothing was written."""
+
+
+def new_id() -> str:
+    """Return an id for an event, made once by whoever sends it, so that sending it twice counts once."""
+    return uuid.uuid4().hex
+
+
+def storable(text: object) -> str:
+    """Return a model's text without what no database can hold; Refused where it is no text."""
+    if not isinstance(text, str):
+        raise Refused(f"text was expected, not {text!r:.40}")
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def plain(value: object, name: str, longest: int, empty: bool = False) -> str:
+    """Return a rater's text, trimmed; Refused where it is no text, empty, too long, or no database can hold it."""
+    if not isinstance(value, str):
+        raise Refused(f"the {name} must be text, not {type(value).__name__}")
+    value = value.strip()
+    if not value and not empty:
+        raise Refused(f"the {name} is empty")
+    if len(value) > longest:
+        raise Refused(
+            f"the {name} has {len(value)} characters; at most {longest} are kept: please shorten it"
+        )
+    if value != storable(value):
+        raise Refused(f"the {name} holds characters that are no text")
+    return value
+
+
+def fit(value: object, shape: object, name: str, n: int = 0) -> object:
+    """Return what is kept of a value of a shape as in SHAPES; Refused, naming the field, where it does not fit."""
+    if isinstance(shape, dict):
+        if isinstance(value, dict):
+            return {
+                inner: fit(value.get(inner, DEFAULTS.get(inner)), of, inner, n)
+                for inner, of in shape.items()
+            }
+        wanted = f"an object with named fields: {', '.join(shape)}"
+    elif isinstance(shape, list):
+        if isinstance(value, list) and len(value) == n:
+            return [fit(one, shape[0], name, n) for one in value]
+        wanted = f"a list of {n}, one for each answer shown"
+    elif isinstance(shape, int):
+        return plain(value, name, shape, empty=name in DEFAULTS)
+    elif isinstance(shape, re.Pattern):
+        if isinstance(value, str) and shape.fullmatch(value):
+            return value
+        wanted = "an id of 8 to 64 letters, digits, - or _, such as a random UUID"
+    elif shape is str:
+        return storable(value)
+    elif shape is float:
+        if type(value) in (int, float) and 0 <= value <= 1:
+            return value
+        wanted = "a probability from 0 to 1"
+    elif isinstance(shape, range):
+        if type(value) is int and value in shape:  # true and false are no numbers here
+            return value
+        wanted = f"a whole number from {shape.start} to {shape.stop - 1}"
+    else:
+        if value in shape:
+            return value
+        wanted = f"one of {', '.join(map(str, shape))}"
+    raise Refused(f"'{name}' must be {wanted}, not {value!r:.40}")
+
+
+def checked_id(id: object) -> str:
+    """Return the id of an event, a rater or a task; Refused where it is none."""
+    return fit(id, IDENTIFIER, "id")
+
+
+def checked(kind: str, payload: object, n: int = 0) -> dict:
+    """Return what is kept of the payload of an event about `n` completions; Refused where it does not fit."""
+    if kind == "report":  # any JSON object, from a trainer to the room
+        if not isinstance(payload, dict):
+            raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
+        try:
+            return json.loads(json.dumps(payload, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise Refused(f"a report must be a plain JSON object ({error})") from error
+    if kind not in SHAPES:
+        raise Refused(
+            f"there is no judgement called {kind!r:.40}; there are {', '.join(JUDGEMENTS)}, skip and flag"
+        )
+    undecided = (
+        kind == "pair" and isinstance(payload, dict) and payload.get("choice") in ("tie", "bad")
+    )
+    kept = fit({"choice": payload["choice"]} if undecided else payload, SHAPES[kind], kind, n)
+    if undecided:
+        kept["strength"] = 0
+    if kind == "ranking":  # without gaps
+        kept["ranks"] = [sorted(set(kept["ranks"])).index(rank) + 1 for rank in kept["ranks"]]
+    return kept
+
+
+def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
+    """Return (place, other place, lead) of each two answers that a judgement compares, once for each hand.
+
+    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where both are bad.
+    """
+    if kind == "ranking":
+        ranks = payload["ranks"]
+        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
+    if kind not in ("pair", "hands"):
+        return []
+    much = payload.get("strength", 1)
+    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
+    counts = payload if kind == "hands" else {payload["choice"]: 1}
+    return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
+
+
+def favourite(payload: dict) -> int | None:
+    """Return the place of the one answer that a pair's or ranking's payload puts above all others, or None."""
+    if "choice" in payload:
+        return {"left": 0, "right": 1}.get(payload["choice"])
+    ranks = payload.get("ranks", [])
+    return ranks.index(1) if ranks.count(1) == 1 else None
+
+
+def near_identical(a: str, b: str) -> bool:
+    """Return whether two answers are too alike to be worth a person's time.
+
+    They are where they differ only in spaces, quotation marks or the last full stop. Answers of 50 words and more
+    also where fewer than one word in twenty differs. In short ones a single word may be what matters: `3-1 is 2`.
+    """
+    first, second = (
+        re.sub(r"[ \t]+", " ", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip(
+            " \n.!"
+        )
+        for text in (a, b)
+    )
+    if first == second:
+        return True
+    words = first.split(), second.split()
+    if min(map(len, words)) < LONG:
+        return False
+    return difflib.SequenceMatcher(None, *words, autojunk=False).ratio() > 0.95

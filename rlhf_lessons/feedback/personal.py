@@ -1,0 +1,191 @@
+"""A reader's own reward model: the shipped one, and on top of it what a few votes say about a taste.
+
+Sixty votes cannot train a million numbers. So the shipped reward model stays as it is, and one weight is learned for
+each token of the vocabulary: what it is worth to this reader that the token stands somewhere in the answer.
+
+    reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of the weights of the answer's tokens
+
+A vote is the probability that the left answer wins: 0.98 if it is much better, 0.65 if it is better, 0.5 for a tie.
+The weights minimise the cross-entropy of the Bradley-Terry model with these, plus RIDGE / 2 times the sum of their
+squares, which is logistic regression with a normal prior: convex, so it takes a moment and depends on no seed.
+While they are learned, the shipped reward counts less (CREDIT) than in what PPO gets (GAIN): a reader's taste often
+beats quality, and weights that had to outweigh the whole of it would grow on chance words; but PPO, which takes
+whatever raises the sum, must not forget what was asked.
+
+Left out: how often a token stands there, where, and beside what. With thousands of votes, train all weights instead:
+`stages.reward.RewardModelling`.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlhf_lessons.feedback.export import unusable
+from rlhf_lessons.feedback.payloads import compared
+from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.lm.tokenizer import encode_completions
+from rlhf_lessons.stages.reward import score
+
+CHANCES = {0: 0.5, 1: 0.65, 2: 0.98}  # strength of a preference -> P(it wins)
+RIDGE = 0.2  # price of a squared weight
+CREDIT = 0.5  # weight of the shipped reward while the others are learned
+GAIN = 1.25  # weight of the shipped reward in the result
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one rater said of two answers to a prompt."""
+
+    prompt: str
+    texts: tuple[str, str]  # left and right
+    ended: tuple[bool, bool]  # whether each has an end token
+    left: float  # the probability that the left one wins, which the vote stands for
+    rater: str = ""
+    weight: float = (
+        1.0  # a ranking of K gives C(K,2) votes, which together weigh K - 1, the choices it took
+    )
+
+
+def votes_of(answers: list[dict]) -> list[Vote]:
+    """Return the comparisons in `Store.answers`, the oldest first: pairs, rankings and raised hands, ties among them.
+
+    Left out: both bad, equal texts, and what no export learns from either (skips, hidden ones, repeats, guesses).
+    """
+    votes = []
+    for row in (row for row in answers if not unusable(row)):
+        for i, j, lead in compared(row["kind"], row["payload"]):
+            first, second = row["answers"][i], row["answers"][j]
+            if lead is None or first["text"] == second["text"]:
+                continue
+            chance = CHANCES[min(abs(lead), 2)]
+            votes.append(
+                Vote(
+                    row["prompt"],
+                    (first["text"], second["text"]),
+                    (first["ended"], second["ended"]),
+                    chance if lead >= 0 else 1 - chance,
+                    row["rater"],
+                    2 / len(row["answers"]),
+                )
+            )
+    return votes
+
+
+class PersonalReward:
+    """A function (prompts, completions, ended) -> rewards (batch,), as `PPO` takes one. `fit` gives one that learned.
+
+    `yardstick` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
+    deviation 1 after each `fit`, so that a KL coefficient means the same for each reader.
+    """
+
+    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]]):
+        self.model, self.tokenizer = reward_model, tokenizer
+        self.weights = torch.zeros(len(tokenizer))
+        self.shipped = {}  # (prompt, completion, ended) -> the shipped model's reward: asked once for each
+        self.yardstick = (self.base(*yardstick), self.tokens(yardstick[1]))
+        self.mean, self.deviation = 0.0, 1.0
+        self.normalise()
+
+    def fit(self, votes: list[Vote]) -> "PersonalReward":
+        """Return a copy whose weights come from these votes alone."""
+        learned = copy.copy(self)
+        lead, tokens = self.leads(votes)
+        target, weight = (
+            torch.tensor([getattr(v, name) for v in votes]) for name in ("left", "weight")
+        )
+        learned.weights = ridge_logistic(tokens, CREDIT * lead, target, weight, RIDGE)
+        learned.normalise()
+        return learned
+
+    def normalise(self) -> None:
+        """Measure mean and deviation of the reward on the yardstick."""
+        base, tokens = self.yardstick
+        rewards = GAIN * base + tokens @ self.weights
+        self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
+
+    def __call__(self, prompts: list[str], completions: list[str], ended) -> Tensor:
+        ended = [bool(end) for end in ended]
+        shipped = score(self.model, self.tokenizer, prompts, completions, ended)
+        return (
+            GAIN * shipped + self.tokens(completions) @ self.weights - self.mean
+        ) / self.deviation
+
+    def chances(self, votes: list[Vote]) -> Tensor:
+        """P(left wins) of each vote's answers (votes,); the votes themselves are not looked at."""
+        lead, tokens = self.leads(votes)
+        return (CREDIT * lead + tokens @ self.weights).sigmoid()
+
+    def leads(self, votes: list[Vote]) -> tuple[Tensor, Tensor]:
+        """By how much the left answer leads: in the shipped reward (votes,), and in tokens (votes, vocabulary)."""
+        prompts = [vote.prompt for vote in votes]
+        (left, left_tokens), (right, right_tokens) = (
+            (
+                self.base(prompts, [v.texts[s] for v in votes], [v.ended[s] for v in votes]),
+                self.tokens([v.texts[s] for v in votes]),
+            )
+            for s in (0, 1)
+        )
+        return left - right, left_tokens - right_tokens
+
+    def words(self, n: int = 6) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """Return the `n` words that raise the reward most, and those that lower it most, each with its weight."""
+        order = self.weights.argsort(descending=True).tolist()
+        named = [(self.tokenizer.decode([i]), self.weights[i].item()) for i in order]
+        named = [
+            (word[1:], weight)
+            for word, weight in named  # a token with its space before it is a whole word
+            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01
+        ]
+        return [row for row in named[:n] if row[1] > 0], [
+            row for row in named[::-1][:n] if row[1] < 0
+        ]
+
+    def base(self, prompts: list[str], completions: list[str], ended: list[bool]) -> Tensor:
+        """The shipped model's rewards (batch,), which are remembered."""
+        rows = list(zip(prompts, completions, ended, strict=True))
+        if new := list(dict.fromkeys(row for row in rows if row not in self.shipped)):
+            found = score(self.model, self.tokenizer, *map(list, zip(*new, strict=True)))
+            self.shipped |= zip(new, found.tolist(), strict=True)
+        return torch.tensor([self.shipped[row] for row in rows])
+
+    def tokens(self, completions: list[str]) -> Tensor:
+        """1 where a token stands in a completion, else 0: (batch, vocabulary)."""
+        found = torch.zeros(len(completions), len(self.tokenizer))
+        for row, ids in zip(
+            found, encode_completions(self.tokenizer, completions, False), strict=True
+        ):
+            row[ids] = 1.0
+        return found
+
+
+def ridge_logistic(
+    x: Tensor, offset: Tensor, target: Tensor, weight: Tensor, ridge: float
+) -> Tensor:
+    """The w (features,) that minimises the cross-entropy of sigmoid(x w + offset) with `target` (rows,), the rows
+    weighted, plus ridge/2 |w|^2."""
+    x, offset, target, weight = (part.double() for part in (x, offset, target, weight))
+    w = torch.zeros(x.shape[1], dtype=torch.double, requires_grad=True)
+    optimiser = torch.optim.LBFGS([w], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimiser.zero_grad()
+        surprise = F.binary_cross_entropy_with_logits(
+            x @ w + offset, target, weight, reduction="sum"
+        )
+        total = surprise + ridge / 2 * w @ w
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    return w.detach().float()
+
+
+def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
+    """Return a plain sample of the policy, and of `n` others the one with the highest reward: no training at all."""
+    samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
+    plain, *others = samples.texts
+    rewards = reward([prompt] * n, others, samples.ended.tolist()[1:])
+    return plain, others[int(rewards.argmax())]

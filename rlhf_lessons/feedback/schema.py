@@ -1,0 +1,193 @@
+"""The tables of the ratings store, and how its database is opened.
+
+Events are the truth and are only ever added. `assignment` is what follows from them for one rater and one task, kept
+so that nobody has to replay the past; `importing.rebuild` makes it anew. Ids of prompts, completions and tasks are
+hashes of their content, so that files from many laptops fit together.
+"""
+
+import hashlib
+import json
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import JSON, Column, Float, Index, Integer, Text
+from sqlalchemy.dialects import postgresql, sqlite
+
+META = sa.MetaData()
+KEY, KIND = sa.String(64), sa.String(20)
+
+
+def identity() -> Column:
+    """Return the column that tells the rows of a table apart."""
+    return Column("id", KEY, primary_key=True)
+
+
+def needed(name: str, type, **more) -> Column:
+    """Return a column that is never empty."""
+    return Column(name, type, nullable=False, **more)
+
+
+def to(name: str, target: str, **more) -> Column:
+    """Return a column with the id of a row of another table."""
+    return Column(
+        name, KEY, sa.ForeignKey(f"{target}.id", deferrable=True, initially="DEFERRED"), **more
+    )
+
+
+prompts = sa.Table("prompt", META, identity(), needed("text", Text))
+completions = sa.Table(
+    "completion",
+    META,
+    identity(),
+    to("prompt", "prompt", nullable=False),
+    needed("text", Text),
+    needed("ended", sa.Boolean),
+    needed("model", Text),  # who wrote it; hidden until the reveal
+    Column("reward", Float),
+)  # a reward model's score, shown at the reveal
+tasks = sa.Table(
+    "task",
+    META,
+    identity(),
+    needed("round", Text),
+    needed("kind", KIND),
+    to("prompt", "prompt", nullable=False),
+    needed("completions", JSON),  # ids
+    Column("overlap", Integer),  # how many raters are wanted; NULL: all
+    Column(
+        "gold", JSON(none_as_null=True)
+    ),  # {"best": place among completions, "why": explanation}
+    to("repeat_of", "task"),  # the task of which this is a repeat with the sides swapped
+    needed("source", Text),  # why it was chosen: random, uncertain, repeat, gold
+    needed("place", Integer),
+    Index("task_order", "round", "place"),
+)
+raters = sa.Table(
+    "rater", META, identity(), needed("name", Text), needed("team", Text), needed("kind", KIND)
+)  # person, simulated, teacher or imported
+guidelines = sa.Table("guideline", META, identity(), needed("text", Text), needed("time", Float))
+assignments = sa.Table(
+    "assignment",
+    META,
+    to("task", "task", primary_key=True),
+    to("rater", "rater", primary_key=True, index=True),
+    needed("shown", JSON),  # ids of completions in the order on the screen
+    needed("lease", Float),  # taken until then; FOREVER once answered, 0 once passed
+    Column("answer", KEY),  # id of the current event: the last that is neither undone nor replaced
+    needed("revealed", sa.Boolean),
+)
+events = sa.Table(
+    "event",
+    META,
+    Column("seq", sa.BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    needed("id", KEY, unique=True),
+    needed("time", Float),
+    needed("kind", KIND, index=True),  # see `judgements`
+    to("rater", "rater", index=True),
+    to("task", "task", index=True),
+    needed("payload", JSON),
+    Column("shown", JSON(none_as_null=True)),
+    Column("replaces", KEY),  # an edit or an undo says which event it takes the place of
+    Column("ms", Integer),  # from showing to answering
+    to("guideline", "guideline"),
+    needed("ui", Text),
+    sqlite_autoincrement=True,
+)
+TABLES = dict(META.tables)  # by name, each after those it points to
+FOREVER = 1e12  # seconds since 1970
+REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "fuse", "vboxsf", "afs")
+
+
+def key(*content: object) -> str:
+    """Return the id of something that its content identifies."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def insert_new(c, table: sa.Table, rows: list[dict]) -> None:
+    """Insert the rows whose key is new; leave alone those that are there."""
+    if rows:
+        dialect = {"sqlite": sqlite, "postgresql": postgresql}[c.dialect.name]
+        c.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def on_network_disk(path: Path) -> bool:
+    """Return whether a file lies on a disk shared over a network, where SQLite's WAL loses data."""
+    if str(path).startswith("\\\\"):
+        return True
+    try:
+        mounts = [
+            line.split()
+            for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+        ]
+    except OSError:  # not Linux
+        return False
+    around = [(len(mount[1]), mount[2]) for mount in mounts if path.is_relative_to(mount[1])]
+    return max(around, default=(0, ""))[1].startswith(REMOTE)
+
+
+def open_engine(where: str | Path) -> sa.Engine:
+    """Return an engine for a file's path or a database's URL, its tables made; ValueError where it cannot be had."""
+    url = str(where) if "://" in str(where) else f"sqlite:///{Path(where).absolute().as_posix()}"
+    try:
+        engine = sa.create_engine(
+            url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}
+        )
+    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+        raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error
+    if engine.dialect.name == "sqlite":
+        file = Path(engine.url.database or "").absolute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        journal = "DELETE" if on_network_disk(file) else "WAL"
+        sa.event.listen(engine, "connect", lambda connection, _: prepare(connection, journal))
+        sa.event.listen(engine, "begin", begin)
+    try:
+        with engine.execution_options(write=True).begin() as connection:
+            META.create_all(connection)
+    except Exception as error:
+        engine.dispose()
+        if not isinstance(error, sa.exc.DBAPIError):
+            raise
+        raise ValueError(
+            f"{shown(where)}: cannot be opened as a ratings file, in a folder to write in "
+            f"({in_short(error)})"
+        ) from error
+    return engine
+
+
+def shown(where: str | Path) -> str:
+    """Return a path or URL for people to read: without the password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", str(where))
+
+
+def in_short(error: Exception) -> str:
+    """Return what a database said, in one line."""
+    return str(getattr(error, "orig", error)).splitlines()[0]
+
+
+def prepare(connection: sqlite3.Connection, journal: str) -> None:
+    """Set a new connection up: transactions are ours to begin, a commit is on the disk, deleted texts are wiped."""
+    connection.isolation_level = None
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if there and events.name not in there:
+        raise sqlite3.DatabaseError("it is another program's database")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")
+    for trial in range(50):  # while another process turns WAL on, SQLite refuses without waiting
+        try:
+            connection.execute(f"PRAGMA journal_mode={journal}")
+            return
+        except sqlite3.OperationalError as error:
+            if trial == 49:
+                raise
+            journal = journal if "locked" in str(error) else "DELETE"
+            time.sleep(0.05)
+
+
+def begin(connection) -> None:
+    """Begin a transaction. One that will write takes the lock at once: one that reads first and then finds the file
+    changed is thrown out by SQLite without waiting, and its votes with it."""
+    write = connection.get_execution_options().get("write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,285 @@
+"""The course in one file: the recipe of each stage, from web scraps to a policy shaped by human feedback.
+
+Each `make_...` trains one stage by its recipe, measures it on validation prompts, and saves a checkpoint folder with
+its card. The command line, the shipped checkpoints and the proof in the README all come from here.
+"""
+
+import itertools
+import random
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rlhf_lessons import data
+from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.lm.models import load_model, new_model, save_model, toy_config
+from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
+from rlhf_lessons.stages.ppo import PPO, PPOConfig
+from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, bits_per_byte
+from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.run import finished, train
+from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.world.corpus import scraps
+from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.raters import Rater
+
+VOCABULARY = 1536
+PRETRAIN = PretrainConfig(steps=2600)
+SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
+REWARD = RewardConfig(epochs=4)
+PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
+RATER = Rater(
+    lapse=0.1, tie_margin=0.05
+)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
+RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
+
+
+def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
+    """Return all scraps as one row of token ids, each between <bos> and <eos>."""
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    return np.array([i for row in rows for i in (start, *row, end)], dtype=np.uint16)
+
+
+def save(
+    out: Path,
+    model,
+    tokenizer,
+    stage: str,
+    about: str,
+    config,
+    started: float,
+    quality: float,
+    **measured,
+) -> Path:
+    """Save a finished stage with its card, forget its resume state, and return the folder."""
+    card = {
+        "stage": stage,
+        "title": f"RLHF Lessons: {stage}",
+        "about": about,
+        "config": asdict(config),
+        "seconds": round(time.monotonic() - started),
+        "quality": round(quality, 4),
+        "measured": measured,
+    }
+    save_model(model, tokenizer, out, card)
+    finished(state_folder(out))
+    return out
+
+
+def state_folder(out: Path) -> Path:
+    """Return where a stage that is to be saved in `out` keeps its metrics and its resume state."""
+    return out.with_name(out.name + ".run")
+
+
+def make_base(out: Path, config: PretrainConfig = PRETRAIN, n_scraps: int = data.SCRAPS) -> Path:
+    """Step 1: train a tokenizer and a language model on web scraps."""
+    started, texts, held_out = time.monotonic(), list(scraps(n_scraps)), list(scraps(1000, seed=1))
+    tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
+    validation = encode_corpus(tokenizer, held_out)
+    model = new_model(toy_config(VOCABULARY), config.seed)
+    metrics = train(
+        Pretrain(model, encode_corpus(tokenizer, texts), validation, config),
+        state_folder(out),
+        "pretrain",
+    )
+    tokenizer.chat_template = None  # a base model knows text, not turns
+    loss = metrics[-1]["validation_loss"]
+    n_bytes = sum(len(text.encode()) for text in held_out)
+    return save(
+        out,
+        model,
+        tokenizer,
+        "base",
+        "Predicts the next token of web scraps.",
+        config,
+        started,
+        -loss,
+        validation_loss=loss,
+        bits_per_byte=bits_per_byte(loss, len(validation), n_bytes),
+        corpus_sha256=data.corpus_hash(n_scraps),
+        **base_probes(model, tokenizer),
+    )
+
+
+def make_sft(
+    out: Path, base: Path, demonstrations: list[dict] | None = None, config: SFTConfig = SFT_RECIPE
+) -> Path:
+    """Step 2: fine-tune the base on demonstrations (those of the course, where none are given)."""
+    started, rows = time.monotonic(), demonstrations or data.demonstrations()
+    model, tokenizer = load_model(base)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    train(SFT(model, tokenizer, rows, config), state_folder(out), "sft")
+    return save(
+        out,
+        model,
+        tokenizer,
+        "sft",
+        f"The base, fine-tuned on {len(rows)} demonstrations.",
+        config,
+        started,
+        validation_utility(model, tokenizer),
+        demonstrations=len(rows),
+        data_sha256=data.rows_hash(rows),
+    )
+
+
+def validation_utility(model, tokenizer, n: int = 4) -> float:
+    """Return the mean true utility of `n` answers to each validation prompt."""
+    prompts = [task.prompt for task in data.tasks("validation")]
+    return float(score_all(prompts, *answer_all(model, tokenizer, prompts, n))["utility"].mean())
+
+
+def make_comparisons(
+    model,
+    tokenizer,
+    prompts: list[str],
+    rater: Rater = RATER,
+    seed: int = 0,
+    k: int = K,
+    strays: bool = False,
+) -> list[dict]:
+    """Sample `k` answers to each prompt and let a simulated rater compare all pairs; ties give no row.
+
+    With `strays`, an answer to another prompt joins each ranking. Without, a reward model never sees that an e-mail
+    is no answer to a request for code, and PPO finds one answer that it likes everywhere: we saw it happen.
+    Rows are TRL's preference format, with the group (ranking) that a pair belongs to, the true utilities of
+    [chosen, rejected] and whether each ended.
+    """
+    texts, ended = answer_all(model, tokenizer, prompts, k, seed)
+    rng, rows = random.Random(f"rater/{seed}"), []
+    if strays:
+        others = strays_for(prompts, rng)
+        texts, ended = (
+            [row + [what[j][0]] for row, j in zip(what, others, strict=True)]
+            for what in (texts, ended)
+        )
+    for group, (prompt, answers, ends) in enumerate(zip(prompts, texts, ended, strict=True)):
+        likes = [
+            rater.utility_of(prompt, text, end) for text, end in zip(answers, ends, strict=True)
+        ]
+        truth = [judge(prompt, text, end).utility for text, end in zip(answers, ends, strict=True)]
+        for i, j in itertools.combinations(range(len(answers)), 2):
+            choice = rater.pick(likes[i] - likes[j], rng)
+            if choice == "tie" or answers[i] == answers[j]:
+                continue
+            a, b = (i, j) if choice == "left" else (j, i)
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "chosen": answers[a],
+                    "rejected": answers[b],
+                    "group": group,
+                    "utilities": [round(truth[a], 4), round(truth[b], 4)],
+                    "ended": [ends[a], ends[b]],
+                }
+            )
+    return rows
+
+
+def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
+    """Return the place of some prompt for each prompt, half the time of one that begins in the same way."""
+    kin = {}
+    for place, prompt in enumerate(prompts):
+        kin.setdefault(prompt[:10], []).append(place)
+    return [
+        rng.choice(kin[prompt[:10]] if rng.random() < 0.5 else range(len(prompts)))
+        for prompt in prompts
+    ]
+
+
+def make_reward(
+    out: Path,
+    sft: Path,
+    comparisons: list[dict] | None = None,
+    config: RewardConfig = REWARD,
+    rankings: int = RANKINGS,
+) -> Path:
+    """Step 3: train a reward model on comparisons (sampled from the SFT model, where none are given)."""
+    started = time.monotonic()
+    model, tokenizer = load_model(sft)
+    train_prompts = [task.prompt for task in data.tasks("train")]
+    if comparisons is None:
+        file = state_folder(out) / f"comparisons_{rankings}_seed{config.seed}.jsonl"
+        if not file.is_file():
+            asked = [train_prompts[i % len(train_prompts)] for i in range(rankings)]
+            data.write_rows(
+                file, make_comparisons(model, tokenizer, asked, seed=config.seed, strays=True)
+            )
+        comparisons = data.read_rows(file, "comparisons")
+    stage = RewardModelling(model, tokenizer, comparisons, config)
+    train(stage, state_folder(out), "reward")
+    texts, ended = answer_all(model, tokenizer, train_prompts[:500], 1, seed=config.seed + 1)
+    normalise(
+        stage.model,
+        tokenizer,
+        train_prompts[:500],
+        [row[0] for row in texts],
+        [row[0] for row in ended],
+    )
+    kept_aside = [task.prompt for task in data.tasks("validation")]
+    new_pairs = make_comparisons(model, tokenizer, kept_aside, seed=config.seed + 2, k=8)
+    found = report(stage.model, tokenizer, new_pairs, gap=0.2)
+    about = f"Trained on {len(comparisons)} comparisons by simulated raters."
+    return save(
+        out,
+        stage.model,
+        tokenizer,
+        "reward",
+        about,
+        config,
+        started,
+        found.true_accuracy,
+        comparisons=len(comparisons),
+        data_sha256=data.rows_hash(comparisons),
+        **asdict(found),
+    )
+
+
+def true_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
+    """Return the judge's utility of each answer, (batch,)."""
+    return torch.tensor([judge(*row).utility for row in zip(prompts, texts, ended, strict=True)])
+
+
+def make_ppo(
+    out: Path,
+    sft: Path,
+    reward: Path,
+    config: PPOConfig = PPO_RECIPE,
+    truth: bool = False,
+    prompts: list[str] | None = None,
+) -> Path:
+    """Step 4: let the SFT model learn what the reward model likes; with `truth`, what the judge likes."""
+    started = time.monotonic()
+    policy, tokenizer = load_model(sft)
+    reward_model, _ = load_model(reward)
+    prompts = prompts or [task.prompt for task in data.tasks("train")]
+    stage = PPO(
+        policy,
+        tokenizer,
+        true_reward if truth else reward_model,
+        prompts,
+        config,
+        critic_init=reward_model,
+        true_utility=true_reward,
+    )
+    metrics = train(stage, state_folder(out), "ppo")
+    late = [row["explained_variance"] or 0.0 for row in metrics[len(metrics) // 2 :]]
+    return save(
+        out,
+        policy,
+        tokenizer,
+        "ppo",
+        "The SFT model after PPO.",
+        config,
+        started,
+        validation_utility(policy, tokenizer),
+        kl=metrics[-1]["kl"],
+        largest_kl=max(row["kl"] for row in metrics),
+        explained_variance=sum(late) / len(late),
+        reward=metrics[-1]["reward"],
+    )

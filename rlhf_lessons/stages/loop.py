@@ -1,0 +1,143 @@
+"""What the stages share: the shape of a run, an optimiser's step, the learning rate, and saving.
+
+Left out: mixed precision and several devices, which a model of this size does not need. Dropout is off everywhere
+(models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not depend on chance.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from rlhf_lessons.paths import written_whole
+
+
+class NonFiniteLoss(RuntimeError):
+    """A loss or gradient that is no number. It is raised before the weights change, so they are the last good."""
+
+
+class Optimiser:
+    """AdamW with clipped gradients and checked numbers."""
+
+    def __init__(
+        self, model: nn.Module, lr: float, eps=1e-8, weight_decay=0.0, max_grad_norm=1.0, beta2=0.95
+    ):
+        self.model, self.lr, self.max_grad_norm = model, lr, max_grad_norm
+        self.adam = torch.optim.AdamW(
+            model.parameters(),
+            lr=lr,
+            betas=(0.9, beta2),
+            eps=eps,
+            weight_decay=weight_decay,
+            fused=True,
+        )
+
+    def backward(self, loss: Tensor, step: int) -> None:
+        """Add the gradient of `loss`; NonFiniteLoss, naming the step, if it is no finite number."""
+        if not torch.isfinite(loss):
+            raise NonFiniteLoss(
+                f"step {step}: the loss is {loss.item()}; the weights are those of the step before"
+            )
+        loss.backward()
+
+    def apply(self, step: int, scale: float) -> float:
+        """Move the weights at `scale` times the learning rate; returns the gradient's norm before clipping."""
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm).item()
+        if not norm < float("inf"):
+            raise NonFiniteLoss(
+                f"step {step}: a gradient is {norm}; the weights are those of the step before"
+            )
+        for group in self.adam.param_groups:
+            group["lr"] = self.lr * scale
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        return norm
+
+
+def linear_schedule(step: int, steps: int, warmup: int) -> float:
+    """The factor on the learning rate: up over `warmup` steps, then down in a straight line to zero."""
+    return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
+
+
+def generator(*numbers: int) -> torch.Generator:
+    """A random generator that depends on these numbers only, such as (seed, step): a resumed run needs no more."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (2**63 - 25)
+    return torch.Generator().manual_seed(seed)
+
+
+def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
+    """The `size` row numbers that `step` uses: all rows once, in random order, then all again in another order."""
+    first = step * size
+    passes = range(first // rows, (first + size - 1) // rows + 1)
+    order = torch.cat([torch.randperm(rows, generator=generator(seed, n)) for n in passes])
+    return order[first - passes[0] * rows :][:size].tolist()
+
+
+class Stage(Iterator):
+    """Trains a step at each iteration. A stage has `config`, `steps` and, by name, `models` and `optimisers`."""
+
+    step = 0  # steps done
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __next__(self):
+        if self.step >= self.steps:
+            raise StopIteration
+        result = self.train_step(self.step)
+        self.step += 1
+        return result
+
+    def descend(self, loss: Tensor, step: int) -> tuple[float, float]:
+        """One step down `loss` for a stage of one model; returns learning rate and gradient norm."""
+        optimiser, scale = (
+            self.optimisers["model"],
+            linear_schedule(step, self.steps, self.config.warmup),
+        )
+        optimiser.backward(loss, step)
+        return optimiser.lr * scale, optimiser.apply(step, scale)
+
+    def state_dict(self) -> dict:
+        """All that a run needs to go on bit for bit: data order and randomness follow from `step` and the seed."""
+        return {
+            "stage": type(self).__name__,
+            "config": repr(self.config),
+            "step": self.step,
+            "models": {name: model.state_dict() for name, model in self.models.items()},
+            "optimisers": {
+                name: optimiser.adam.state_dict() for name, optimiser in self.optimisers.items()
+            },
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where `state` was taken. ValueError if it comes from another stage or another config."""
+        for what, mine in (("stage", type(self).__name__), ("config", repr(self.config))):
+            if state.get(what) != mine:
+                raise ValueError(
+                    f"cannot resume: the saved {what} is {state.get(what)}, this run's is {mine}"
+                )
+        self.step = state["step"]
+        for name, model in self.models.items():
+            model.load_state_dict(state["models"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.adam.load_state_dict(state["optimisers"][name])
+
+
+def save_state(state: dict, path) -> None:
+    """Save a run; a kill at any moment leaves the old file or the new one, whole."""
+    with written_whole(path) as beside:
+        torch.save(state, beside)
+
+
+def load_state(path) -> dict:
+    """Load a saved run: tensors and plain data only, so no file can run code. ValueError if it is damaged."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: no readable training state ({type(error).__name__}); start afresh"
+        ) from error

@@ -1,0 +1,151 @@
+"""Driving a stage from the terminal: a progress bar, a line of metrics a step, and a state to resume from.
+
+The state is saved at the start and every half minute, beside and then renamed, so that a run killed at any moment
+goes on from the last one bit for bit. Metrics of steps after it are dropped and measured again.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import signal
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
+
+SAVE_SECONDS = 30
+SHOWN = ("validation_loss", "loss", "accuracy", "reward", "true_utility", "kl")
+
+
+class Stopped(RuntimeError):
+    """A run that could not finish; the message says at which step, why, and how to go on."""
+
+
+class Interrupted(Stopped):
+    """A run that was stopped from outside, between two steps; the same call goes on from there."""
+
+
+def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
+    """Run a stage to its end, resuming where `folder` holds a state; return its metrics, a dictionary a step.
+
+    Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress is finished
+    first; a second one does not wait). Stopped when a loss was not finite. ValueError when the state in `folder`
+    is of another run: another config, or other weights or data to start from.
+    """
+    state, file = folder / "state.pt", folder / "metrics.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    start, metrics = fingerprint(stage), []
+    if state.exists():
+        resume(stage, state, start)
+        metrics = read_metrics(folder)[: stage.step]
+    file.write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
+    save_state({"start": start, **stage.state_dict()}, state)
+    saved = time.monotonic()
+    bar = tqdm(
+        total=len(stage), initial=stage.step, desc=f"{label:8}", disable=quiet, mininterval=1.0
+    )
+    with interruptible() as asked_to_stop, file.open("a", encoding="utf-8") as out, bar:
+        while stage.step < len(stage):
+            try:
+                row = plain_numbers(next(stage))
+            except NonFiniteLoss as error:
+                raise Stopped(
+                    f"{label}: {error}. The last good state is in {state}. Start afresh with a "
+                    "lower learning rate"
+                ) from error
+            metrics.append(row)
+            out.write(json.dumps(row) + "\n")
+            out.flush()
+            shown = {name: f"{row[name]:.3f}" for name in SHOWN if row.get(name) is not None}
+            bar.set_postfix(shown, refresh=False)
+            bar.update()
+            done = stage.step == len(stage)
+            if done or asked_to_stop.is_set() or time.monotonic() - saved > SAVE_SECONDS:
+                save_state({"start": start, **stage.state_dict()}, state)
+                saved = time.monotonic()
+            if asked_to_stop.is_set() and not done:
+                raise Interrupted(
+                    f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
+                    "goes on from there"
+                )
+    return metrics
+
+
+def resume(stage, state: Path, start: str) -> None:
+    """Put a stage where its state was saved; ValueError where that is another run's."""
+    afresh = f"{state.parent} holds a stopped run that does not fit. Start afresh with --fresh, or remove it"
+    try:
+        saved = load_state(state)
+        if saved.get("start") != start:
+            raise ValueError("it began from other weights or data, or with another number of steps")
+        stage.load_state_dict(saved)
+    except ValueError as error:
+        raise ValueError(f"{afresh} ({error})") from error
+
+
+def fingerprint(stage) -> str:
+    """Return a hash of what a stage starts from: its weights, its data and its number of steps."""
+    digest = hashlib.sha256(str(len(stage)).encode())
+    for model in stage.models.values():
+        for name, weights in model.state_dict().items():
+            digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
+    for name in ("tokens", "rows", "rankings", "prompts"):  # whichever the stage learns from
+        rows = getattr(stage, name, ())
+        digest.update(rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode())
+    return digest.hexdigest()
+
+
+def plain_numbers(step) -> dict:
+    """Return the numbers of a step's metrics as plain data, None for those that are not finite."""
+    numbers = {
+        name: value for name, value in asdict(step).items() if isinstance(value, (int, float))
+    }
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Give an event that Ctrl-C (or a polite kill) sets, so that a step is never cut in half."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # only the main thread hears signals
+        return
+
+    def ask(number, frame):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """Return a run's metrics, a dictionary a step; a last line that was cut short by a kill is left out."""
+    file, rows = Path(folder) / "metrics.jsonl", []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def finished(folder: Path) -> None:
+    """Forget the state of a run whose model is saved; its metrics stay."""
+    (folder / "state.pt").unlink(missing_ok=True)
+
+
+def forget(folder: Path) -> None:
+    """Remove a run, metrics and all, so that the next one starts afresh."""
+    shutil.rmtree(folder, ignore_errors=True)

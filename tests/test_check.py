@@ -1,0 +1,211 @@
+"""The machinery of the exercises' checks: what it accepts, what it says, and that no stub stops a notebook."""
+
+import json
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rlhf_lessons import paths
+from rlhf_lessons.exercises import check as checks
+from rlhf_lessons.exercises.check import Mistake, NotDone, compare, exercise
+
+X = torch.tensor([1.0, -2.0, 30.0])
+CASES = [(X, 2.0), (X[:1], -1.0)]
+HINTS = {"the sign": lambda x, by: -x * by, "forgets the factor": lambda x, by: x}
+
+
+def right(x, by):
+    return x * by
+
+
+def compared(yours, cases=CASES, **more):
+    compare(yours, right, cases, HINTS, **more)
+
+
+def test_a_right_answer_passes_however_it_is_written():
+    compared(lambda x, by: torch.stack([value * by for value in x]))
+    compared(lambda x, by: [value * by for value in x.tolist()])
+
+
+@pytest.mark.parametrize(
+    "yours, hint",
+    [
+        (lambda x, by: -x * by, "the sign"),
+        (lambda x, by: x, "forgets the factor"),
+        (
+            lambda x, by: x * by + 1,
+            "On input 1 of 2, you return [3, -3, 61], where [2, -4, 60] was expected.",
+        ),
+        (lambda x, by: x * by * (1 + 1e-3), "where [2, -4, 60] was expected"),
+        (lambda x, by: (x * by).sum(), "you return the shape (), where (3,) was expected"),
+        (lambda x, by: "60", "you return '60', where numbers were expected"),
+        (lambda x, by: x * by * float("nan"), "[nan, nan, nan]"),
+        (lambda x, by: x.mul_(by), "changes its input in place"),
+        (lambda x, by: Fraction(1, 2), "you return the shape (), where (3,) was expected"),
+        (lambda x, by: x * by + 0j, "numbers of type torch.complex64"),
+        (lambda x, by: print(x), "returns None on input 1 of 2. Is there a `return` missing?"),
+        (lambda x, by: [x, x, x], "where numbers were expected"),
+        (lambda x, by: x.wrong, "AttributeError: 'Tensor' object has no attribute 'wrong'"),
+        (lambda: 1, "raised TypeError"),
+    ],
+)
+def test_a_wrong_one_hears_why(yours, hint):
+    with pytest.raises(Mistake) as caught:
+        compared(yours)
+    assert hint in str(caught.value)
+
+
+def test_a_mistake_that_shows_only_on_a_later_input_is_named_too():
+    with pytest.raises(Mistake, match="the sign"):
+        compared(lambda x, by: x * abs(by), [(X, 2.0), (X, -1.0)])
+
+
+@pytest.mark.parametrize("stub", [lambda x, by: None, lambda x, by: ...])
+def test_a_stub_is_not_done_yet(stub):
+    with pytest.raises(NotDone):
+        compared(stub)
+
+
+def test_a_gradient_must_flow_and_be_right():
+    cases = [(torch.tensor([1.0, 2.0], requires_grad=True), 3.0)]
+    compared(lambda x, by: x * by, cases)
+    with pytest.raises(Mistake, match="No gradient flows back"):
+        compared(lambda x, by: x.detach() * by, cases)
+    with pytest.raises(
+        Mistake, match=r"values are right, but their gradient is \[4, 4\], where \[3, 3\] was"
+    ):
+        compared(lambda x, by: x * by + x - x.detach(), cases)
+    with pytest.raises(Mistake, match="You return 'text', where a tensor was expected"):
+        compared(lambda x, by: "text", cases)
+
+
+def changed_after_use(x, by):
+    root = x.sqrt()
+    result = root * root * by
+    root += 1
+    return result
+
+
+def backward_itself(x, by):
+    result = x.square() / x * by
+    result.sum().backward()
+    return result
+
+
+@pytest.mark.parametrize("yours", [changed_after_use, backward_itself])
+def test_a_gradient_that_breaks_stops_no_notebook(yours):
+    with pytest.raises(Mistake, match="The gradient breaks on its way back"):
+        compared(yours, [(torch.tensor([1.0, 2.0], requires_grad=True), 3.0)])
+
+
+@pytest.mark.parametrize("yours", [lambda ids: ids + [ids.pop()], lambda ids: ids.sort() or [2, 1]])
+def test_a_list_that_is_changed_in_place_is_noticed_too(yours):
+    with pytest.raises(Mistake, match="changes its input in place. Make a new list instead"):
+        compare(yours, lambda ids: ids, [([2, 1],)])
+
+
+def test_an_input_that_is_no_number_counts_as_unchanged():
+    compare(
+        lambda x, rows: [1],
+        lambda x, rows: [1],
+        [(torch.tensor([math.nan, math.inf]), [math.nan, [2]])],
+    )
+
+
+def test_an_error_in_a_library_names_the_readers_own_line():
+    with pytest.raises(
+        Mistake, match=r"on input 1 of 1 \(line \d+: .*compare\(lambda x: F.nll_loss"
+    ):
+        compare(lambda x: F.nll_loss(x, x), lambda x: x, [(X,)])
+
+
+def test_a_mistake_that_agrees_by_chance_on_one_input_is_not_named():
+    cases = [(torch.tensor([1.0]), float(by)) for by in (1, 2, 3, 4)]
+    with pytest.raises(Mistake, match="On input 2 of 4"):
+        compare(
+            lambda x, by: x * min(by, 1),
+            lambda x, by: x * by,
+            cases,
+            {"half of it": lambda x, by: x * by / 2},
+        )
+
+
+def test_a_reader_who_prints_is_not_flooded(capsys):
+    with pytest.raises(Mistake):
+        compared(lambda x, by: print("here") or -x * by)
+    assert capsys.readouterr().out.count("here") <= 1 + len(CASES)
+
+
+def test_masks_are_true_or_false_and_ids_are_whole_numbers():
+    mask, ids = torch.tensor([True, False]), torch.tensor([3, 4])
+    compare(lambda: ([True, False], [3, 4]), lambda: (mask, ids), [()])
+    for wrong, kind in (
+        ((mask.long(), ids), "torch.int64, where torch.bool"),
+        ((mask, ids.float()), "torch.float32, where torch.int64"),
+    ):
+        with pytest.raises(Mistake, match=f"numbers of type {kind} was expected"):
+            compare(lambda wrong=wrong: wrong, lambda: (mask, ids), [()])
+
+
+def test_where_numbers_differ_is_said_and_with_digits_enough():
+    many = torch.arange(12.0).view(3, 4)
+    far = many + torch.eye(3, 4) * (many == 10)
+    with pytest.raises(
+        Mistake, match=r"you return 11 at place \[2, 2\], where 10 was expected; 1 of 12 numbers"
+    ):
+        compare(lambda: far, lambda: many, [()])
+    with pytest.raises(Mistake, match="you return 0.6667, where 0.6666667 was expected"):
+        compare(lambda: 0.6667, lambda: 2 / 3, [()])
+    with pytest.raises(Mistake, match="in value 2 of 2, you return 1, where 2 was expected"):
+        compare(lambda: (many, 1.0), lambda: (many, 2.0), [()])
+
+
+def test_a_short_input_is_shown():
+    with pytest.raises(
+        Mistake, match=r"On input 1 of 1 \(3, \['a'\]\), you return 1, where 3 was expected"
+    ):
+        compare(lambda n, rows: 1, lambda n, rows: n, [(3, ["a"])])
+
+
+def test_texts_and_whole_numbers_are_compared_as_they_are():
+    compare(lambda: ["a", 2], lambda: ["a", 2], [()])
+    with pytest.raises(Mistake, match=r"you return \['b', 2\], where \['a', 2\] was expected"):
+        compare(lambda: ["b", 2], lambda: ["a", 2], [()])
+
+
+@exercise
+def doubled(yours):
+    compare(yours, lambda x: 2 * x, [(1.5,)])
+
+
+def test_a_check_prints_its_verdict_remembers_what_passed_and_never_stops_a_notebook(
+    capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "new")
+    for yours in (lambda x: ..., lambda x: x, lambda x: x + x):
+        doubled(yours)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert (
+        first.startswith("Not done yet.")
+        and second.startswith("✗ Not yet. On input 1")
+        and third == "✓ Right."
+    )
+    (row,) = checks.passed_file().read_text(encoding="utf-8").splitlines()
+    assert json.loads(row)["exercise"] == "test_check.doubled"
+
+
+def test_a_grader_gets_an_exception():
+    for yours in (lambda x: ..., lambda x: x):
+        with pytest.raises(Mistake):
+            doubled(yours, raise_errors=True)
+    doubled(lambda x: 2 * x, raise_errors=True)
+
+
+def test_a_full_disk_spoils_no_exercise(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "file")
+    doubled(lambda x: 2 * x)
+    assert capsys.readouterr().out.splitlines()[-1] == "✓ Right."

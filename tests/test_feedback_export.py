@@ -1,0 +1,228 @@
+"""What leaves the store fits the trainers as it is, comes back the same, and nothing is left out unseen."""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from voting import one_of_everything, say, texts
+
+from rlhf_lessons.data import read_rows, write_rows
+from rlhf_lessons.evaluation.votes import comparisons
+from rlhf_lessons.feedback import Store, new_id
+from rlhf_lessons.feedback.export import (
+    FORMATS,
+    NOTICE,
+    demonstrations,
+    everything,
+    preferences,
+    rankings,
+    safe_cell,
+    table,
+    taken_back,
+    unpaired,
+    written,
+)
+from rlhf_lessons.feedback.importing import load
+
+
+@pytest.fixture
+def store(store):
+    one_of_everything(store)
+    return store
+
+
+def test_preferences_are_what_read_rows_and_the_reward_model_take(store, tmp_path):
+    rows, left_out = preferences(store.answers())
+    file = tmp_path / "out" / "preference.jsonl"
+    write_rows(file, rows)
+    assert read_rows(file, "comparisons") == rows
+    first = rows[0] | {"group": None}
+    assert first == {
+        "prompt": "p",
+        "chosen": "good",
+        "rejected": "poor",
+        "ended": [True, True],
+        "strength": 2,
+        "rater": "anna",
+        "team": "red",
+        "group": None,
+    }
+    assert rows[1]["ended"] == [False, True]
+    assert left_out == {
+        "a tie": 2,
+        "both bad": 1,
+        "skipped": 1,
+        "flagged": 1,
+        "no comparison (scores)": 2,
+        "no comparison (demonstration)": 1,
+    }
+
+
+def test_exported_preferences_train_a_reward_model(store, tokenizer):
+    from rlhf_lessons.stages.reward import to_rankings
+
+    found = to_rankings(tokenizer, preferences(store.answers())[0])
+    assert sorted(len(ranking.pairs) for ranking in found) == [
+        1,
+        1,
+        5,
+    ]  # the ranking's tie is no pair
+
+
+def test_a_ranking_gives_all_its_pairs_with_one_group(store):
+    rows = [
+        row
+        for row in preferences(store.answers())[0]
+        if {row["chosen"], row["rejected"]} & {"best", "worst"}
+    ]
+    assert {(row["chosen"], row["rejected"], row["strength"]) for row in rows} == {
+        ("best", "worst", 2),
+        ("best", "b", 1),
+        ("best", "c", 1),
+        ("b", "worst", 1),
+        ("c", "worst", 1),
+    }
+    assert len({row["group"] for row in rows}) == 1
+
+
+def test_a_show_of_hands_gives_a_row_a_hand(store):
+    say(store, store.add_rater("teacher"), "hands", {"left": 3, "right": 2, "tie": 4, "bad": 0})
+    rows, left_out = preferences(store.answers())
+    assert len([row for row in rows if row["rater"] == "teacher"]) == 5 and left_out["a tie"] == 6
+
+
+def test_unpaired_rows_are_good_or_bad(store):
+    rows, left_out = unpaired(store.answers())
+    labels = sorted((row["completion"], row["label"]) for row in rows)
+    assert labels == sorted(
+        [
+            ("good", True),
+            ("poor", False),
+            ("cut", True),
+            ("whole", False),
+            ("good", False),
+            ("poor", False),
+            ("best", True),
+            ("worst", False),
+            ("good", True),
+            ("poor", False),
+            ("fine", True),
+        ]
+    )
+    assert left_out["a tie or in the middle"] == 4
+
+
+def test_rankings_and_demonstrations_leave_in_their_own_formats(store):
+    (row,), _ = rankings(store.answers())
+    assert dict(zip(row["completions"], row["ranks"])) == {"best": 1, "worst": 3, "b": 2, "c": 2}
+    (row,), _ = demonstrations(store.answers())
+    assert row["prompt"] == "p" and row["completion"] == "+1 is right\nsaid =ben"
+
+
+def test_hidden_and_repeated_votes_are_left_out_and_counted(tmp_path):
+    store = Store(tmp_path / "r.sqlite3")
+    you, other = store.reader(), store.add_rater("other")
+    store.add_tasks(
+        "r", [{"kind": "pair", "prompt": "p", "completions": texts("a", "b")}], repeats=1.0
+    )
+    for _ in range(2):
+        store.answer(you, store.next_task(you, "r")["task"], "pair", {"choice": "left"}, new_id())
+    say(store, other, "pair", {"choice": "good"})
+    store.hide(other)
+    rows, left_out = preferences(store.answers())
+    assert len(rows) == 1
+    assert left_out == {"a repeat, which measures the rater": 1, "hidden by the teacher": 1}
+    store.undo(you, "r", new_id())
+    assert taken_back(store) == 1
+
+
+def test_a_guess_at_who_wrote_an_answer_is_no_preference(tmp_path):
+    store = Store(tmp_path / "r.sqlite3")
+    you = store.reader()
+    row = {"kind": "pair", "prompt": "p", "completions": texts("a", "b"), "source": "guess"}
+    store.add_tasks("whose is whose", [row])
+    store.answer(
+        you, store.next_task(you, "whose is whose")["task"], "pair", {"choice": "left"}, new_id()
+    )
+    assert preferences(store.answers()) == ([], {"a guess at who wrote it": 1})
+    assert comparisons(store.answers()) == []
+
+
+def test_a_table_comes_back_and_no_cell_is_a_formula(store, tmp_path):
+    text, left_out = table(store.answers())
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == 10 and left_out == {}
+    assert not any(
+        cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values()
+    )
+    (tmp_path / "out.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
+    copy = Store(tmp_path / "copy.sqlite3")
+    assert load(copy, tmp_path / "out.csv")["new"] == 10
+    assert load(store, tmp_path / "out.csv") == {"new": 0, "known": 10, "forgotten": 0}
+    assert table(copy.answers())[0] == text
+
+
+@given(st.text())
+def test_a_safe_cell_gives_the_text_back(text):
+    cell = safe_cell(text)
+    assert (
+        not cell.startswith(("=", "+", "-", "@"))
+        and (cell[1:] if cell.startswith("'") else cell) == text
+    )
+
+
+def test_events_lose_nothing(store, tmp_path):
+    anna = store.raters()[0]["id"]
+    store.add_tasks(
+        "r", [{"kind": "pair", "prompt": "q", "completions": texts("a", "b")}], repeats=1.0
+    )
+    task = store.next_task(anna, "r")["task"]
+    store.seal(anna, task, 0.75, new_id())
+    store.answer(anna, task, "pair", {"choice": "left"}, new_id())
+    store.undo(anna, "r", new_id())
+    store.answer(anna, task, "pair", {"choice": "bad"}, new_id())
+    store.reveal(anna, task, new_id())
+    store.report({"accuracy": 0.5})
+    store.set_round("r", "paused")
+    write_rows(tmp_path / "events.jsonl", everything(store))
+    copy = Store(tmp_path / "copy.sqlite3")
+    found = load(copy, tmp_path / "events.jsonl")
+    assert everything(copy) == everything(store) and copy.room() == store.room()
+    assert copy.answers() == store.answers() and copy.seals(anna, "r") == {task: 0.75}
+    assert load(copy, tmp_path / "events.jsonl") == {
+        "new": 0,
+        "known": found["new"],
+        "forgotten": 0,
+    }
+    assert load(copy, tmp_path / "ratings.sqlite3")["new"] == 0
+
+
+def test_anonymous_exports_name_nobody(store):
+    for format in FORMATS.values():
+        rows, _ = format(store.answers(), anonymous=True)
+        assert {row["rater"] for row in rows} <= {"rater 1", "rater 2"}
+    raters = [row["id"] for row in store.raters()]
+    said = json.dumps(everything(store, anonymous=True)) + table(store.answers(), anonymous=True)[0]
+    assert '"anna"' not in said and '"=ben"' not in said and "Anna told me" not in said
+    assert not any(rater in said for rater in raters)
+
+
+def test_the_notice_says_where_and_how_to_leave():
+    said = NOTICE.format(where="runs/ratings.sqlite3")
+    assert "runs/ratings.sqlite3" in said and "ratings forget" in said
+
+
+def test_every_file_says_how_many_rows_it_has_and_what_it_leaves_out(store):
+    for format, rows in (("preference", 7), ("csv", 10), ("events", len(everything(store)))):
+        text, n, left_out = written(store, format)
+        lines = (
+            len(list(csv.DictReader(io.StringIO(text, newline=""))))
+            if format == "csv"
+            else text.count("\n")
+        )
+        assert n == lines == rows and ("a tie" in left_out) == (format == "preference")
+    store.undo(store.raters()[1]["id"], store.answers()[-1]["round"], new_id())
+    assert written(store, "csv")[1:] == (9, {"undone or changed": 1})

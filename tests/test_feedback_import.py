@@ -1,0 +1,287 @@
+"""What comes into the store is what left another, once each; what does not fit is named, and nothing of it is kept."""
+
+import json
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from voting import one_of_everything, say, texts
+
+from rlhf_lessons.data import DataError, write_rows
+from rlhf_lessons.evaluation.votes import statistics
+from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.export import FORMATS, everything, preferences, rankings, table
+from rlhf_lessons.feedback.importing import forget, load, merge
+
+
+@pytest.fixture
+def store(store):
+    one_of_everything(store)
+    return store
+
+
+def plain(rows):
+    return sorted(
+        json.dumps({k: v for k, v in row.items() if k != "group"}, sort_keys=True) for row in rows
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_comes_back_the_same_and_twice_is_once(store, tmp_path, format):
+    rows, _ = FORMATS[format](store.answers())
+    write_rows(tmp_path / "out.jsonl", rows)
+    copy = Store(tmp_path / "copy.sqlite3")
+    assert load(copy, tmp_path / "out.jsonl")["new"] > 0
+    assert load(copy, tmp_path / "out.jsonl")["new"] == 0
+    assert plain(FORMATS[format](copy.answers())[0]) == plain(rows)
+
+
+def test_a_ranking_comes_back_from_its_pairs(store, tmp_path):
+    write_rows(tmp_path / "out.jsonl", preferences(store.answers())[0])
+    copy = Store(tmp_path / "copy.sqlite3")
+    load(copy, tmp_path / "out.jsonl")
+    (row,), _ = rankings(copy.answers())
+    assert dict(zip(row["completions"], row["ranks"])) == {"best": 1, "worst": 3, "b": 2, "c": 2}
+
+
+def test_equal_rows_of_one_file_are_different_votes(tmp_path):
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "rater": "anna"}
+    write_rows(tmp_path / "in.jsonl", [row, row, row | {"chosen": "b", "rejected": "a"}])
+    store = Store(tmp_path / "r.sqlite3")
+    assert load(store, tmp_path / "in.jsonl") == {"new": 3, "known": 0, "forgotten": 0}
+    assert [row["chosen"] for row in preferences(store.answers())[0]] == ["a", "a", "b"]
+
+
+def test_files_from_many_laptops_merge_with_duplicates_once(tmp_path):
+    task = [{"kind": "pair", "prompt": "p", "completions": texts("a", "b"), "overlap": None}]
+    files = []
+    for name in ("anna", "ben", "cleo"):
+        laptop = Store(tmp_path / f"{name}.sqlite3")
+        laptop.add_tasks("lesson 3", task)
+        rater = laptop.reader()  # each of them is called `you`
+        laptop.answer(
+            rater, laptop.next_task(rater, "lesson 3")["task"], "pair", {"choice": "left"}, new_id()
+        )
+        files.append(tmp_path / f"{name}.sqlite3")
+    room = Store(tmp_path / "class.sqlite3")
+    assert [load(room, file)["new"] for file in [*files, *files]] == [1, 1, 1, 0, 0, 0]
+    answers = room.answers()
+    assert (
+        len({row["rater"] for row in answers}) == 3 and len({row["task"] for row in answers}) == 1
+    )
+
+
+def test_a_copy_that_went_on_brings_its_undo_along(store, tmp_path):
+    you = store.add_rater("you")
+    say(store, you, "pair", {"choice": "good"}, prompt="q")
+    copy = Store(tmp_path / "copy.sqlite3")
+    load(copy, tmp_path / "ratings.sqlite3")
+    round = store.answers()[-1]["round"]
+    store.undo(you, round, new_id())
+    assert load(copy, tmp_path / "ratings.sqlite3")["new"] == 1
+    assert copy.answers() == store.answers()
+
+
+def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(store, tmp_path):
+    write_rows(tmp_path / "old.jsonl", everything(store))
+    store.hide(store.raters()[1]["id"])
+    n = forget(store, "=ben")
+    assert n == 7 and {row["name"] for row in store.raters()} == {"anna"}
+    assert load(store, tmp_path / "old.jsonl") == {"new": 0, "known": 4, "forgotten": 6}
+    assert len(store.answers()) == 4
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("ratings.sqlite3*"))
+    assert b"Anna told me" not in kept and b"=ben" not in kept and b"anna" in kept
+    with pytest.raises(Refused, match="nobody"):
+        forget(store, "=ben")
+    store.add_rater("anna")
+    with pytest.raises(Refused, match="2 raters"):
+        forget(store, "anna")
+
+
+def test_an_import_that_was_forgotten_elsewhere_is_forgotten_here(store, tmp_path):
+    copy = Store(tmp_path / "copy.sqlite3")
+    load(copy, tmp_path / "ratings.sqlite3")
+    forget(store, "anna")
+    load(copy, tmp_path / "ratings.sqlite3")
+    assert [row["name"] for row in copy.raters()] == ["=ben"]
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ("", "holds no rows"),
+        ("[1]", "row 1"),
+        ('{"a": 1}', "row 1"),
+        ('{"prompt": "p", "chosen": 5}', "row 1"),
+        ('{"prompt": "p", "completion": "x", "label": 1}', "true or false"),
+        ('{"prompt": "p", "completions": ["a", "b"], "ranks": [1]}', "row 1"),
+        ('{"table": "users"}', "'table' is 'users'"),
+        ('{"table": "event", "id": 7}', "'id' of a event"),
+        (
+            json.dumps(
+                {
+                    "table": "completion",
+                    "id": "c" * 9,
+                    "prompt": "nowhere",
+                    "text": "a",
+                    "ended": True,
+                    "model": "",
+                }
+            ),
+            "not in the file",
+        ),
+    ],
+)
+def test_a_file_that_does_not_fit_is_named_by_row_and_nothing_of_it_is_kept(
+    store, tmp_path, content, said
+):
+    before = everything(store)
+    file = tmp_path / "in.jsonl"
+    file.write_text(
+        json.dumps({"prompt": "p", "completion": "x"}) + "\n" + content
+        if content.startswith('{"prompt')
+        else content
+    )
+    with pytest.raises(DataError, match=said.replace("row 1", "row")):
+        load(store, file)
+    assert everything(store) == before
+
+
+def test_a_forged_judgement_in_an_events_file_is_refused(store):
+    rows = everything(store)
+    event = next(row for row in rows if row["table"] == "event" and row["kind"] == "pair")
+    for payload, shown in [
+        ({"choice": "evil"}, event["shown"]),
+        ({"choice": "left"}, ["nowhere", "nowhere"]),
+    ]:
+        with pytest.raises(DataError):
+            merge(store, [event | {"id": new_id(), "payload": payload, "shown": shown}])
+
+
+rows_of = st.fixed_dictionaries(
+    {
+        "prompt": st.sampled_from(["p", "=1+1", "q\nr"]),
+        "chosen": st.text(max_size=5),
+        "rejected": st.text(max_size=5),
+        "rater": st.sampled_from(["anna", "ben", ""]),
+    }
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(rows_of, min_size=1, max_size=6))
+def test_any_preferences_come_in_once_and_go_out_as_they_came(tmp_path, rows):
+    folder = tmp_path / new_id()
+    write_rows(folder / "in.jsonl", [row for row in rows])
+    store = Store(folder / "r.sqlite3")
+    assert (
+        load(store, folder / "in.jsonl")["new"] == len(rows)
+        and load(store, folder / "in.jsonl")["new"] == 0
+    )
+    found, left_out = preferences(store.answers())
+    store.close()
+    clean = lambda text: text.replace("\0", "\ufffd")  # noqa: E731
+    wanted = [
+        (row["prompt"], clean(row["chosen"]), clean(row["rejected"]))
+        for row in rows
+        if clean(row["chosen"]) != clean(row["rejected"])
+    ]
+    assert sorted((row["prompt"], row["chosen"], row["rejected"]) for row in found) == sorted(
+        wanted
+    )
+    assert left_out == (
+        {"identical texts": len(rows) - len(wanted)} if len(wanted) < len(rows) else {}
+    )
+
+
+absurd = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        2**31,
+        2**70,
+        1e308,
+        float("nan"),
+        float("inf"),
+        "",
+        "x",
+        "\0",
+        "\ud800",
+        [],
+        {},
+        [1],
+        ["x"],
+        [[]],
+        {"best": 9},
+        {"best": []},
+        {"choice": []},
+        {"id": [], "hidden": 1},
+    ]
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_an_events_file_with_an_absurd_value_is_refused_in_a_line_or_does_no_harm(
+    store, tmp_path, data
+):
+    rows = everything(store)
+    row = data.draw(st.sampled_from(rows))
+    row[data.draw(st.sampled_from(sorted(row)))] = data.draw(absurd)
+    file, copy = tmp_path / f"{new_id()}.jsonl", Store(tmp_path / f"{new_id()}.sqlite3")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    try:
+        load(copy, file)
+    except DataError as error:
+        assert "\n" not in str(error) and str(file) in str(error) and everything(copy) == []
+    statistics(copy.answers(), 10)
+    for rater in copy.raters():
+        for round in {row["round"] for row in copy.answers()}:
+            copy.next_task(rater["id"], round)
+            copy.progress(rater["id"], round)
+    copy.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 100,
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"SQLite format 3\0" + b"x" * 2000,
+        b'{"prompt": ' + b"9" * 5000 + b"}",
+        b'{"prompt": "p", "chosen": ["a"], "rejected": "b", "group": 1}\n' * 2,
+        b'{"prompt": "p", "chosen": "a", "rejected": "b", "ended": 5, "group": 1}\n' * 2,
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_what_is_no_file_of_ratings_is_named_in_a_line(tmp_path, content, suffix):
+    file, empty = tmp_path / f"in.{suffix}", Store(tmp_path / "r.sqlite3")
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"in.{suffix}") as error:
+        load(empty, file)
+    assert "\n" not in str(error.value) and everything(empty) == []
+
+
+def test_a_table_with_a_repeat_whose_first_time_was_undone_still_comes_in(tmp_path):
+    store, copy = Store(tmp_path / "r.sqlite3"), Store(tmp_path / "copy.sqlite3")
+    you = store.reader()
+    store.add_tasks(
+        "r", [{"kind": "pair", "prompt": "p", "completions": texts("a", "b")}], repeats=1.0
+    )
+    store.add_tasks("r", [{"kind": "demonstration", "prompt": "p", "completions": texts("a")}])
+    first = store.next_task(you, "r")["task"]
+    store.answer(you, first, "pair", {"choice": "left"}, "the-first-vote")
+    for kind, said in (("skip", {}), ("pair", {"choice": "tie"})):
+        store.answer(you, store.next_task(you, "r")["task"], kind, said, new_id())
+    store.answer(you, first, "skip", {}, new_id(), replaces="the-first-vote")
+    rows = [row for row in store.answers() if row["task"] != first]
+    (tmp_path / "out.csv").write_text(table(rows)[0], encoding="utf-8", newline="")
+    assert load(copy, tmp_path / "out.csv")["new"] == 2
+    assert table(copy.answers())[0] == table(rows)[0]
