@@ -269,6 +269,8 @@ def exercises() -> dict:
     ones that there are}}."""
     of = {}
     for module in pkgutil.iter_modules(lessons.__path__, "rlhf_lessons.exercises."):
+        if ".lesson" not in module.name:
+            continue
         lesson = importlib.import_module(module.name)
         of[module.name.rpartition(".")[2]] = [
             name
