@@ -39,6 +39,8 @@ class Session:
     Messages may come from changing threads. `current` is the task message on the screen. A host that wraps `reply`
     into a transaction of its own drops the session where that transaction fails.
 
+    With a `goal`, the number of judgements asked of each rater in a class, a round never runs out before that.
+
     `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None: it is asked and
     sealed before each vote on a pair. `after_vote(n)` is called after each judgement, in a thread of its own, with
     their number so far. `tell(message)` takes the notes to the card.
@@ -101,10 +103,12 @@ class Session:
     def next(self, message: dict) -> dict:
         """Go to the next task that the store has for this rater."""
         task = {"state": "waiting"}
-        if self.round is not None:
-            with self.store.write():
-                task = self.store.next_task(self.rater, self.round)
-        self.current = {"type": "task", "task": task | self.words, "progress": self.progress()}
+        with self.store.write():
+            if self.round is not None:
+                beyond = self.goal is not None
+                task = self.store.next_task(self.rater, self.round, beyond=beyond)
+            progress = self.progress()
+        self.current = {"type": "task", "task": task | self.words, "progress": progress}
         if self.brief:
             self.current["brief"] = self.brief
         if task.get("kind") == "pair" and (self.guess or self.seals()):
@@ -160,8 +164,11 @@ class Session:
         return found
 
     def progress(self) -> dict:
-        """Return how far the rater is, as `Store.progress` does."""
-        return self.store.progress(self.rater, self.round or "", self.goal)
+        """Return how far the rater is, as `Store.progress` does; with a goal, what is left of that."""
+        found = self.store.progress(self.rater, self.round or "", self.goal is not None)
+        if self.goal is not None:
+            found["left"] = min(found["left"], max(self.goal - found["done"], 0))
+        return found
 
     def votes(self) -> list[dict]:
         """Return the rater's current judgements, the oldest first, without skips and flags."""

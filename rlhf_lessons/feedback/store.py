@@ -339,12 +339,13 @@ class Store:
         with self.read() as c:
             return c.execute(query).scalar() or 0
 
-    def answers(self, round: str | None = None) -> list[dict]:
-        """Return all current answers (not undone, not replaced), the oldest first, skips and flags among them.
+    def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
+        """Return current answers (not undone, not replaced), the oldest first, skips and flags among them: all, or
+        those on a round, or by a rater.
 
         Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
         "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers": [{"id",
         "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater or a text is hidden}.
         """
         with self.read() as c:
-            return read_answers(c, room_of(c).hidden, round)
+            return read_answers(c, room_of(c).hidden, round, rater)
