@@ -36,6 +36,7 @@ class Connection:
 
     def __init__(self, port: int):
         self.port, self.streams, self.cookies = port, None, {}
+        self.address = "10.0.0.1"  # as a tunnel passes it on
 
     async def ask(self, path: str, message: dict | None = None) -> tuple[int, dict]:
         """Return (status, JSON) of a request; OSError where there is no server."""
@@ -45,7 +46,8 @@ class Connection:
         body = b"" if message is None else json.dumps(message).encode()
         head = [
             f"{'GET' if message is None else 'POST'} {path} HTTP/1.1",
-            "Host: class",
+            "Host: localhost",
+            f"X-Forwarded-For: {self.address}",
             "X-Class: 1",
             f"Content-Length: {len(body)}",
             "Cookie: " + "; ".join(f"{k}={v}" for k, v in self.cookies.items()),
@@ -94,6 +96,7 @@ class Measured:
 async def student(number: int, port: int, votes: int, think: float, seen: Measured) -> None:
     """Join, then vote; remember what was acknowledged, and how long each request took."""
     rng, first, second = random.Random(number), Connection(port), Connection(port)
+    first.address = second.address = f"10.0.{number // 250}.{number % 250}"
     await asyncio.sleep(think * rng.random())
     try:
         await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
