@@ -29,7 +29,7 @@ HOMES = {
     "Guess": "widgets.guess",
     "minutes_here": "exercises.notebook",
     "stoppable": "exercises.notebook",
-    "report": "report.learner",
+    "report": "reports.learner",
 }
 __all__ = ["__version__", *HOMES]
 

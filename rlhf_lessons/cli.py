@@ -154,7 +154,7 @@ def reports(
         folder: The folder; reports in folders within it count too, whatever their files are called.
         out: The CSV file to write; what is there is replaced.
     """
-    from rlhf_lessons.report.class_table import gather
+    from rlhf_lessons.reports.class_table import gather
 
     rows, problems = gather(folder, out)
     for problem in problems:

@@ -24,11 +24,11 @@ STAGES = {
     "1": "stages.pretrain:",
     "2": "stages.sft:",
     "3": "stages.reward:",
-    "4": "stages.ppo",
+    "4": ("stages.ppo:", "stages.losses:"),
 }  # what each breaks
 CURVES = {
-    "1": "lesson1_bugs.json",
-    "2": "lesson2_bugs.json",
+    "1": "lesson1_traps.json",
+    "2": "lesson2_traps.json",
     "3": "lesson3_reward.json",
     "4": "lesson4_ppo.json",
 }

@@ -18,7 +18,8 @@ from setup import offline
 @pytest.fixture
 def course(home):  # noqa: F811
     """A course with things that its owner made, whose packages come from a folder that pip knows."""
-    shutil.copy(PROJECT / "rlhf_lessons" / "offline.py", home / "rlhf_lessons")
+    (home / "setup").mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "setup" / "offline.py", home / "setup")
     for name in (
         "my_lessons/0.ipynb",
         "runs/ratings.sqlite3",

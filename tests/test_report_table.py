@@ -12,7 +12,7 @@ from test_report import move_to, rate, written
 
 import rlhf_lessons as rl
 from rlhf_lessons.cli import main
-from rlhf_lessons.report import class_table as gather
+from rlhf_lessons.reports import class_table as gather
 
 NUMBERS = re.compile(re.escape(gather.OPENING) + "(.*?)" + gather.CLOSING, re.S)
 

@@ -124,7 +124,10 @@ class PPO(Stage):
             raise ValueError(
                 "where reward is a function, critic_init must be a reward model for the critic"
             )
-        if config.batch_size % config.minibatches or config.kl_estimator not in losses.KL_ESTIMATORS:
+        if (
+            config.batch_size % config.minibatches
+            or config.kl_estimator not in losses.KL_ESTIMATORS
+        ):
             raise ValueError(
                 "batch_size must be a multiple of minibatches, and kl_estimator k1, k2 or k3"
             )
@@ -271,7 +274,9 @@ class PPO(Stage):
             self.optimisers["critic"].backward(value_losses.sum() / tokens, step)
             with torch.set_grad_enabled(learns):
                 logprobs, logits = self.token_logprobs(self.policy, *batch, time)
-                policy_losses = losses.clipped_policy_loss(logprobs, old, advantages, config.clip)[mask]
+                policy_losses = losses.clipped_policy_loss(logprobs, old, advantages, config.clip)[
+                    mask
+                ]
             if learns:
                 self.optimisers["policy"].backward(policy_losses.sum() / tokens, step)
             with torch.no_grad():

@@ -22,7 +22,7 @@ from rlhf_lessons.feedback.payloads import PASSES, storable
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
-from rlhf_lessons.report import looks, page
+from rlhf_lessons.reports import looks, page
 from rlhf_lessons.terminal import shown
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
@@ -269,6 +269,8 @@ def exercises() -> dict:
     ones that there are}}."""
     of = {}
     for module in pkgutil.iter_modules(lessons.__path__, "rlhf_lessons.exercises."):
+        if ".lesson" not in module.name:
+            continue
         lesson = importlib.import_module(module.name)
         of[module.name.rpartition(".")[2]] = [
             name
