@@ -55,7 +55,8 @@ PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="styleshee
   window.hear = (message) => listeners.forEach((callback) => callback(message));
   const send = (message) => window.toHost(message).then((replies) => replies.forEach(window.hear));
   const listen = (callback) => { listeners.add(callback); return () => listeners.delete(callback); };
-  window.mount = (el) => mountCard(el, { send, listen, patience: 1500, scope: "test" });
+  window.mount = (el) => mountCard(el, { send, listen, patience: 1500,
+    silence: "the server does not answer", scope: "test" });
   window.unmount = window.mount(document.getElementById("here"));
 </script>"""
 
