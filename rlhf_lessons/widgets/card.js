@@ -48,8 +48,8 @@ export function mountCard(el, channel) {
     outbox.put(message);
     refresh();
   }
-  function reveal() {
-    act({ type: "reveal", id: newId(), task: shown.task.task });
+  function reveal(event) { // it stands where "Save" stood: the second click of a double click is not meant for it
+    if (!(event?.detail > 1)) act({ type: "reveal", id: newId(), task: shown.task.task });
   }
   function judge(payload, kind = shown.task.kind) {
     if (outbox.first() || saved) return;
@@ -96,7 +96,6 @@ export function mountCard(el, channel) {
       act({ type: "next" });
     } else if (judgement && what.task === shown.task.task && !passed) {
       saved = { seq: message.seq, payload: what.payload };
-      changed = performance.now();
       judgement.show(what.payload);
     }
   }

@@ -85,29 +85,29 @@ class Bench:
     """A card on a page, its desk, and the store behind."""
 
     def __init__(self, page, where: Path, rows: list[dict], **game):
-        self.page, self.store, self.fault, self.heard = page, Store(where), lambda message: None, []
+        self.store, self.fault, self.heard = Store(where), lambda message: None, []
         self.store.add_tasks("r", rows)
         self.new_kernel(**game)
+        self.open(page)
+        self.is_now("open")
+
+    def open(self, page) -> None:
+        """Show the card on this page."""
+        self.page = page
         page.expose_function("toHost", self.host)
         files = {
             "/": (PAGE, "text/html"),
             "/card.js": (card_js(), "text/javascript"),
             "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css"),
         }
-        page.route(
-            "http://card.test/**",
-            lambda route: route.fulfill(
-                **dict(
-                    zip(
-                        ("body", "content_type"),
-                        files[route.request.url.removeprefix("http://card.test")],
-                    )
-                )
-            ),
-        )
+
+        def give(route) -> None:
+            body, content_type = files[route.request.url.removeprefix("http://card.test")]
+            route.fulfill(body=body, content_type=content_type)
+
+        page.route("http://card.test/**", give)
         page.goto("http://card.test/")
         self.card, self.status = page.locator(".rl-card").first, page.locator(".rl-status").first
-        self.is_now("open")
 
     def new_kernel(self, **game) -> None:
         """Forget all that is not in the store, as a restart does."""
