@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import func, select
 
-from rlhf_lessons.feedback.payloads import compared
+from rlhf_lessons.evaluation.votes import compared
 from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
 from rlhf_lessons.feedback.store import Store
 

@@ -15,8 +15,9 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import StatementError
 
 from rlhf_lessons.data import DataError, read_jsonl
+from rlhf_lessons.evaluation.votes import compared
 from rlhf_lessons.feedback.export import COLUMNS, everything
-from rlhf_lessons.feedback.payloads import CRITERIA, Refused, checked, compared
+from rlhf_lessons.feedback.payloads import CRITERIA, Refused, checked
 from rlhf_lessons.feedback.queue import MOST, follow, task_rows
 from rlhf_lessons.feedback.schema import (
     FOREVER,

@@ -8,7 +8,6 @@ import difflib
 import json
 import re
 import uuid
-from itertools import combinations
 
 CRITERIA = {
     "relevance": "Does it do what was asked?",
@@ -140,22 +139,6 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
     if kind == "ranking":  # without gaps
         kept["ranks"] = [sorted(set(kept["ranks"])).index(rank) + 1 for rank in kept["ranks"]]
     return kept
-
-
-def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
-    """Return (place, other place, lead) of each two answers that a judgement compares, once for each hand.
-
-    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where both are bad.
-    """
-    if kind == "ranking":
-        ranks = payload["ranks"]
-        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
-    if kind not in ("pair", "hands"):
-        return []
-    much = payload.get("strength", 1)
-    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-    counts = payload if kind == "hands" else {payload["choice"]: 1}
-    return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
 
 
 def near_identical(a: str, b: str) -> bool:
