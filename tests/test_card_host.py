@@ -57,7 +57,6 @@ def test_before_the_vote_the_card_hears_nothing_of_models_rewards_and_others(sto
         "kind",
         "prompt",
         "answers",
-        "guideline",
     }
     assert "ppo" not in json.dumps(card.heard) and "1.25" not in json.dumps(card.heard)
     assert (

@@ -1,4 +1,4 @@
-"""What ships is what the code makes, nothing held out slips in, and foreign data is read or named."""
+"""What ships is what the code makes, nothing held out slips in, foreign rows are read or named."""
 
 import hashlib
 import itertools

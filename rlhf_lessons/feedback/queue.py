@@ -9,13 +9,12 @@ from sqlalchemy import Text, and_, bindparam, cast, exists, func, or_, select, u
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
     PASSES,
-    TEXT,
     Refused,
     fit,
     near_identical,
     storable,
 )
-from rlhf_lessons.feedback.reading import guideline, texts_of
+from rlhf_lessons.feedback.reading import texts_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     assignments,
@@ -34,36 +33,6 @@ REPEAT_AFTER = (
 SIDES = random.SystemRandom()
 MOST = {"pair": (2, 2), "ranking": (2, 9), "scores": (1, 9), "demonstration": (0, 1)}  # completions
 RATER, ROUND, NOW, AFTER = (bindparam(name) for name in ("for_rater", "in_round", "now", "after"))
-
-
-def select_rows(
-    rows: list[dict], uncertainty: list[float], n: int, random_share: float = 0.5, seed: int = 0
-) -> list[dict]:
-    """Return `n` of the rows for `Store.add_tasks`, mixed: some drawn by lot, the others the least certain ones.
-
-    `uncertainty` has a number a row, higher where the reward model is less sure, such as minus the distance of its
-    two scores. `source` says "random" or "uncertain": only random ones are fair to measure a reward model on, and
-    both together show whether choosing pays. Rows with near-identical answers are passed over.
-    """
-    if len(rows) != len(uncertainty) or not 0 <= random_share <= 1:
-        raise ValueError(
-            "uncertainty needs one number a row, and random_share must lie between 0 and 1"
-        )
-    rng = random.Random(seed)
-    places = [i for i, row in enumerate(rows) if next(task_rows("", row), None)]
-    rng.shuffle(places)
-    by_lot = round(min(n, len(places)) * random_share)
-    unsure = sorted(places[by_lot:], key=lambda i: -uncertainty[i])[: n - by_lot]
-    chosen = [rows[i] | {"source": "random"} for i in places[:by_lot]] + [
-        rows[i] | {"source": "uncertain"} for i in unsure
-    ]
-    rng.shuffle(chosen)
-    return chosen
-
-
-def checked_gold(gold: object, n: int) -> dict | None:
-    """Return {"best": place among `n` completions, "why": explanation} of an item whose answer is known, or None."""
-    return None if gold is None else fit(gold, {"best": range(n), "why": TEXT}, "gold")
 
 
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
@@ -99,17 +68,15 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
         and any(near_identical(a, b) for i, a in enumerate(texts) for b in texts[:i])
     ):
         return
-    gold = checked_gold(row.get("gold"), len(ids))
     task = dict(
         id=key(round, kind, prompt["id"], ids),
         round=storable(round),
         kind=kind,
         prompt=prompt["id"],
         completions=ids,
-        gold=gold,
         repeat_of=None,
-        overlap=row.get("overlap", None if gold else 1),
-        source=row.get("source", "gold" if gold else ""),
+        overlap=row.get("overlap", 1),
+        source=row.get("source", ""),
     )
     yield task, prompt, answers
     if (
@@ -120,7 +87,6 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
             repeat_of=task["id"],
             overlap=None,
             source="repeat",
-            gold=None,
         )
         yield task | again, prompt, answers
 
@@ -241,7 +207,7 @@ def lend(c, rater: str, task, until: float) -> dict:
         )
     else:
         c.execute(update(assignments).filter_by(task=task.id, rater=rater).values(lease=until))
-    said, texts = guideline(c), texts_of(c, shown)
+    texts = texts_of(c, shown)
     return {
         "state": "task",
         "task": task.id,
@@ -249,7 +215,6 @@ def lend(c, rater: str, task, until: float) -> dict:
         "kind": task.kind,
         "prompt": c.execute(select(prompts.c.text).filter_by(id=task.prompt)).scalar(),
         "answers": [{"text": texts[i].text, "ended": texts[i].ended} for i in shown],
-        "guideline": said and said.text,
     }
 
 

@@ -25,14 +25,12 @@ from rlhf_lessons.feedback.payloads import (
     fit,
     new_id,
     plain,
-    storable,
 )
 from rlhf_lessons.feedback.queue import LEASE, follow, give, insert_tasks, progress_of, task_rows
-from rlhf_lessons.feedback.reading import Room, guideline, hidden_side, read_answers, room_of
+from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of
 from rlhf_lessons.feedback.schema import (
     assignments,
     events,
-    guidelines,
     in_short,
     open_engine,
     raters,
@@ -41,9 +39,7 @@ from rlhf_lessons.feedback.schema import (
 )
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
-GIVEN = select(assignments, tasks.c.kind, tasks.c.gold, tasks.c.completions).join(
-    tasks, tasks.c.id == assignments.c.task
-)
+GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task)
 
 
 class Store:
@@ -128,9 +124,8 @@ class Store:
         """Add tasks to a round and return their ids; the same tasks added again change nothing.
 
         A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...]}; of a completion only
-        the text is needed. Beside them, where wanted: "overlap" (raters wanted, None for all; 1 by default), "gold"
-        ({"best": place, "why": text}), "source" (why it was chosen). Pairs and rankings with near-identical answers
-        are left out. A share `repeats` of the pairs comes again later, sides swapped.
+        the text is needed. Beside them, where wanted: "overlap" (raters wanted, None for all; 1 by default),
+        "source" (why it was chosen). Pairs and rankings with near-identical answers are left out. A share `repeats` of the pairs comes again later, sides swapped.
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
@@ -141,7 +136,7 @@ class Store:
         """Return the task that this rater is to do now, and keep it for the rater for `lease` seconds.
 
         {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in the order to show
-        them, "guideline"}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
+        them}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
         is with others, who may not come back: ask again in some seconds), "done". Asked again before the answer, it
         returns the same task in the same order.
         """
@@ -215,8 +210,7 @@ class Store:
     def reveal(self, rater: str, task: str, id: str, ui: str = "") -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
 
-        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said (`reading.others`),
-        "gold": None or {"best": place, "right": whether the rater chose it, "why": explanation}}.
+        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said (`reading.others`)}.
         """
         with self.write() as c:
             before, given = self._before(c, id, rater, task, "reveal"), self._given(c, rater, task)
@@ -275,7 +269,6 @@ class Store:
     @staticmethod
     def _record(c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui="") -> int:
         """Add an event about a rater's task, and what follows from it, and return its number."""
-        seen = guideline(c)
         row = dict(
             id=id,
             time=time.time(),
@@ -286,7 +279,6 @@ class Store:
             shown=given.shown,
             replaces=replaces,
             ms=None if ms is None else fit(ms, range(2**31), "ms"),
-            guideline=seen and seen.id,
             ui=ui,
         )
         follow(c, row)
@@ -322,13 +314,6 @@ class Store:
             )
             return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows]
 
-    def set_guideline(self, text: str) -> str:
-        """Make this the guideline that raters see; each answer keeps which one it was given under."""
-        row = dict(id=new_id(), text=storable(text), time=time.time())
-        with self.write() as c:
-            c.execute(guidelines.insert(), row)
-        return row["id"]
-
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
@@ -353,8 +338,8 @@ class Store:
     def answers(self, round: str | None = None) -> list[dict]:
         """Return all current answers (not undone, not replaced), the oldest first, skips and flags among them.
 
-        Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "guideline", "rater", "name", "team",
-        "rater_kind", "task", "round", "task_kind", "prompt", "source", "gold", "repeat_of", "answers": [{"id",
+        Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
+        "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers": [{"id",
         "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater or a text is hidden}.
         """
         with self.read() as c:

@@ -109,7 +109,6 @@ class PlainCard(w.VBox):
         lines = [
             f"{progress['done']} of {progress['done'] + progress['left']} done. "
             + QUESTIONS[task["kind"] if asks else task["state"]],
-            task.get("guideline"),
             game(shown),
         ]
         self.text.value = "".join(f"<p>{escaped(line)}</p>" for line in lines if line)
@@ -204,8 +203,8 @@ def author(revealed: dict | None, place: int) -> str:
 
 
 def others(revealed: dict) -> list[str]:
-    """Return in words what the other raters said, and the explanation of a check."""
-    found, gold = revealed["others"], revealed["gold"]
+    """Return in words what the other raters said."""
+    found = revealed["others"]
     words = [f"{count} {choice}" for choice, count in found.get("choices", {}).items() if count]
     words += [
         f"{letter}: place {mean:.1f}" for letter, mean in zip(LETTERS, found.get("ranks", []))
@@ -215,11 +214,7 @@ def others(revealed: dict) -> list[str]:
         for letter, means in zip(LETTERS, found.get("scores", []))
     ]
     who = f"{found['n']} other{'s' * (found['n'] > 1)} ({found['simulated']} simulated): {'; '.join(words)}"
-    check = gold and f"A check: {LETTERS[gold['best']]} is the better one. {gold['why']}"
-    return [
-        who if found["n"] else "Nobody else has judged this one yet.",
-        *([check] if check else []),
-    ]
+    return [who if found["n"] else "Nobody else has judged this one yet."]
 
 
 def game(shown: dict) -> str:

@@ -44,7 +44,7 @@ BY_KEYS = {
     "pair": "2",
     "ranking": ["ArrowDown", "ArrowDown", "t", "Enter"],
     "scores": [*"654321", "Enter"],
-    "demonstration": ["Enter"],
+    "demonstration": ["w", "Tab", "Enter"],
 }  # some judgement of each kind
 # http, not https, and no localhost: as on a class page, crypto.randomUUID is missing
 PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="stylesheet" href="/card.css">
