@@ -85,7 +85,7 @@ export function mountCard(el, channel) {
     if (pending || saved) return;
     const ms = Math.round(performance.now() - since);
     if (kind === shown.task.kind) judgement.show(payload);
-    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms });
+    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms, touched: true });
   }
 
   // What the host says

@@ -230,7 +230,7 @@ def test_the_sealed_guess_is_opened_by_the_reveal_and_counted_over_a_restart_too
     expect(game).to_be_hidden()  # no reward model looks on
     card.press("1")
     card.saved()
-    card.desk.guess = lambda *texts: (
+    card.session.guess = lambda *texts: (
         0.8 if votes else None
     )  # it is there now, but has learned too little
     card.press("Enter")

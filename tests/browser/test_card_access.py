@@ -66,7 +66,7 @@ def test_every_key_is_shown_on_its_button_or_in_the_line_of_keys(bench):
         if own:
             expect(card.card.locator(".rl-hint")).to_contain_text(f"Keys: {own}")
             shows(("Enter", save))
-        card.press(*BY_KEYS[card.desk.current["task"]["kind"]])
+        card.press(*BY_KEYS[card.session.current["task"]["kind"]])
         card.is_now("saved")
         shows(("U", "Undo"), ("R", "Reveal"), ("Enter", "Next"))
         card.press("Enter")
