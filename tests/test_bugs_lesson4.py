@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rlhf_lessons.data import FOLDER
+from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import losses, ppo
@@ -18,7 +18,7 @@ NAMES = (
     "top-k in the sampling only",
     "cold critic",
 )
-CURVES = json.loads((FOLDER / "results" / "lesson4_ppo.json").read_text(encoding="utf-8"))
+CURVES = json.loads((paths.DATA / "results" / "lesson4_ppo.json").read_text(encoding="utf-8"))
 MASK = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
 
 
@@ -66,7 +66,7 @@ def test_with_top_k_only_the_likeliest_tokens_come(llama, tokenizer):
     with bug("top-k in the sampling only"):
         few = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
     assert len(set(few.tokens[:, 0].tolist())) <= 5 < len(set(free.tokens[:, 0].tolist()))
-    assert few.logprobs[few.mask].mean() > free.logprobs[free.mask].mean()
+    assert few.logprobs[few.response_mask].mean() > free.logprobs[free.response_mask].mean()
 
 
 def test_a_cold_critic_has_other_weights_and_the_reward_model_keeps_its_own(llama):
