@@ -16,13 +16,15 @@ import torch
 from rlhf_lessons import data
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, bits_per_byte
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 from rlhf_lessons.stages.run import finished, train
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
