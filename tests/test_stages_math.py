@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rlhf_lessons.evaluation.reward_model import report
-from rlhf_lessons.lm.batching import logprobs_of, pad, token_scores
+from rlhf_lessons.lm.batching import logprobs_of, pad, suppressed_ids, token_scores
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.lm.tokenizer import banned_ids, encode_completions, encode_prompts
+from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages import rollout as rollout_module
 from rlhf_lessons.stages.config import PPOConfig
@@ -405,7 +405,13 @@ class TestPPO:
         rewards, mask = rewards_seen[0]
         with torch.no_grad():
             policy, reference = (
-                logprobs_of(model, rollout.ids, rollout.attention_mask, 0.7, banned_ids(tokenizer))
+                logprobs_of(
+                    model,
+                    rollout.ids,
+                    rollout.attention_mask,
+                    0.7,
+                    suppressed_ids(model, tokenizer),
+                )
                 for model in (run.policy, run.reference)
             )
         logratio = (policy - reference)[:, rollout.context_length - 1 :]
@@ -485,7 +491,7 @@ class TestPPO:
         estimates = run.estimate(rollout)
         entropy = run.minibatch(rollout, estimates, torch.arange(16), 0)["entropy"]
         assert entropy == pytest.approx(
-            math.log(len(tokenizer) - len(banned_ids(tokenizer))), abs=1e-4
+            math.log(len(tokenizer) - len(suppressed_ids(llama, tokenizer))), abs=1e-4
         )
 
     def test_true_utility_is_measured(self, llama, tokenizer):

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.batching import micro_batches, token_scores
-from rlhf_lessons.lm.tokenizer import banned_ids, encode_prompts
+from rlhf_lessons.lm.batching import micro_batches, suppressed_ids, token_scores
+from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, check_fit, generator, shuffled_rows
@@ -93,7 +93,7 @@ class PPO(Stage):
         self.config = config
         self.steps = config.steps
         self.tokenizer = tokenizer
-        self.suppressed = banned_ids(tokenizer)
+        self.suppressed = suppressed_ids(policy, tokenizer)
         self.prompts = list(prompts)
         self.prompt_ids = encode_prompts(tokenizer, self.prompts)
         self.reward = reward

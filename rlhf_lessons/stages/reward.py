@@ -19,7 +19,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import buckets, pad
+from rlhf_lessons.lm.batching import length_grouped_batches, pad
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
@@ -71,7 +71,9 @@ class RewardModelling(Stage):
     def train_step(self, step: int) -> RewardStep:
         config = self.config
         epoch, place = divmod(step, self.per_epoch)
-        order = buckets(self.lengths, config.batch_size, generator(config.seed, epoch))
+        order = length_grouped_batches(
+            self.lengths, config.batch_size, generator(config.seed, epoch)
+        )
         batch = [self.rankings[i] for i in order[place]]
         rows = [row for ranking in batch for row in ranking.rows]
         ids, attention_mask = (x.to(self.model.device) for x in pad(rows, self.pad_id))
@@ -148,7 +150,8 @@ def score(
 
     `ended` (one for all, or one for each) says which completions have an end token. Without one the
     score is that of the last token, and the caller knows from `ended` that the text is unfinished.
-    The model scores in eval mode, and is left in it. ValueError names a row that is too long.
+    The model scores without dropout, and is left in the mode it was in. ValueError names a row that
+    is too long.
     """
     answers = encode_completions(tokenizer, completions, ended)
     rows = [p + a for p, a in zip(encode_prompts(tokenizer, prompts), answers, strict=True)]

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.batching import gather_logprobs, micro_batches, response_logits, token_scores
+from rlhf_lessons.lm.batching import (
+    eval_mode,
+    gather_logprobs,
+    micro_batches,
+    response_logits,
+    token_scores,
+)
 from rlhf_lessons.lm.sampling import generate
 
 MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
@@ -58,8 +64,8 @@ def sample_rollout(
     samples = generate(
         policy, tokenizer, prompt_ids, config.max_new_tokens, config.temperature, seed
     )
-    ids = torch.cat([samples.prompt_tokens, samples.tokens], 1).to(device)
-    attention_mask = torch.cat([samples.prompt_mask, samples.mask], 1).to(device)
+    ids = torch.cat([samples.prompt_tokens, samples.tokens], 1)
+    attention_mask = torch.cat([samples.prompt_mask, samples.response_mask], 1)
     context_length = samples.prompt_tokens.shape[1]
     # 2. Score each response at its last token.
     if isinstance(reward, nn.Module):
@@ -79,10 +85,10 @@ def sample_rollout(
         ids,
         attention_mask,
         context_length,
-        samples.mask.to(device),
-        samples.logprobs.to(device),
+        samples.response_mask,
+        samples.logprobs,
         reference_logprobs,
-        samples.ended.to(device),
+        samples.ended,
         torch.as_tensor(scores, dtype=torch.float32, device=device),
     )
 
@@ -111,12 +117,12 @@ def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
 def score_ids(model, ids: Tensor, attention_mask: Tensor, batch_size: int = 128) -> Tensor:
     """Return the rewards (batch,) of prompts and responses as ids (batch, time), on model's device.
 
-    The model scores in eval mode, without dropout, and is left in it.
+    The model scores without dropout, and is left in the mode it was in.
     """
-    model.eval()
     ids = ids.to(model.device)
     attention_mask = attention_mask.to(model.device)
     scores = torch.zeros(len(ids), device=model.device)
-    for rows, columns in micro_batches(attention_mask, batch_size):
-        scores[rows] = last_scores(model, ids[rows, columns], attention_mask[rows, columns])
+    with eval_mode(model):
+        for rows, columns in micro_batches(attention_mask, batch_size):
+            scores[rows] = last_scores(model, ids[rows, columns], attention_mask[rows, columns])
     return scores - model.config.reward_mean

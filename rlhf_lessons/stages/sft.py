@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import buckets, inputs, pad
+from rlhf_lessons.lm.batching import inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
@@ -51,7 +51,9 @@ class SFT(Stage):
 
     def train_step(self, step: int) -> SFTStep:
         epoch, place = divmod(step, self.per_epoch)
-        order = buckets(self.lengths, self.config.batch_size, generator(self.config.seed, epoch))
+        order = length_grouped_batches(
+            self.lengths, self.config.batch_size, generator(self.config.seed, epoch)
+        )
         loss = sft_loss(self.model, [self.rows[i] for i in order[place]], self.pad_id)
         lr, grad_norm = self.descend(loss, step)
         return SFTStep(step, (step + 1) / self.per_epoch, loss.item(), lr, grad_norm)

@@ -1,24 +1,20 @@
-"""Slides and handout in a real browser: nothing spills over, keys turn the pages, the handout fills one sheet of A4."""
+"""Slides and handout in a real browser: nothing spills over, keys turn the pages, and the handout
+fills one sheet of A4, whatever fonts the computer has."""
 
-import importlib.util
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 TEACHING = Path(__file__).resolve().parents[2] / "teaching"
+IMAGES = TEACHING.parent / "notebooks" / "images"
 
 
-def load(name):
-    """A script of the kit as a module."""
-    spec = importlib.util.spec_from_file_location(f"{name}_of_the_kit", TEACHING / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-slides, handout = load("slides"), load("handout")
+sys.path.insert(0, str(TEACHING))  # where the scripts find each other when a person starts them
+handout, one_file, slides = map(importlib.import_module, ("handout", "one_file", "slides"))
 
 
 @pytest.fixture
@@ -38,14 +34,47 @@ def show(browser, tmp_path):
 
 
 MEASURE = """() => {
-    const slide = Reveal.getCurrentSlide(), texts = [...slide.querySelectorAll("p, li, td, th, small")];
-    const sizes = texts.filter(e => !e.closest(".notes")).map(e => parseFloat(getComputedStyle(e).fontSize));
+    const slide = Reveal.getCurrentSlide();
+    const shown = what => [...slide.querySelectorAll(what)].filter(e => !e.closest(".notes"));
+    const sizes = shown("p, li, td, th, small").map(e => parseFloat(getComputedStyle(e).fontSize));
     const arrows = document.querySelector(".controls").getBoundingClientRect();
-    const boxes = [...slide.querySelectorAll("p, li, td, th, small, img")].filter(e => !e.closest(".notes"));
-    const hit = boxes.map(e => e.getBoundingClientRect()).filter(
-        b => b.right > arrows.left && b.bottom > arrows.top && b.left < arrows.right && b.top < arrows.bottom);
+    const boxes = shown("p, li, td, th, small, img");
+    const hit = boxes.map(e => e.getBoundingClientRect()).filter(b =>
+        b.right > arrows.left && b.bottom > arrows.top &&
+        b.left < arrows.right && b.top < arrows.bottom);
     return [slide.scrollWidth, slide.scrollHeight, Math.min(99, ...sizes), hit.length];
 }"""
+
+
+def fonts_of_the_machine(page, selector: str) -> set[str]:
+    """The names of the fonts that draw these elements' text and did not come with the file."""
+    session = page.context.new_cdp_session(page)
+    for domain in ("DOM", "CSS"):
+        session.send(f"{domain}.enable")
+    root = session.send("DOM.getDocument")["root"]["nodeId"]
+    found = session.send("DOM.querySelectorAll", {"nodeId": root, "selector": selector})["nodeIds"]
+    fonts = []
+    for node in found:
+        fonts += session.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+    session.detach()
+    assert fonts, "no text is there"
+    return {font["familyName"] for font in fonts if not font["isCustomFont"]}
+
+
+def test_no_slide_uses_a_font_of_the_machine(show):
+    for number in range(show.evaluate("Reveal.getTotalSlides()")):
+        show.evaluate("number => Reveal.slide(number, 0, 99)", number)
+        assert fonts_of_the_machine(show, "section.present *:not(aside, aside *)") == set(), number
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in IMAGES.glob("*.svg")))
+def test_no_drawing_on_a_slide_uses_a_font_of_the_machine(browser, name):
+    address = one_file.picture_address(f"../notebooks/images/{name}.svg")
+    page = browser.new_page()
+    page.goto(address)
+    assert page.evaluate("document.fonts.ready.then(() => document.fonts.size)") > 0
+    assert fonts_of_the_machine(page, "text") == set()
+    page.close()
 
 
 def test_no_slide_spills_over_and_the_text_is_large(show, shot):
@@ -77,6 +106,7 @@ def test_the_handout_prints_on_one_page_without_dead_links(browser, tmp_path, sh
     page = context.new_page()
     page.goto(file.as_uri())
     shot(page, "handout")
+    assert fonts_of_the_machine(page, "body *") == set()
     links = page.eval_on_selector_all("a", "links => links.map(link => link.getAttribute('href'))")
     assert links and all(link.startswith("https://arxiv.org/") for link in links)
     assert (
