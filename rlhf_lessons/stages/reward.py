@@ -19,6 +19,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from rlhf_lessons.data import text_row
 from rlhf_lessons.lm.batching import length_grouped_batches, pad
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
@@ -94,6 +95,7 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     """
     groups = {}  # (prompt, group) -> answers with their utilities, and which beats which
     for n, row in enumerate(comparisons):
+        row = text_row(row, f"comparison {n}")
         pair = "chosen" in row
         texts = [row["chosen"], row["rejected"]] if pair else row["completions"]
         answers = list(zip(texts, row.get("ended") or [True] * len(texts), strict=True))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from rlhf_lessons.data import text_row
 from rlhf_lessons.lm.batching import inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
@@ -69,7 +70,7 @@ def encode_demonstrations(
     """
     if not demonstrations:
         raise ValueError("no demonstrations")
-    rows = demonstrations
+    rows = [text_row(row, f"demonstration {n}") for n, row in enumerate(demonstrations)]
     for n, row in enumerate(rows):
         if not row["completion"].strip():
             raise ValueError(f"demonstration {n} has an empty completion")
