@@ -91,3 +91,10 @@ class PPOConfig:
     """Longer gradients are shortened to this."""
     seed: int = 0
     """Decides the order of prompts, the samples and the minibatches."""
+
+
+# The settings of the shipped checkpoints, which the command line begins from.
+PRETRAIN = PretrainConfig(steps=2600)
+SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
+REWARD = RewardConfig(epochs=4)
+PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
