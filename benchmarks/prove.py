@@ -22,9 +22,9 @@ from rlhf_lessons.evaluation.arena import METRICS, answer_all, score_all, summar
 from rlhf_lessons.evaluation.best_of_n import best_of_n_gain
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import report
 from rlhf_lessons.world.answers import TASTES, tastes
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
