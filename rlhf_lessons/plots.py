@@ -141,7 +141,7 @@ def calibration(table: list[tuple[float, float, int]]):
         xlabel="how sure it is: predicted share right",
         ylabel="observed share right",
         xlim=(0.48, 1.02),
-        ylim=(min(0.4, (centre - half).min() - 0.02), 1.02),
+        ylim=(min(0.4, low.min() - 0.02), 1.02),
     )
     axis.set_title(
         f"Farthest off: {sure[far]:.0%} sure, right in {right[far]:.0%} of the pairs", loc="left"

@@ -8,7 +8,7 @@ the card opens after the vote.
 
 import random
 
-from rlhf_lessons import data
+from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
@@ -71,4 +71,4 @@ def class_answers(n: int = 300) -> list[dict]:
 
 
 if __name__ == "__main__":
-    data.write_rows(data.FOLDER / "class_answers.jsonl", class_answers())
+    data.write_rows(paths.DATA / "class_answers.jsonl", class_answers())
