@@ -1,4 +1,4 @@
-"""What the class page computes: shares with intervals, what trainers report, rounds, and commits for many at once."""
+"""What the class page computes: what trainers report, rounds, and commits for many."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Who is asked what: which tasks are worth asking, how they get into the store, and which a rater gets next."""
+"""Task assignment: which tasks are worth asking, and which a rater gets next."""
 
 import random
 import time
@@ -41,8 +41,8 @@ RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
     """Yield (task, prompt, completions) of one row of `Store.add_tasks` as they go into the tables.
 
-    Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second task where it is
-    drawn for a repeat.
+    Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second
+    task where it is drawn for a repeat.
     """
     kind, given = fit(row["kind"], JUDGEMENTS, "kind"), row.get("completions", [])
     least, most = MOST[kind]
@@ -84,7 +84,7 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
     yield task, prompt, answers
     if (
         kind == "pair" and int(task["id"][:8], 16) < repeats * 16**8
-    ):  # by lot, yet the same each time
+    ):  # at random, yet the same each time
         again = dict(
             id=key(task["id"], "repeat"),
             repeat_of=task["id"],
@@ -138,15 +138,16 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 )
 
 
-# A task that a rater has: completions in the order shown, until when, and the answer, its number and time.
+# A task that a rater has: completions as shown, until when, the answer, its number and time.
 Assigned = namedtuple("Assigned", "task rater shown lease answer seq ms", defaults=[None] * 3)
 
 
 class Queue:
     """The tasks of one round: who gets which, and how many are left.
 
-    Tasks and texts never change, so they are read once. How many raters have each task is counted anew with every
-    request; in a class (`beyond`) once a second, since there it only says which task is asked first.
+    Tasks and texts never change, so they are read once. How many raters have each task is counted
+    with every request; in a class (`beyond`) once a second, since there it only says which task is
+    asked first.
     """
 
     def __init__(self, round: str):
@@ -232,7 +233,7 @@ class Queue:
         return {"for_rater": rater, "in_round": self.round, "now": now}
 
     def _of(self, c, known: dict, rater: str) -> dict:
-        """Return what this rater has of the round, by task: shown, lease, answer, its number and ms."""
+        """Return what this rater has of the round, by task."""
         rounds = known.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
@@ -264,7 +265,7 @@ class Queue:
         return next(iter(self._unanswered(mine, now, beyond)), None)
 
     def _fresh(self, mine: dict, beyond: bool):
-        """Return the next task that a rater has not seen; beyond the overlap, one that fewest have."""
+        """Return the next task that a rater has not seen; in a class, one that fewest have."""
         best, least = None, float("inf")
         for id, task in self.first.items():
             if id in mine or not self._wanted(id, beyond):
@@ -277,7 +278,7 @@ class Queue:
         return best
 
     def _repeats_of(self, mine: dict, after: int) -> list:
-        """Return the repeats that are due after so many answers, that of the oldest answer first."""
+        """Return the repeats due after so many answers, that of the oldest answer first."""
         done = sorted(row.seq for row in mine.values() if row.answer and row.lease == FOREVER)
         found = []
         for id, row in mine.items():
@@ -305,7 +306,7 @@ class Queue:
         return Assigned(task.id, rater, shown, until)
 
     def _renew(self, c, row, until: float) -> None:
-        """Give a rater more time for a task; not with every request, for each writes to the disk."""
+        """Give a rater more time for a task; not each time, for that writes to the disk."""
         if abs(until - row.lease) > LEASE / 10:
             mine = update(assignments).filter_by(task=row.task, rater=row.rater)
             c.execute(mine.values(lease=until))
@@ -329,8 +330,8 @@ class Queue:
 def follow(c, event: dict) -> None:
     """Bring the assignment of an event's task and rater up to date.
 
-    Of two answers to one task, from two copies of a file, the first stands: an answer counts where it replaces the
-    current one, or where there is none.
+    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
+    it replaces the current one, or where there is none.
     """
     mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
     if event["kind"] == "reveal":

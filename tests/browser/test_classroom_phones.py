@@ -1,4 +1,4 @@
-"""Students in a real browser: a class of eight, every judgement by mouse, keys and thumb, and networks that fail."""
+"""Students in a real browser: every judgement by mouse, keys and thumb, and bad networks."""
 
 import class_page
 from class_page import HOSTILE, PHONE, join, ready, saved, screen
