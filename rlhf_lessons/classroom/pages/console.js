@@ -37,7 +37,7 @@ function button(label, of, click) {
 function rater(row) {
   const removed = row.hidden;
   return make("div", { class: `entry${removed ? " out" : ""}` },
-    make("span", {}, row.name, row.team ? make("small", {}, `Team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
+    make("span", {}, make("bdi", {}, row.name), row.team ? make("small", {}, `Team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
     button(removed ? "Let back in" : "Remove", row.name, () => act({ do: "hide", id: row.id, hidden: !removed },
       `${row.name}: ${removed ? "is back" : "removed"}`)));
 }

@@ -40,7 +40,7 @@ function took(reply) {
     state = reply.task.state;
     if (reply.name) {
       $("who").hidden = false;
-      $("who").querySelector("bdi").textContent = fill(words.you_are, { name: reply.name });
+      $("who").querySelector("bdi").textContent = reply.name;
     }
   }
   hear(reply);
