@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import io
 import json
 import os
 import secrets
@@ -200,14 +201,9 @@ def announce(room: Classroom, host: str, port: int, prefix: str, console: Path) 
 
 def terminal_code(text: str) -> list[str]:
     """Return a QR code in half blocks, dark on light whatever the terminal's colours are."""
-    rows = [list(row) for row in segno.make(text, error="l").matrix_iter(border=2)]
-    rows += [[0] * len(rows[0])] * (len(rows) % 2)
-    return [
-        "\033[30;107m"
-        + "".join(" ▄▀█"[2 * up + down] for up, down in zip(above, below, strict=True))
-        + "\033[0m"
-        for above, below in zip(rows[::2], rows[1::2], strict=True)
-    ]
+    drawn = io.StringIO()
+    segno.make(text, error="l").terminal(drawn, border=2, compact=True)
+    return [f"\033[97;40m{line}\033[0m" for line in drawn.getvalue().splitlines()]
 
 
 class Server(HTTPServer):
