@@ -37,7 +37,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
-KEPT = 5000  # replies to votes, for those that are sent twice
+KEPT = 2000  # replies to votes, for those that are sent twice
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
