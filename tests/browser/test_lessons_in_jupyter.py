@@ -1,10 +1,12 @@
-"""The lessons' widgets in a real JupyterLab: a reader opens a lesson, runs the cells before the widget, and uses it."""
+"""The lessons' widgets in a real JupyterLab: a reader opens a lesson, runs the cells before the
+widget, and uses it."""
 
 import re
+import sys
 from functools import partial
 
 import pytest
-from jupyter_page import PATIENCE, jupyter
+from jupyter_page import PATIENCE, jupyter, learners_python
 from lesson_page import Lesson, slider
 from playwright.sync_api import expect
 
@@ -30,6 +32,19 @@ def lesson(browser, tmp_path_factory):
 
         yield only
         only(None)
+
+
+@pytest.mark.skipif(
+    learners_python() == sys.executable, reason="only start.py test keeps the tests' tools apart"
+)
+def test_a_learner_sees_nothing_of_the_tests_tools(lesson):
+    page = lesson("00").page
+    plugins = page.evaluate("window.jupyterapp.listPlugins()")
+    expect(page.locator(".lm-MenuBar-item", has_text="Kernel")).to_be_visible()
+    expect(page.locator(".lm-MenuBar-item", has_text="Nbgrader")).to_have_count(0)
+    expect(page.get_by_text("Validate", exact=True)).to_have_count(0)
+    assert any("anywidget" in name for name in plugins)
+    assert not [name for name in plugins if "nbgrader" in name or "jupyter-notebook" in name]
 
 
 def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
