@@ -155,7 +155,7 @@ class Reader:
         self.opened()
 
     def opened(self) -> None:
-        """Wait until page and kernel are there: a cell that is run earlier is dropped without a word."""
+        """Wait until page and kernel are there: a cell that is run earlier is dropped silently."""
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         self.page.wait_for_function(READY)
 

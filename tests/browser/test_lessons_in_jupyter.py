@@ -17,7 +17,7 @@ SHADES = """box => [...box.querySelectorAll('span')].map(token =>
 
 @pytest.fixture(scope="module")
 def lesson(browser, tmp_path_factory):
-    """Open a lesson: `lesson("02")`. Tests of one lesson that follow each other share its page and its kernel."""
+    """Open a lesson: `lesson("02")`. Consecutive tests of one lesson share its page and kernel."""
     folder, opened = tmp_path_factory.mktemp("lessons"), {}
     with jupyter(folder) as address:
 
@@ -96,7 +96,7 @@ def test_lesson_1_a_guess_is_locked_and_a_text_is_walked_token_by_token(lesson, 
 
 
 def walk(reader: Lesson, box, tokens, text) -> None:
-    """Type a text, take a token, let it choose one, take both back; the shades are of the surprise."""
+    """Type a text, take a token, let it choose one, take both back; shades show the surprise."""
     box.get_by_label("Your text").fill("Queen Queen <b>loved")
     box.get_by_role("button", name="Begin here").click()
     expect(text).to_contain_text("Queen")
