@@ -66,7 +66,7 @@ def test_with_top_k_only_the_likeliest_tokens_come(llama, tokenizer):
     with bug("top-k in the sampling only"):
         few = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
     assert len(set(few.tokens[:, 0].tolist())) <= 5 < len(set(free.tokens[:, 0].tolist()))
-    assert few.logprobs[few.mask].mean() > free.logprobs[free.mask].mean()
+    assert few.logprobs[few.response_mask].mean() > free.logprobs[free.response_mask].mean()
 
 
 def test_a_cold_critic_has_other_weights_and_the_reward_model_keeps_its_own(llama):

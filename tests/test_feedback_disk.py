@@ -247,3 +247,19 @@ def test_a_folder_that_cannot_be_written_to_is_named(store, tmp_path):
                 Store(file).reader()
     finally:
         os.chmod(tmp_path, 0o700)
+
+
+def test_a_ratings_file_with_columns_and_tables_of_before_keeps_its_votes(store, you):
+    store.add_tasks("r", pairs(2))
+    vote(store, you)
+    store.close()
+    with sqlite3.connect(store.where) as c:
+        c.execute("CREATE TABLE guideline (id VARCHAR(64) PRIMARY KEY, text TEXT NOT NULL)")
+        c.execute("ALTER TABLE event ADD COLUMN guideline VARCHAR(64) REFERENCES guideline (id)")
+        c.execute("ALTER TABLE task ADD COLUMN gold JSON")
+        c.execute("UPDATE task SET gold = '{\"best\": 0}'")
+    c.close()
+    older = Store(store.where)
+    vote(older, you)
+    assert len(older.answers()) == 2
+    older.close()

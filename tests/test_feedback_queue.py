@@ -3,7 +3,7 @@
 import pytest
 from voting import LEFT, pairs, vote
 
-from rlhf_lessons.feedback import Refused, Store, near_identical, new_id, select_rows
+from rlhf_lessons.feedback import Refused, Store, near_identical, new_id
 
 
 def test_the_same_task_in_the_same_order_comes_again_until_it_is_answered(store, you):
@@ -87,19 +87,6 @@ def test_near_identical_pairs_are_never_offered(store, you):
     )
 
 
-def test_a_random_share_is_drawn_beside_the_least_certain_pairs(store):
-    rows = pairs(40) + [
-        {"kind": "pair", "prompt": "p", "completions": [{"text": "same"}, {"text": "same"}]}
-    ]
-    chosen = select_rows(rows, [*range(40), 99], 20, random_share=0.5)
-    by_lot = [row["prompt"] for row in chosen if row["source"] == "random"]
-    unsure = {row["prompt"] for row in chosen if row["source"] == "uncertain"}
-    left = [f"prompt {i}" for i in range(40) if f"prompt {i}" not in by_lot]
-    assert len(by_lot) == 10 and unsure == set(left[-10:])
-    assert chosen == select_rows(rows, [*range(40), 99], 20, random_share=0.5)
-    assert len(store.add_tasks("r", chosen)) == 20
-
-
 def test_what_the_teacher_hides_or_pauses_is_offered_no_more(store, you):
     store.add_tasks("r", pairs(2))
     store.set_round("r", "paused")
@@ -162,15 +149,6 @@ def test_a_task_with_a_hidden_text_is_neither_offered_nor_counted(store, you):
         (
             {"kind": "pair", "prompt": 5, "completions": [{"text": "a"}, {"text": "b"}]},
             "text was expected",
-        ),
-        (
-            {
-                "kind": "pair",
-                "prompt": "p",
-                "completions": [{"text": "a"}, {"text": "b"}],
-                "gold": {"best": 2},
-            },
-            "best",
         ),
     ],
 )

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -49,7 +48,7 @@ def test_an_edit_replaces_the_answer_it_names_and_no_other(store, you):
 
 
 def test_the_reveal_comes_after_the_vote_and_locks_it(store, you):
-    store.add_tasks("r", pairs(1, overlap=None, gold={"best": 0, "why": "it is right"}))
+    store.add_tasks("r", pairs(1, overlap=None))
     for name, kind in (("ben", "person"), ("cleo", "simulated")):
         rater = store.add_rater(name, kind=kind)
         shown = store.next_task(rater, "r")["answers"]
@@ -71,7 +70,6 @@ def test_the_reveal_comes_after_the_vote_and_locks_it(store, you):
         "tie": 0,
         "bad": 0,
     }
-    assert found["gold"] == {"best": good, "right": good == 0, "why": "it is right"}
     with pytest.raises(Refused, match="revealed"):
         store.undo(you, "r", new_id())
     with pytest.raises(Refused, match="revealed"):
@@ -161,16 +159,6 @@ def test_hostile_texts_come_back_letter_by_letter(store):
         text,
         "b\ufffd?",
     }
-
-
-def test_answers_keep_the_guideline_they_were_given_under(store, you):
-    store.add_tasks("r", pairs(2))
-    first = store.set_guideline("Be kind.")
-    assert vote(store, you)[0]["guideline"] == "Be kind."
-    time.sleep(0.01)
-    second = store.set_guideline("Be strict.")
-    assert vote(store, you)[0]["guideline"] == "Be strict."
-    assert [row["guideline"] for row in store.answers()] == [first, second]
 
 
 def test_importing_the_store_loads_no_torch():

@@ -7,17 +7,17 @@ import torch
 
 from rlhf_lessons.lm import models
 from rlhf_lessons.lm.batching import (
-    buckets,
     inputs,
+    length_grouped_batches,
     logprobs_of,
     micro_batches,
     pad,
     position_ids,
+    suppressed_ids,
     token_scores,
 )
-from rlhf_lessons.lm.sampling import draw, generate, restrict
+from rlhf_lessons.lm.sampling import filter_top_k_top_p, generate, sample_next_token
 from rlhf_lessons.lm.tokenizer import (
-    banned_ids,
     chat_prompt,
     encode_completions,
     encode_prompts,
@@ -36,7 +36,11 @@ PROMPTS = [
 def rows_of(samples):
     """Prompt and answer of each sample without padding, and where the answer begins."""
     for p, pm, t, m in zip(
-        samples.prompt_tokens, samples.prompt_mask, samples.tokens, samples.mask, strict=True
+        samples.prompt_tokens,
+        samples.prompt_mask,
+        samples.tokens,
+        samples.response_mask,
+        strict=True,
     ):
         yield torch.cat([p[pm], t[m]])[None], int(pm.sum())
 
@@ -100,9 +104,9 @@ class TestBatching:
         assert position_ids(mask).tolist() == [[0, 1, 2], [0, 0, 0]]
         assert pad([[5, 6, 7], [8]], 0)[0].tolist() == [[5, 6, 7], [8, 0, 0]]
 
-    def test_buckets_hold_every_row_once_and_rows_of_like_length(self):
+    def test_batches_hold_every_row_once_and_rows_of_like_length(self):
         lengths = [i % 40 for i in range(320)]
-        batches = buckets(lengths, 16, torch.Generator().manual_seed(0))
+        batches = length_grouped_batches(lengths, 16, torch.Generator().manual_seed(0))
         assert sorted(i for batch in batches for i in batch) == list(range(320))
         assert max(max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches) < 15
 
@@ -120,11 +124,13 @@ class TestBatching:
         ids, mask = pad(rows, tokenizer.pad_token_id, side)
         scorer = models.to_reward_model(any_model)
         with torch.no_grad():
-            logprobs = logprobs_of(any_model, ids, mask, 0.7, banned_ids(tokenizer))
+            logprobs = logprobs_of(any_model, ids, mask, 0.7, suppressed_ids(any_model, tokenizer))
             values, rewards = token_scores(scorer, ids, mask), last_scores(scorer, ids, mask)
             for i, row in enumerate(rows):
                 alone = pad([row], 0)
-                expected = logprobs_of(any_model, *alone, 0.7, banned_ids(tokenizer))[0]
+                expected = logprobs_of(
+                    any_model, *alone, 0.7, suppressed_ids(any_model, tokenizer)
+                )[0]
                 real = mask[i, 1:] & mask[i, :-1]
                 torch.testing.assert_close(logprobs[i][real], expected, atol=2e-5, rtol=0)
                 torch.testing.assert_close(
@@ -155,31 +161,40 @@ class TestSampling:
         for i, (row, start) in enumerate(rows_of(samples)):
             with torch.no_grad():
                 again = logprobs_of(
-                    any_model, row, torch.ones_like(row).bool(), temperature, banned_ids(tokenizer)
+                    any_model,
+                    row,
+                    torch.ones_like(row).bool(),
+                    temperature,
+                    suppressed_ids(any_model, tokenizer),
                 )
             torch.testing.assert_close(
-                samples.logprobs[i][samples.mask[i]], again[0, start - 1 :], atol=2e-5, rtol=0
+                samples.logprobs[i][samples.response_mask[i]],
+                again[0, start - 1 :],
+                atol=2e-5,
+                rtol=0,
             )
 
-    def test_banned_tokens_are_never_sampled_even_if_they_are_the_likeliest(self, llama, tokenizer):
+    def test_suppressed_tokens_are_never_sampled_even_if_they_are_the_likeliest(
+        self, llama, tokenizer
+    ):
         """The head is the embedding, so making five embeddings equal makes five logits equal."""
         with torch.no_grad():
             llama.lm_head.weight[:5] = llama.lm_head.weight[:5].sum(0) * 3
         samples = generate(llama, tokenizer, PROMPTS * 32, 10)
-        drawn = set(samples.tokens[samples.mask].tolist())
-        assert tokenizer.eos_token_id in drawn and not drawn & set(banned_ids(tokenizer))
-        assert banned_ids(tokenizer) and samples.logprobs.isfinite().all()
+        drawn = set(samples.tokens[samples.response_mask].tolist())
+        assert tokenizer.eos_token_id in drawn and not drawn & set(suppressed_ids(llama, tokenizer))
+        assert suppressed_ids(llama, tokenizer) and samples.logprobs.isfinite().all()
 
     def test_an_answer_stops_at_its_first_end_token(self, llama, tokenizer):
         samples = generate(llama, tokenizer, PROMPTS * 64, 40, temperature=1.5)
         ends = samples.tokens == tokenizer.eos_token_id
         assert 0 < samples.ended.sum() < len(samples.ended)
-        assert ((ends & samples.mask).sum(1) == samples.ended).all()
+        assert ((ends & samples.response_mask).sum(1) == samples.ended).all()
         assert (
-            ends.float().argmax(1)[samples.ended] + 1 == samples.mask.sum(1)[samples.ended]
+            ends.float().argmax(1)[samples.ended] + 1 == samples.response_mask.sum(1)[samples.ended]
         ).all()
-        assert (samples.mask.sum(1)[~samples.ended] == 40).all()
-        assert (samples.tokens[~samples.mask] == tokenizer.pad_token_id).all()
+        assert (samples.response_mask.sum(1)[~samples.ended] == 40).all()
+        assert (samples.tokens[~samples.response_mask] == tokenizer.pad_token_id).all()
 
     def test_rows_that_leave_and_the_batch_size_change_no_answer(self, any_model, tokenizer):
         prompts = PROMPTS * 16
@@ -194,7 +209,7 @@ class TestSampling:
         for row, start in rows_of(samples):
             with torch.no_grad():
                 logits = any_model(**inputs(row, torch.ones_like(row).bool())).logits[0]
-            logits[:, banned_ids(tokenizer)] = float("-inf")
+            logits[:, suppressed_ids(any_model, tokenizer)] = float("-inf")
             assert logits[start - 1 : -1].argmax(-1).tolist() == row[0, start:].tolist()
 
     def test_token_lists_are_prompts_too(self, llama, tokenizer):
@@ -203,18 +218,24 @@ class TestSampling:
             generate(llama, tokenizer, ids, 5).texts == generate(llama, tokenizer, PROMPTS, 5).texts
         )
 
-    def test_draw_follows_the_probabilities_and_never_takes_an_impossible_token(self):
+    def test_sampling_follows_the_probabilities_and_never_takes_an_impossible_token(self):
         probs = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
         grid = torch.arange(1000) / 1000
-        counts = torch.bincount(draw(probs.log().expand(1000, 6), grid), minlength=6)
+        counts = torch.bincount(sample_next_token(probs.log().expand(1000, 6), grid), minlength=6)
         assert ((counts / 1000 - probs).abs() <= 0.001).all() and (counts[probs == 0] == 0).all()
-        assert draw(probs.log()[None], torch.tensor([1 - 2**-24])).item() == 4
+        assert sample_next_token(probs.log()[None], torch.tensor([1 - 2**-24])).item() == 4
 
     def test_top_k_and_top_p_keep_the_likeliest(self):
         logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
-        assert restrict(logits, top_k=2).isfinite().tolist() == [[True, True, False, False]]
-        assert restrict(logits, top_p=0.7).isfinite().tolist() == [[True, True, False, False]]
-        assert restrict(logits, top_p=0.01).isfinite().tolist() == [[True, False, False, False]]
+        assert filter_top_k_top_p(logits, top_k=2).isfinite().tolist() == [
+            [True, True, False, False]
+        ]
+        assert filter_top_k_top_p(logits, top_p=0.7).isfinite().tolist() == [
+            [True, True, False, False]
+        ]
+        assert filter_top_k_top_p(logits, top_p=0.01).isfinite().tolist() == [
+            [True, False, False, False]
+        ]
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
     @pytest.mark.parametrize("temperature", [0.0, 1.0])

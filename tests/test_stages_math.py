@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from rlhf_lessons.lm.batching import logprobs_of, pad, token_scores
+from rlhf_lessons.lm.batching import logprobs_of, pad, suppressed_ids, token_scores
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.lm.tokenizer import banned_ids, encode_completions, encode_prompts
+from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages import ppo as ppo_module
 from rlhf_lessons.stages.loop import NonFiniteLoss, Optimiser, linear_schedule, shuffled_rows
@@ -434,7 +434,7 @@ class TestPPO:
         rewards, mask = rewards_seen[0]
         with torch.no_grad():
             policy, reference = (
-                logprobs_of(model, rollout.ids, rollout.real, 0.7, banned_ids(tokenizer))
+                logprobs_of(model, rollout.ids, rollout.real, 0.7, suppressed_ids(model, tokenizer))
                 for model in (run.policy, run.reference)
             )
         logratio = (policy - reference)[:, rollout.start - 1 :]
@@ -506,7 +506,7 @@ class TestPPO:
         rollout, _ = run.rollout(0)
         entropy = run.minibatch(rollout, torch.arange(16), 0)["entropy"]
         assert entropy == pytest.approx(
-            math.log(len(tokenizer) - len(banned_ids(tokenizer))), abs=1e-4
+            math.log(len(tokenizer) - len(suppressed_ids(llama, tokenizer))), abs=1e-4
         )
 
     def test_true_utility_is_measured_and_a_target_moves_the_coefficient(self, llama, tokenizer):

@@ -35,7 +35,6 @@ FIGURES = (
     "with_class",
     "with_truth",
     "contradictions",
-    "gold",
     "seconds",
 )
 
@@ -60,7 +59,6 @@ def row(rater, kind, shown, payload, **more):
         "hidden": False,
         "source": "",
         "prompt": "p",
-        "gold": None,
         "repeat_of": None,
         "completions": [a["id"] for a in shown],
         "ms": None,
@@ -197,13 +195,10 @@ def test_contradictions_are_between_a_raters_own_scores_and_comparisons():
     assert (found["value"], found["n"]) == (0.5, 2)
 
 
-def test_gold_and_rankings_count_too():
+def test_rankings_count_too():
     three = [text("a"), text("b"), text("c")]
-    ranked = row("anna", "ranking", three, {"ranks": [2, 1, 3]}, gold={"best": 1, "why": ""})
-    found = statistics(
-        [ranked, vote("ben", "right", "a", "b"), vote("ben", "right", gold={"best": 0, "why": ""})]
-    )
-    assert (found["gold"]["value"], found["gold"]["n"]) == (0.5, 2)
+    ranked = row("anna", "ranking", three, {"ranks": [2, 1, 3]})
+    found = statistics([ranked, vote("ben", "right", "a", "b")])
     assert found["agreement"]["value"] == 1.0  # both put b above a
 
 

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from rlhf_lessons.data import known
-from rlhf_lessons.feedback.payloads import PASSES, compared, favourite
+from rlhf_lessons.feedback.payloads import PASSES, compared
 from rlhf_lessons.world.judge import judge
 
 ENOUGH = 5  # raters for a bootstrap by rater
@@ -37,7 +37,6 @@ FIGURES = {  # what each counts, and why it may have no value
         "scores contradict comparisons",
         "nobody both scored and compared the same answers",
     ),
-    "gold": ("right on items with a known answer", "no item with a known answer was judged"),
     "seconds": ("seconds a vote", "no answer has a time"),
 }
 NOTHING = {"value": None, "low": None, "high": None, "n": 0}  # a figure of no votes
@@ -223,11 +222,6 @@ def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tup
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
                 scores[row["rater"], answer["id"]] = sum(marks.values())
-        if row["gold"] and row["kind"] in ("pair", "ranking") and not row["hidden"]:
-            chosen, best = favourite(row["payload"]), row["completions"][row["gold"]["best"]]
-            found["gold"].append(
-                (row["rater"], chosen is not None and row["answers"][chosen]["id"] == best)
-            )
     for vote in votes:
         before = first.setdefault((vote.rater, vote.unit), vote)
         if before is not vote:

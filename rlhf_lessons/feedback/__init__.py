@@ -8,7 +8,6 @@ store.answer(you, task["task"], "pair", {"choice": "left", "strength": 1}, new_i
 """
 
 from rlhf_lessons.feedback.payloads import CRITERIA, Refused, near_identical, new_id
-from rlhf_lessons.feedback.queue import select_rows
 from rlhf_lessons.feedback.store import Store
 
-__all__ = ["CRITERIA", "Refused", "Store", "near_identical", "new_id", "select_rows"]
+__all__ = ["CRITERIA", "Refused", "Store", "near_identical", "new_id"]

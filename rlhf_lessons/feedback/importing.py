@@ -17,7 +17,7 @@ from sqlalchemy.exc import StatementError
 from rlhf_lessons.data import DataError, read_jsonl
 from rlhf_lessons.feedback.export import COLUMNS, everything
 from rlhf_lessons.feedback.payloads import CRITERIA, Refused, checked, compared
-from rlhf_lessons.feedback.queue import MOST, checked_gold, follow, task_rows
+from rlhf_lessons.feedback.queue import MOST, follow, task_rows
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -246,8 +246,6 @@ def fitted(row: dict, where: str) -> tuple:
     try:
         if table is events:
             kept["payload"] = checked(kept["kind"], kept["payload"], len(kept["shown"] or ()))
-        if table is tasks:
-            kept["gold"] = checked_gold(kept["gold"], len(kept["completions"]))
     except MISFIT as error:
         raise DataError(f"{where}: {error}") from error
     if table is assignments:  # what follows from the events

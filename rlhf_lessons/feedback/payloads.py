@@ -158,14 +158,6 @@ def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
     return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
 
 
-def favourite(payload: dict) -> int | None:
-    """Return the place of the one answer that a pair's or ranking's payload puts above all others, or None."""
-    if "choice" in payload:
-        return {"left": 0, "right": 1}.get(payload["choice"])
-    ranks = payload.get("ranks", [])
-    return ranks.index(1) if ranks.count(1) == 1 else None
-
-
 def near_identical(a: str, b: str) -> bool:
     """Return whether two answers are too alike to be worth a person's time.
 

@@ -5,12 +5,11 @@ from statistics import mean
 
 from sqlalchemy import select
 
-from rlhf_lessons.feedback.payloads import CHOICES, CRITERIA, favourite
+from rlhf_lessons.feedback.payloads import CHOICES, CRITERIA
 from rlhf_lessons.feedback.schema import (
     assignments,
     completions,
     events,
-    guidelines,
     prompts,
     raters,
     tasks,
@@ -30,9 +29,7 @@ ANSWERS = (
         tasks.c.round,
         tasks.c.kind.label("task_kind"),
         tasks.c.source,
-        tasks.c.gold,
         tasks.c.repeat_of,
-        tasks.c.completions,
         prompts.c.text.label("prompt"),
     )
     .join(tasks, tasks.c.id == events.c.task)
@@ -57,22 +54,24 @@ def room_of(c) -> Room:
     return Room(hidden, states, current)
 
 
-def guideline(c):
-    """Return the current guideline's row, or None."""
-    return c.execute(select(guidelines).order_by(guidelines.c.time.desc()).limit(1)).first()
-
-
 def texts_of(c, ids: list[str]) -> dict:
     """Return completions' rows by id."""
     return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
 
 
-def read_answers(c, hidden: set[str], round: str | None) -> list[dict]:
+def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> list[dict]:
     """Return the rows of `Store.answers`."""
-    query = ANSWERS if round is None else ANSWERS.where(tasks.c.round == round)
+    query = ANSWERS
+    if round is not None:
+        query = query.where(tasks.c.round == round)
+    if rater is not None:
+        query = query.where(events.c.rater == rater)
     rows = [row._asdict() for row in c.execute(query)]
     fields = [getattr(completions.c, field) for field in ("id", "text", "ended", "model", "reward")]
-    texts = {row.id: row._asdict() for row in c.execute(select(*fields))}
+    wanted = select(*fields)
+    if rater is not None:
+        wanted = wanted.where(completions.c.id.in_({id for row in rows for id in row["shown"]}))
+    texts = {row.id: row._asdict() for row in c.execute(wanted)}
     for row in rows:
         row["answers"] = [texts[i] for i in row["shown"]]
         row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"])
@@ -80,17 +79,12 @@ def read_answers(c, hidden: set[str], round: str | None) -> list[dict]:
 
 
 def hidden_side(c, given) -> dict:
-    """Return what a rater sees of a task after answering: models, rewards, others and gold of `Store.reveal`."""
-    rows, gold = texts_of(c, given.shown), given.gold
-    if gold:
-        best = given.shown.index(given.completions[gold["best"]])
-        said = c.execute(select(events.c.payload).filter_by(id=given.answer)).scalar()
-        gold = {"best": best, "right": favourite(said) == best, "why": gold["why"]}
+    """Return what a rater sees of a task after answering: models, rewards and others of `Store.reveal`."""
+    rows = texts_of(c, given.shown)
     return {
         "models": [rows[i].model for i in given.shown],
         "rewards": [rows[i].reward for i in given.shown],
         "others": others(c, given, room_of(c).hidden),
-        "gold": gold,
     }
 
 

@@ -57,18 +57,14 @@ tasks = sa.Table(
     to("prompt", "prompt", nullable=False),
     needed("completions", JSON),  # ids
     Column("overlap", Integer),  # how many raters are wanted; NULL: all
-    Column(
-        "gold", JSON(none_as_null=True)
-    ),  # {"best": place among completions, "why": explanation}
     to("repeat_of", "task"),  # the task of which this is a repeat with the sides swapped
-    needed("source", Text),  # why it was chosen: random, uncertain, repeat, gold
+    needed("source", Text),  # why it was chosen: random, uncertain, repeat
     needed("place", Integer),
     Index("task_order", "round", "place"),
 )
 raters = sa.Table(
     "rater", META, identity(), needed("name", Text), needed("team", Text), needed("kind", KIND)
 )  # person, simulated, teacher or imported
-guidelines = sa.Table("guideline", META, identity(), needed("text", Text), needed("time", Float))
 assignments = sa.Table(
     "assignment",
     META,
@@ -92,7 +88,6 @@ events = sa.Table(
     Column("shown", JSON(none_as_null=True)),
     Column("replaces", KEY),  # an edit or an undo says which event it takes the place of
     Column("ms", Integer),  # from showing to answering
-    to("guideline", "guideline"),
     needed("ui", Text),
     sqlite_autoincrement=True,
 )

@@ -25,14 +25,12 @@ from rlhf_lessons.feedback.payloads import (
     fit,
     new_id,
     plain,
-    storable,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow, give, insert_tasks, progress_of, task_rows
-from rlhf_lessons.feedback.reading import Room, guideline, hidden_side, read_answers, room_of
+from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
+from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of
 from rlhf_lessons.feedback.schema import (
     assignments,
     events,
-    guidelines,
     in_short,
     open_engine,
     raters,
@@ -41,9 +39,7 @@ from rlhf_lessons.feedback.schema import (
 )
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
-GIVEN = select(assignments, tasks.c.kind, tasks.c.gold, tasks.c.completions).join(
-    tasks, tasks.c.id == assignments.c.task
-)
+GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task)
 
 
 class Store:
@@ -51,7 +47,7 @@ class Store:
 
     def __init__(self, where: str | Path = DEFAULT):
         self.where, self.pid, self.local = where, os.getpid(), threading.local()
-        self.engine = open_engine(where)
+        self.engine, self.queues = open_engine(where), {}
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -128,22 +124,25 @@ class Store:
         """Add tasks to a round and return their ids; the same tasks added again change nothing.
 
         A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...]}; of a completion only
-        the text is needed. Beside them, where wanted: "overlap" (raters wanted, None for all; 1 by default), "gold"
-        ({"best": place, "why": text}), "source" (why it was chosen). Pairs and rankings with near-identical answers
-        are left out. A share `repeats` of the pairs comes again later, sides swapped.
+        the text is needed. Beside them, where wanted: "overlap" (raters wanted, None for all; 1 by default),
+        "source" (why it was chosen). Pairs and rankings with near-identical answers are left out. A share `repeats` of the pairs comes again later, sides swapped.
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
-    def next_task(self, rater: str, round: str, lease: float = LEASE) -> dict:
+    def _queue(self, round: str) -> Queue:
+        return self.queues.setdefault(round, Queue(round))
+
+    def next_task(self, rater: str, round: str, lease: float = LEASE, beyond: bool = False) -> dict:
         """Return the task that this rater is to do now, and keep it for the rater for `lease` seconds.
 
         {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in the order to show
-        them, "guideline"}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
+        them}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
         is with others, who may not come back: ask again in some seconds), "done". Asked again before the answer, it
-        returns the same task in the same order.
+        returns the same task in the same order. In a class, `beyond`, tasks that have all the raters wanted are
+        given too, once there are no others, so that nobody runs out.
         """
         with self.write() as c:
             if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
@@ -153,7 +152,7 @@ class Store:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return give(c, rater, round, room.hidden, lease)
+            return self._queue(round).give(c, rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -215,8 +214,7 @@ class Store:
     def reveal(self, rater: str, task: str, id: str, ui: str = "") -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
 
-        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said (`reading.others`),
-        "gold": None or {"best": place, "right": whether the rater chose it, "why": explanation}}.
+        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said (`reading.others`)}.
         """
         with self.write() as c:
             before, given = self._before(c, id, rater, task, "reveal"), self._given(c, rater, task)
@@ -275,7 +273,6 @@ class Store:
     @staticmethod
     def _record(c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui="") -> int:
         """Add an event about a rater's task, and what follows from it, and return its number."""
-        seen = guideline(c)
         row = dict(
             id=id,
             time=time.time(),
@@ -286,7 +283,6 @@ class Store:
             shown=given.shown,
             replaces=replaces,
             ms=None if ms is None else fit(ms, range(2**31), "ms"),
-            guideline=seen and seen.id,
             ui=ui,
         )
         follow(c, row)
@@ -322,13 +318,6 @@ class Store:
             )
             return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows]
 
-    def set_guideline(self, text: str) -> str:
-        """Make this the guideline that raters see; each answer keeps which one it was given under."""
-        row = dict(id=new_id(), text=storable(text), time=time.time())
-        with self.write() as c:
-            c.execute(guidelines.insert(), row)
-        return row["id"]
-
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
@@ -336,11 +325,11 @@ class Store:
 
     # Reading
 
-    def progress(self, rater: str, round: str) -> dict:
+    def progress(self, rater: str, round: str, beyond: bool = False) -> dict:
         """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still there for this
         rater, and the median seconds an answer took (None before the first)."""
         with self.read() as c:
-            return progress_of(c, rater, round, room_of(c).hidden)
+            return self._queue(round).progress(c, rater, room_of(c).hidden, beyond)
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since I looked?"""
@@ -350,12 +339,13 @@ class Store:
         with self.read() as c:
             return c.execute(query).scalar() or 0
 
-    def answers(self, round: str | None = None) -> list[dict]:
-        """Return all current answers (not undone, not replaced), the oldest first, skips and flags among them.
+    def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
+        """Return current answers (not undone, not replaced), the oldest first, skips and flags among them: all, or
+        those on a round, or by a rater.
 
-        Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "guideline", "rater", "name", "team",
-        "rater_kind", "task", "round", "task_kind", "prompt", "source", "gold", "repeat_of", "answers": [{"id",
+        Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
+        "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers": [{"id",
         "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater or a text is hidden}.
         """
         with self.read() as c:
-            return read_answers(c, room_of(c).hidden, round)
+            return read_answers(c, room_of(c).hidden, round, rater)

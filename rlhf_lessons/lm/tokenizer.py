@@ -53,7 +53,7 @@ def train_tokenizer(texts, vocab_size: int = 1024) -> PreTrainedTokenizerFast:
     )
 
 
-def plain(tokenizer, text: str) -> str:
+def strip_special_tokens(tokenizer, text: str) -> str:
     """The text without names of special tokens: nobody may write an <eos> or another speaker into a prompt."""
     while any(
         token in text for token in tokenizer.all_special_tokens
@@ -66,8 +66,8 @@ def plain(tokenizer, text: str) -> str:
 def chat_prompt(tokenizer, prompt: str) -> str:
     """The prompt as the model reads it, up to where the answer begins; bare if there is no chat template."""
     if tokenizer.chat_template is None:
-        return plain(tokenizer, prompt)
-    messages = [{"role": "user", "content": plain(tokenizer, prompt)}]
+        return strip_special_tokens(tokenizer, prompt)
+    messages = [{"role": "user", "content": strip_special_tokens(tokenizer, prompt)}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
@@ -94,11 +94,6 @@ def encode_completions(
 ) -> list[list[int]]:
     """Token ids of each completion, and the end token where `ended` (one for all, or one for each) is true."""
     ended = [ended] * len(completions) if isinstance(ended, bool) else ended
-    texts = [plain(tokenizer, text) for text in completions]
+    texts = [strip_special_tokens(tokenizer, text) for text in completions]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
     return [row + [tokenizer.eos_token_id] * bool(end) for row, end in zip(ids, ended, strict=True)]
-
-
-def banned_ids(tokenizer) -> list[int]:
-    """The special tokens that no answer holds, all but the end token: -inf in sampling and in log-probs."""
-    return [i for i in tokenizer.all_special_ids if i != tokenizer.eos_token_id]

@@ -199,7 +199,7 @@ def drawn(curve: dict) -> bytes:
 
     points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
     figure, file = (
-        figure_of(SimpleNamespace(points=points, desk=True, ceiling=curve["ceiling"])),
+        figure_of(SimpleNamespace(points=points, session=True, ceiling=curve["ceiling"])),
         io.BytesIO(),
     )
     of = curve["foreseen"]

@@ -16,9 +16,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import gather_logprobs, micro_batches, response_logits, token_scores
+from rlhf_lessons.lm.batching import (
+    gather_logprobs,
+    micro_batches,
+    response_logits,
+    suppressed_ids,
+    token_scores,
+)
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.lm.tokenizer import banned_ids
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
 from rlhf_lessons.stages.reward import score_ids
@@ -144,7 +149,7 @@ class PPO(Stage):
             config.kl_coef,
         )
         self.reference, self.critic = copy.deepcopy(policy), new_critic(critic)
-        self.banned = banned_ids(tokenizer)
+        self.suppressed = suppressed_ids(policy, tokenizer)
         self.models = {"policy": self.policy, "critic": self.critic, "reference": self.reference}
         rates = {"policy": config.lr, "critic": config.critic_lr}
         self.optimisers = {
@@ -178,10 +183,10 @@ class PPO(Stage):
             self.policy, self.tokenizer, prompts, config.max_new_tokens, config.temperature, seed
         )
         ids = torch.cat([samples.prompt_tokens, samples.tokens], 1).to(device)
-        real = torch.cat([samples.prompt_mask, samples.mask], 1).to(device)
+        real = torch.cat([samples.prompt_mask, samples.response_mask], 1).to(device)
         logprobs, mask, ended = (
             samples.logprobs.to(device),
-            samples.mask.to(device),
+            samples.response_mask.to(device),
             samples.ended.to(device),
         )
         start = ids.shape[1] - mask.shape[1]
@@ -296,7 +301,7 @@ class PPO(Stage):
 
     def token_logprobs(self, model, ids: Tensor, real: Tensor, time: int) -> tuple[Tensor, Tensor]:
         """Log-probs (batch, time) of the last `time` tokens under the distribution sampled from, and its logits."""
-        logits = response_logits(model, ids, real, time, self.config.temperature, self.banned)
+        logits = response_logits(model, ids, real, time, self.config.temperature, self.suppressed)
         return gather_logprobs(logits, ids[:, -time:], real[:, -time:]), logits
 
     def token_values(self, ids: Tensor, real: Tensor, time: int) -> Tensor:

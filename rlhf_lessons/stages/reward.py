@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import buckets, micro_batches, pad, token_scores
+from rlhf_lessons.lm.batching import length_grouped_batches, micro_batches, pad, token_scores
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator
@@ -78,7 +78,9 @@ class RewardModelling(Stage):
     def train_step(self, step: int) -> RewardStep:
         config = self.config
         epoch, place = divmod(step, self.per_epoch)
-        order = buckets(self.lengths, config.batch_size, generator(config.seed, epoch))
+        order = length_grouped_batches(
+            self.lengths, config.batch_size, generator(config.seed, epoch)
+        )
         batch = [self.rankings[i] for i in order[place]]
         ids, mask = (
             x.to(self.model.device)

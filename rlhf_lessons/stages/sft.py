@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import buckets, inputs, pad
+from rlhf_lessons.lm.batching import inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 
@@ -50,7 +50,9 @@ class SFT(Stage):
 
     def train_step(self, step: int) -> SFTStep:
         epoch, place = divmod(step, self.per_epoch)
-        order = buckets(self.lengths, self.config.batch_size, generator(self.config.seed, epoch))
+        order = length_grouped_batches(
+            self.lengths, self.config.batch_size, generator(self.config.seed, epoch)
+        )
         loss = sft_loss(self.model, [self.rows[i] for i in order[place]], self.pad_id)
         return SFTStep(step, (step + 1) / self.per_epoch, loss.item(), *self.descend(loss, step))
 

@@ -19,6 +19,7 @@ const FAILED = { answer: "NOT saved", undo: "NOT taken back", reveal: "NOT revea
 export function mountCard(el, channel) {
   const { silence = "the server does not answer", patience = 8000 } = channel;
   let shown = { task: {} }, judgement = null, saved = null, revealed = null, since = 0; // what is on the screen
+  let touched = false, changed = 0, clicked = 0; // has this task been touched; when the card, and a first click, changed
   let pending = null, tries = 0, timer = 0, poll = 0; // the act that waits for the host's answer
 
   const question = make("h2", { class: "rl-question" }), progress = make("div", { class: "rl-progress" });
@@ -77,14 +78,14 @@ export function mountCard(el, channel) {
     if (pending.type === "answer") keep(null);
     pending = null;
   }
-  function reveal(event) { // it stands where "Save" stood: the second click of a double click is not meant for it
-    if (!(event?.detail > 1)) act({ type: "reveal", id: newId(), task: shown.task.task });
+  function reveal() {
+    act({ type: "reveal", id: newId(), task: shown.task.task });
   }
   function judge(payload, kind = shown.task.kind) {
     if (pending || saved) return;
     const ms = Math.round(performance.now() - since);
     if (kind === shown.task.kind) judgement.show(payload);
-    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms });
+    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms, touched: true });
   }
 
   // What the host says
@@ -125,6 +126,7 @@ export function mountCard(el, channel) {
       act({ type: judgement ? "next" : "ready" });
     } else if (what.task === shown.task.task && !passed) {
       saved = { seq: message.seq, payload: what.payload };
+      changed = performance.now();
       judgement.show(what.payload);
     }
   }
@@ -141,7 +143,10 @@ export function mountCard(el, channel) {
 
   function draw() {
     const { task } = shown, focused = root.contains(document.activeElement);
-    [saved, revealed, since] = [shown.saved ?? null, shown.revealed ?? null, performance.now()];
+    saved = shown.saved ?? null;
+    revealed = shown.revealed ?? null;
+    since = changed = performance.now();
+    touched = false;
     judgement = asks() ? KINDS[task.kind](task, { judge, say }) : { question: REST[task.state], parts: [], keys: {} };
     root.setAttribute("aria-label", `Rater card: ${judgement.question}`);
     question.textContent = judgement.question;
@@ -240,20 +245,34 @@ export function mountCard(el, channel) {
       of ? make("span", { class: "rl-score" }, ` It knows you: right in ${right} of ${of}.`) : "");
   }
 
-  /** Keys: single ones, only inside the card, never with a modifier and never while somebody writes. */
+  /** Keys: single ones, only inside the card, never with a modifier, held down, or while somebody writes. */
   function press(event) {
-    const { target, key } = event, name = key.length === 1 ? key.toUpperCase() : key;
+    const { target } = event, name = keyOf(event);
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     event.stopPropagation(); // no plain key goes on to the notebook
     if (name === "Escape" && !reasons.hidden) cancel();
-    if (target.matches("textarea, [type=text]") || event.repeat || (event.shiftKey && name === "Enter")) return;
+    if (event.repeat && name === "Enter" && !target.matches("textarea")) event.preventDefault(); // no button, no form
+    if (event.repeat || event.timeStamp < changed || (event.shiftKey && name === "Enter")) return;
+    if (target.matches("textarea, [type=text]")) return;
     if (target.matches("button, summary") && name === "Enter") return; // it presses the button
     if (target.matches("[type=radio]") && name.startsWith("Arrow")) return;
     const common = acts.find(([own, , , there]) => own === name && there());
     const action = common ? common[2] : !saved && judgement?.keys[name];
     if (pending || !action) return;
     event.preventDefault();
-    action();
+    if (!common && name === "Enter" && !touched) say(judgement.untouched); // it was pressed for the task before
+    else action();
+  }
+  /** Drop the second half of a double click whose first half was meant for what stood here before. */
+  function guard(event) {
+    if (event.type === "mousedown" && event.detail < 2) clicked = event.timeStamp;
+    if (event.detail < 2 || clicked >= changed) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+  for (const type of ["mousedown", "click"]) root.addEventListener(type, guard, true);
+  for (const type of ["click", "focusin", "input", "gotpointercapture"]) {
+    work.addEventListener(type, () => { touched = true; });
   }
 
   el.append(root);

@@ -3,9 +3,9 @@
 import ipywidgets as w
 import torch
 
-from rlhf_lessons.lm.batching import allowed_logits
-from rlhf_lessons.lm.sampling import draw, restrict
-from rlhf_lessons.lm.tokenizer import banned_ids, plain
+from rlhf_lessons.lm.batching import process_logits, suppressed_ids
+from rlhf_lessons.lm.sampling import filter_top_k_top_p, sample_next_token
+from rlhf_lessons.lm.tokenizer import strip_special_tokens
 from rlhf_lessons.widgets.html import escaped
 
 SHADES = {
@@ -95,7 +95,9 @@ class Explorer(w.VBox):
             button.on_click(lambda _, place=place: self.take(self.offered[place]))
         self.begin.on_click(self.restart)
         self.choose.on_click(
-            lambda _: self.take(int(draw(self.logits[None], torch.rand(1, generator=self.chance))))
+            lambda _: self.take(
+                int(sample_next_token(self.logits[None], torch.rand(1, generator=self.chance)))
+            )
         )
         self.back.on_click(self.undo)
         for slider in (self.temperature, self.top_k, self.top_p):
@@ -132,7 +134,7 @@ class Explorer(w.VBox):
         """Begin anew with the text in the box."""
         given = [self.tokenizer.bos_token_id]
         given += self.tokenizer.encode(
-            plain(self.tokenizer, self.text.value), add_special_tokens=False
+            strip_special_tokens(self.tokenizer, self.text.value), add_special_tokens=False
         )
         if len(given) >= self.model.config.max_position_embeddings:
             self.note.value = escaped(
@@ -183,8 +185,8 @@ class Explorer(w.VBox):
     def offer(self, _=None) -> None:
         """Show the likeliest next tokens, with their probabilities under temperature, top-k and top-p."""
         heat = self.temperature.value
-        logits = allowed_logits(self.next, heat or 1.0, banned_ids(self.tokenizer))
-        self.logits = restrict(
+        logits = process_logits(self.next, heat or 1.0, suppressed_ids(self.model, self.tokenizer))
+        self.logits = filter_top_k_top_p(
             logits, self.top_k.value if heat else 1, self.top_p.value
         )  # 0 takes the likeliest
         probabilities = self.logits.softmax(-1)

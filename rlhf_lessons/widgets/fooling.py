@@ -4,7 +4,7 @@ import ipywidgets as w
 import numpy as np
 from IPython.display import HTML
 
-from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, plain
+from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, strip_special_tokens
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.widgets.html import escaped, table_html
 from rlhf_lessons.world.judge import judge
@@ -61,7 +61,7 @@ class FoolBox(w.VBox):
     def enter(self, text: str) -> dict:
         """Score a text and put it on the board: text, reward, utility, and overpaid, which is the reward less what
         answers of this utility get. ValueError, in words, for an empty text and for one that is too long."""
-        text = plain(
+        text = strip_special_tokens(
             self.tokenizer, text
         ).strip()  # the truth is to judge what the reward model reads
         if not text:

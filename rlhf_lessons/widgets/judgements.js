@@ -30,6 +30,17 @@ function button(label, key, click, attributes = {}) {
   return make("button", { type: "button", click, "aria-keyshortcuts": key || undefined, ...attributes }, ...children);
 }
 
+/** Return the name of the key that was pressed: what it writes, or else what stands in its place on a Latin keyboard.
+ *
+ * So S is S on Cyrillic, Greek and Arabic layouts, and the key marked 1 is 1 on AZERTY, where it writes "&". What
+ * writes a Latin letter or a digit is that letter, wherever it lies. */
+function keyOf({ key, code, shiftKey }) {
+  const written = key.toUpperCase(), [, row, place] = code.match(/^(Key|Digit|Numpad)(.)$/) ?? [];
+  if (!place || shiftKey || /^[A-Z0-9]$/.test(written)) return key.length === 1 ? written : key;
+  const hidden = ["Dead", "Process", "Unidentified"].includes(key); // an accent waits, or an input method is on
+  return hidden || (key.length === 1 && (row !== "Key" || /\p{L}/u.test(key))) ? place : key;
+}
+
 /** Return an id for one act. crypto.randomUUID is missing on plain http, as on a class page in a local network. */
 function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -47,7 +58,8 @@ function pane(answer, place) {
 }
 
 // The kinds of judgement. Each takes the task and the card ({judge(payload), say(words)}) and returns {question, parts:
-// what to show, keys: {key: action}, hint: the keys that stand on no button, show(payload): put a judgement on the
+// what to show, keys: {key: action}, hint: the keys that stand on no button, untouched: what
+// to say to Enter before anything was touched, show(payload): put a judgement on the
 // screen, means(others): what the others said of each answer, in words}.
 
 function pair(task, card) {
@@ -123,13 +135,14 @@ function ranking(task, card) {
       rows[item].classList.remove("rl-dragged");
     };
   };
+  const chooseFirst = "First choose an answer with the keys ↑ and ↓";
   const chosen = () => rows.findIndex((row) => row.contains(document.activeElement));
   const step = (by) => {
     const from = chosen() < 0 ? (by > 0 ? -1 : n) : order().indexOf(chosen());
     list.children[Math.max(0, Math.min(n - 1, from + by))].querySelector(".rl-text").focus();
   };
   const withChosen = (action) => () =>
-    (chosen() < 0 ? card.say("First choose an answer with the keys ↑ and ↓") : action(chosen()));
+    (chosen() < 0 ? card.say(chooseFirst) : action(chosen()));
   const save = () => card.judge({ ranks: ranks() });
   const show = (said) => {
     const items = [...rows.keys()].sort((a, b) => said.ranks[a] - said.ranks[b]);
@@ -145,6 +158,7 @@ function ranking(task, card) {
     keys: { ArrowUp: () => step(-1), ArrowDown: () => step(1), T: withChosen(tie), Enter: save,
       ...Object.fromEntries(upTo(n).map((place) => [place, withChosen((item) => put(item, place - 1))])) },
     hint: `↑ ↓ choose an answer, 1 to ${n} put it in this place, T tie it with the one above`,
+    untouched: chooseFirst,
     show,
     means: (others) => others.ranks?.map((mean) => `others: place ${mean.toFixed(1)} on average`),
   };
@@ -185,6 +199,7 @@ function scores(task, card) {
       button("Save these scores", "Enter", save, { class: "rl-main" })],
     keys: { Enter: save, ...Object.fromEntries(upTo(7).map((number) => [number, () => score(number)])) },
     hint: "1 to 7 score, then on to the next criterion; Tab from one to the next",
+    untouched: "First score each answer with the keys 1 to 7",
     show: (said) => {
       for (const { place, name, inputs } of groups) inputs[said.scores[place][name] - 1].checked = true;
     },
@@ -197,13 +212,15 @@ function demonstration(task, card) {
   const draft = task.answers[0]?.text ?? "";
   const text = make("textarea", { rows: 6, maxlength: 5000, "aria-label": "The ideal answer", spellcheck: "true" });
   text.value = draft;
-  const save = () => (text.value.trim() ? card.judge({ text: text.value }) : card.say("The answer is still empty"));
+  const empty = "The answer is still empty";
+  const save = () => (text.value.trim() ? card.judge({ text: text.value }) : card.say(empty));
   return {
     question: draft ? "Make this draft the ideal answer." : "Write the ideal answer.",
     parts: [text, button("Save this answer", "Enter", save, { class: "rl-main" }),
       make("div", { class: "rl-note", "data-place": 0 })],
     keys: { W: () => text.focus(), Enter: save },
     hint: "W write; Tab leads out of the box, Enter then saves",
+    untouched: draft ? "First go into the draft with the key W" : empty,
     show: (said) => { text.value = said.text; },
   };
 }

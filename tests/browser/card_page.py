@@ -1,4 +1,4 @@
-"""What the browser tests of the card share: a bare page with the real `card.js`, a real desk, a real database."""
+"""What the browser tests of the card share: a bare page with the real `card.js`, a real session, a real database."""
 
 import json
 import re
@@ -9,7 +9,8 @@ from playwright.sync_api import expect
 import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.widgets import card_js
-from rlhf_lessons.widgets.rate import Desk, as_task
+from rlhf_lessons.feedback.session import Session
+from rlhf_lessons.widgets.rate import as_task
 
 WIDGETS = Path(rate_module.__file__).parent
 HOSTILE = [
@@ -44,7 +45,7 @@ BY_KEYS = {
     "pair": "2",
     "ranking": ["ArrowDown", "ArrowDown", "t", "Enter"],
     "scores": [*"654321", "Enter"],
-    "demonstration": ["Enter"],
+    "demonstration": ["w", "Tab", "Enter"],
 }  # some judgement of each kind
 # http, not https, and no localhost: as on a class page, crypto.randomUUID is missing
 PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="stylesheet" href="/card.css">
@@ -81,7 +82,7 @@ def pairs(n: int) -> list[dict]:
 
 
 class Bench:
-    """A card on a page, its desk, and the store behind."""
+    """A card on a page, its session, and the store behind."""
 
     def __init__(self, page, where: Path, rows: list[dict], **game):
         self.page, self.store, self.fault, self.heard = page, Store(where), lambda message: None, []
@@ -110,16 +111,16 @@ class Bench:
 
     def new_kernel(self, **game) -> None:
         """Forget all that is not in the store, as a restart does."""
-        self.desk = Desk(self.store, self.store.reader(), "r", **game)
+        self.session = Session(self.store, self.store.reader(), "r", **game)
 
     def host(self, message: dict) -> list[dict]:
         """What a server does with a message; `fault(message)` may answer in its place."""
         self.heard.append(message)
         replies = []
-        self.desk.send = replies.append
+        self.session.tell = replies.append
         found = self.fault(message)
         if found is None:
-            self.desk.handle(message)
+            replies.append(self.session.handle(message))
         return json.loads(json.dumps(replies if found is None else found))
 
     def rows(self) -> list[tuple]:

@@ -15,12 +15,9 @@ def test_hostile_texts_stay_text_in_every_judgement(bench):
         for answer, model in zip(row["completions"], HOSTILE):
             answer["model"] = model
     card = bench(rows)
-    card.store.set_guideline(HOSTILE[2])
-    card.page.reload()
     for kind in KINDS:
         card.is_now("open")
         expect(card.card.locator(".rl-prompt p")).to_have_text(HOSTILE[1])
-        expect(card.card.locator(".rl-guideline p")).to_have_text(HOSTILE[2])
         if kind == "demonstration":
             expect(card.card.locator("textarea")).to_have_value(HOSTILE[0])
         for text in HOSTILE[: KINDS[kind]] if kind != "demonstration" else []:
@@ -69,7 +66,7 @@ def test_every_key_is_shown_on_its_button_or_in_the_line_of_keys(bench):
         if own:
             expect(card.card.locator(".rl-hint")).to_contain_text(f"Keys: {own}")
             shows(("Enter", save))
-        card.press(*BY_KEYS[card.desk.current["task"]["kind"]])
+        card.press(*BY_KEYS[card.session.current["task"]["kind"]])
         card.is_now("saved")
         shows(("U", "Undo"), ("R", "Reveal"), ("Enter", "Next"))
         card.press("Enter")

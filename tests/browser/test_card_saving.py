@@ -28,7 +28,7 @@ def test_a_vote_that_was_not_saved_is_kept_and_sent_again_under_the_same_id(benc
 
 def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
     card = bench(pairs(1))
-    card.fault = lambda message: card.desk.handle(message) or []  # saved, and nobody hears of it
+    card.fault = lambda message: card.session.handle(message) and []  # saved, and nobody hears of it
     card.button("A better").click()
     expect(card.status).to_contain_text("NOT saved, because the server does not answer.")
     card.hears_answers(2)
@@ -107,8 +107,9 @@ def test_what_was_judged_is_shown_again_after_a_reload(bench, kind):
     answer = {
         "type": "answer",
         "id": "of-another-view",
-        "task": card.desk.current["task"]["task"],
+        "task": card.session.current["task"]["task"],
         "kind": kind,
+        "touched": True,
     }
     card.host(answer | {"payload": said})
     card.page.reload()
@@ -128,8 +129,8 @@ def test_what_was_judged_is_shown_again_after_a_reload(bench, kind):
 
 def test_a_refused_vote_says_why_and_shows_what_is_true(bench):
     card = bench(pairs(2))
-    here = card.desk.current["task"]["task"]  # answered meanwhile in another window
-    card.store.answer(card.desk.rater, here, "pair", {"choice": "tie"}, "elsewhere")
+    here = card.session.current["task"]["task"]  # answered meanwhile in another window
+    card.store.answer(card.session.rater, here, "pair", {"choice": "tie"}, "elsewhere")
     card.button("A better").click()
     expect(card.status).to_contain_text("NOT saved, because you have answered this task already")
     card.asks("(1)")
