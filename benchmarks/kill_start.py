@@ -98,7 +98,8 @@ def main() -> None:
         for i in range(PACKAGES):
             make_wheel(wheels, f"part{i}")
         env = {
-            "PATH": os.environ["PATH"],
+            # not the whole of it: pip asks a Rust compiler for its version, which may write at home
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
             "HOME": str(home),
             "TMPDIR": str(temporary),
             "PIP_CONFIG_FILE": os.devnull,

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-ROOM = 1.5e9  # bytes: the course with its models, and the packages for one kind of computer
+NEEDED = 1.5e9  # bytes: the course with its models, and the packages for one kind of computer
 # Stays with whoever made it
 OWN = (".*", "__pycache__", "*.egg-info", "my_lessons", "runs", "build", "dist")
 WITH_DOT = (".gitignore", ".gitattributes")
@@ -28,8 +28,8 @@ def fill(course: Path, folder: Path, pip: Callable, index: str | None) -> None:
         )
     wheels = folder / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder).free < ROOM and not any(wheels.glob("torch-*")):
-        raise ValueError(f"{folder} is too full: it needs {ROOM / 1e9:.1f} GB.")
+    if shutil.disk_usage(folder).free < NEEDED and not any(wheels.glob("torch-*")):
+        raise ValueError(f"{folder} is too full: it needs {NEEDED / 1e9:.1f} GB.")
     # copyfile, since the file systems of sticks know no permissions
     shutil.copytree(
         course,

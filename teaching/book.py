@@ -51,7 +51,7 @@ def install() -> str:
     return jupyter_book()
 
 
-def fit(source: Path) -> None:
+def adapt(source: Path) -> None:
     """Change the copies where a book is no folder: nothing runs on Colab, the slides are a page."""
     for notebook in (source / "notebooks").glob("*.ipynb"):
         book = json.loads(notebook.read_text("utf-8"))
@@ -84,7 +84,7 @@ def build(program: str, target: Path) -> Path:
             )
         else:
             shutil.copy(ROOT / part, source / part)
-    fit(source)
+    adapt(source)
     settings = source / "teaching" / "book"
     command = [
         program,

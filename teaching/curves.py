@@ -28,18 +28,18 @@ def pretraining(kind: str, measure: str) -> tuple[list, list[list]]:
     return found["steps"], [run[measure] for run in found["runs"] if run["kind"] == kind]
 
 
-def fine_tuning(trap: str | None, measure: str) -> tuple[list, list[list]]:
+def fine_tuning(bug: str | None, measure: str) -> tuple[list, list[list]]:
     """Return the same of lesson 2's; the ending was measured before and after every third step."""
-    runs = [run[measure] for run in result("lesson2_traps") if run["trap"] == trap]
+    runs = [run[measure] for run in result("lesson2_traps") if run["trap"] == bug]
     return list(range(0, 22, 3) if measure == "ending" else range(1, 22)), runs
 
 
-def judging(trap: str | None, measure: str) -> tuple[list, list[list]]:
+def judging(bug: str | None, measure: str) -> tuple[list, list[list]]:
     """Return the same of lesson 3's reward models, which learn from thumbs; steps in percent."""
     runs = [
         run[measure]
         for run in result("lesson3_reward")["runs"]
-        if run["thumbs"] and run["trap"] == trap
+        if run["thumbs"] and run["trap"] == bug
     ]
     return list(range(5, 101, 5)), runs
 
