@@ -10,28 +10,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_start import PROJECT, home, load, make_wheel, start  # noqa: F401 (home is a fixture)
+from test_start import PROJECT, begun, empty_environment, home, load, make_wheel, start  # noqa: F401
 
 from setup import offline
 
 
 @pytest.fixture
-def course(home):  # noqa: F811
+def course(begun):  # noqa: F811
     """A course with things that its owner made; pip knows a folder with its packages."""
-    (home / "setup").mkdir(exist_ok=True)
-    shutil.copy(PROJECT / "setup" / "offline.py", home / "setup")
-    for name in (
-        "my_lessons/0.ipynb",
-        "runs/ratings.sqlite3",
-        "data/prompts.jsonl",
-        ".gitignore",
-        ".venv/x",
-        ".git/x",
-    ):
-        (home / name).parent.mkdir(exist_ok=True)
-        (home / name).write_text(name)
-    shutil.rmtree(home / ".venv")
-    return home
+    (begun / "setup").mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "setup" / "offline.py", begun / "setup")
+    made = ("my_lessons/0.ipynb", "runs/ratings.sqlite3", "data/prompts.jsonl")
+    for name in (*made, ".gitignore", ".git/x"):
+        (begun / name).parent.mkdir(exist_ok=True)
+        (begun / name).write_text(name)
+    return begun
 
 
 @pytest.fixture

@@ -64,6 +64,23 @@ def home(tmp_path, monkeypatch):
     return root
 
 
+@pytest.fixture(scope="session")
+def empty_environment(tmp_path_factory):
+    """An environment as start.py makes it, before any package comes in."""
+    root = tmp_path_factory.mktemp("environment")
+    shutil.copy(PROJECT / "start.py", root)
+    environment = load(root).LEARNER
+    environment.make(sys.executable)
+    return environment.folder
+
+
+@pytest.fixture
+def begun(home, empty_environment):
+    """The folder `home`, in which a set-up has come as far as an empty environment."""
+    shutil.copytree(empty_environment, home / ".venv", symlinks=True)
+    return home
+
+
 def start(home, *words):
     """Run start.py as a person does; an index for PyTorch is named so that none is looked for."""
     command = [sys.executable, "start.py", *words, "--torch-index", "https://localhost:1"]
@@ -113,9 +130,9 @@ def test_a_fresh_folder_is_set_up_and_the_second_start_takes_seconds(home):
     )  # the issue: "the second start takes seconds"; about half a second on two idle cores
 
 
-def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
-    start(home, "course")
-    moved = home.rename(home.with_name("moved"))
+def test_an_environment_survives_a_move_and_is_made_again_when_broken(begun):
+    start(begun, "course")
+    moved = begun.rename(begun.with_name("moved"))
     after_move = start(moved, "course")
     shutil.rmtree(load(moved).LEARNER.bin)
     after_break = start(moved, "course")
@@ -126,17 +143,17 @@ def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
     )
 
 
-def test_an_interrupted_install_is_completed_and_a_new_requirement_is_installed(home):
-    assert start(home, "course", "fail").returncode == 7  # the program's exit code is passed on
-    module = load(home)
+def test_an_interrupted_install_is_completed_and_a_new_requirement_is_installed(begun):
+    assert start(begun, "course", "fail").returncode == 7  # the program's exit code is passed on
+    module = load(begun)
     _, packages = module.LEARNER.ask()
     module.LEARNER.write({"python": module.LEARNER.read()["python"]})
     (packages / "tinytool.py").unlink()
 
-    completed = start(home, "course")
-    make_wheel(home.parent / "wheels", version="2.0")
-    (home / "requirements.txt").write_text("tinytool==2.0\n")
-    updated = start(home, "course")
+    completed = start(begun, "course")
+    make_wheel(begun.parent / "wheels", version="2.0")
+    (begun / "requirements.txt").write_text("tinytool==2.0\n")
+    updated = start(begun, "course")
 
     assert "course 1.0" in completed.stdout, completed.stderr
     assert "new since last time" in updated.stdout and "course 2.0" in updated.stdout, (
@@ -144,20 +161,20 @@ def test_an_interrupted_install_is_completed_and_a_new_requirement_is_installed(
     )
 
 
-def test_without_a_network_one_line_says_so_and_nothing_counts_as_installed(home, monkeypatch):
+def test_without_a_network_one_line_says_so_and_nothing_counts_as_installed(begun, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody answers there
 
-    failed = start(home, "course")
+    failed = start(begun, "course")
 
     assert failed.returncode == 1
     assert failed.stderr.startswith("No connection") and failed.stderr.count("\n") == 1
-    assert "installed" not in load(home).LEARNER.read()
+    assert "installed" not in load(begun).LEARNER.read()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a program without asking it")
-def test_a_stop_during_the_install_ends_pip_and_the_next_start_continues(home, monkeypatch):
+def test_a_stop_during_the_install_ends_pip_and_the_next_start_continues(begun, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as index, monkeypatch.context() as slow:
         index.settimeout(60)
         slow.delenv("PIP_NO_INDEX")
@@ -165,7 +182,7 @@ def test_a_stop_during_the_install_ends_pip_and_the_next_start_continues(home, m
         slow.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}/simple")
         command = [sys.executable, "start.py", "course", "--torch-index", "https://localhost:1"]
         with subprocess.Popen(
-            command, cwd=home, stderr=subprocess.PIPE, encoding="utf-8"
+            command, cwd=begun, stderr=subprocess.PIPE, encoding="utf-8"
         ) as process:
             connection, _ = index.accept()
             assert connection.recv(10_000).startswith(b"GET /simple/tinytool")  # and gets no answer
@@ -175,8 +192,8 @@ def test_a_stop_during_the_install_ends_pip_and_the_next_start_continues(home, m
         connection.close()
 
     assert process.returncode == 130 and "Stopped" in said and "Traceback" not in said
-    assert "installed" not in load(home).LEARNER.read()
-    assert "course 1.0" in start(home, "course").stdout
+    assert "installed" not in load(begun).LEARNER.read()
+    assert "course 1.0" in start(begun, "course").stdout
 
 
 def files_of(folder) -> dict:
@@ -235,16 +252,16 @@ def test_a_second_set_up_waits_for_the_first_and_for_what_is_left_of_one(home):
     assert "course 1.0" in rest
 
 
-def test_the_tests_tools_stay_out_of_the_learners_environment(home):
+def test_the_tests_tools_stay_out_of_the_learners_environment(begun):
     """The tests see all that learners have, and besides what learners never see."""
-    make_wheel(home.parent / "wheels", "testtool")
-    (home / "requirements-test.txt").write_text("testtool\n")
-    (home / "pytest.py").write_text(
+    make_wheel(begun.parent / "wheels", "testtool")
+    (begun / "requirements-test.txt").write_text("testtool\n")
+    (begun / "pytest.py").write_text(
         "import sys, testtool, tinytool, rlhf_lessons\n"
         "print(testtool.__file__, tinytool.__file__, rlhf_lessons.__file__, sep='\\n')\n"
     )
-    first, second = start(home, "test"), start(home, "test")
-    module = load(home)
+    first, second = start(begun, "test"), start(begun, "test")
+    module = load(begun)
 
     tests, learner = module.TESTS.ask()[1], module.LEARNER.ask()[1]
     found = [str(tests / "testtool.py"), str(learner / "tinytool.py")]
