@@ -123,7 +123,7 @@ class Base(RequestHandler):
             return True
         self.refuse(
             403,
-            "this is for the teacher: open it as was printed when the server was started",
+            "this is for the teacher: open it as the terminal of the server says",
         )
         return False
 
@@ -203,7 +203,7 @@ class Join(Base):
         room, device = self.room, self.signed("rlhf_device") or self.whence()
         if room.wrong.left(device) < 1:
             return self.refuse(429, "too many wrong class codes: wait a minute")
-        if bare(message.get("code", "")) != bare(room.code):
+        if not hmac.compare_digest(bare(message.get("code", "")), bare(room.code)):
             room.wrong.reached(device)
             tried = room.wrong.burst - room.wrong.left(device)
             await asyncio.sleep(min(SLOWER * tried, 1))
