@@ -138,7 +138,7 @@ def test_the_console_works_by_keys_alone_and_the_focus_stays_where_it_is(browser
     boss.keyboard.press("Enter")
     expect(boss.locator("#state")).to_contain_text("paused")
     boss.keyboard.press("Space")
-    expect(boss.locator("#told")).to_have_text("Students go on.")
+    expect(boss.locator("#told")).to_have_text("Students continue.")
     go_to("Remove: simulated 2")
     boss.keyboard.press("Enter")
     expect(boss.locator(":focus")).to_have_text(

@@ -73,7 +73,11 @@ function joinAgain() {
   return new Promise((resolve) => { joined = () => { before(); resolve(); }; });
 }
 
-$("who").querySelector("button").addEventListener("click", () => { anew = true; joinAgain(); });
+$("who").querySelector("button").addEventListener("click", () => {
+  anew = true;
+  $("name").value = nickname();
+  joinAgain();
+});
 $("another").addEventListener("click", () => { $("name").value = nickname(); });
 $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
