@@ -19,6 +19,7 @@ from rlhf_lessons.feedback.payloads import (
 from rlhf_lessons.feedback.reading import texts_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
+    KEY,
     assignments,
     completions,
     events,
@@ -124,6 +125,13 @@ OF_RATER = (
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
 )
+OF_EVENT = update(assignments).where(
+    assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
+)
+REVEALED = OF_EVENT.values(revealed=True)
+ANSWERED = OF_EVENT.where(
+    assignments.c.answer.is_not_distinct_from(bindparam("before", type_=KEY))
+).values({name: bindparam(name) for name in ("answer", "shown", "lease")})
 MINE, THEIRS = assignments.alias(), assignments.alias()
 WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
     tasks.c.round == ROUND,
@@ -156,7 +164,7 @@ class Queue:
         self.tasks = {}  # by id, in their order
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
-        self.fewest = 0  # turns of any task, when they were counted
+        self.order = []  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
         self.visible = {}
@@ -195,12 +203,15 @@ class Queue:
         done = [row for row in answered if row.lease == FOREVER]
         times = sorted(row.ms / 1000 for row in done if row.ms is not None)
         begun = self._unanswered(mine, now, beyond)
-        fresh = [id for id in self.first if id not in mine and self._wanted(id, beyond)]
+        if beyond:
+            fresh = len(self.first) - sum(id in self.first for id in mine)
+        else:
+            fresh = sum(id not in mine and self._wanted(id, beyond) for id in self.first)
         again = self._repeats_of(mine, 0)
         return {
             "done": len(done),
             "passed": len(answered) - len(done),
-            "left": len(begun) + len(fresh) + len(again),
+            "left": len(begun) + fresh + len(again),
             "seconds": times[len(times) // 2] if times else None,
         }
 
@@ -223,10 +234,11 @@ class Queue:
                 if not self.hidden.intersection(task.completions)
             }
             self.first = {id: task for id, task in self.visible.items() if not task.repeat_of}
+            self.counted = float("-inf")
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter({task: n for task, n in rows})
-            self.fewest = min(map(self._turns, self.first), default=0) if beyond else 0
+            self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
             self.counted = now
 
     def _who(self, rater: str, now: float) -> dict:
@@ -267,13 +279,14 @@ class Queue:
     def _fresh(self, mine: dict, beyond: bool):
         """Return the next task that a rater has not seen; in a class, one that fewest have."""
         best, least = None, float("inf")
-        for id, task in self.first.items():
+        fewest = self._turns(self.order[0]) if self.order else 0
+        for id in self.order:
             if id in mine or not self._wanted(id, beyond):
                 continue
             turns = self._turns(id) if beyond else 0
             if turns < least:
-                best, least = task, turns
-            if least <= self.fewest:
+                best, least = self.tasks[id], turns
+            if least <= fewest:
                 break
         return best
 
@@ -333,14 +346,12 @@ def follow(c, event: dict) -> None:
     Of two answers to one task, from two copies of a file, the first stands: an answer counts where
     it replaces the current one, or where there is none.
     """
-    mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
+    where = {"of_task": event["task"], "of_rater": event["rater"]}
     if event["kind"] == "reveal":
-        c.execute(mine.values(revealed=True))
+        c.execute(REVEALED, where)
     elif event["kind"] != "seal":
         undone = event["kind"] == "undo"
         lease = event["time"] + LEASE if undone else 0.0 if event["kind"] in PASSES else FOREVER
-        c.execute(
-            mine.where(assignments.c.answer.is_not_distinct_from(event["replaces"])).values(
-                answer=None if undone else event["id"], shown=event["shown"], lease=lease
-            )
-        )
+        answer = None if undone else event["id"]
+        new = {"answer": answer, "shown": event["shown"], "lease": lease}
+        c.execute(ANSWERED, where | new | {"before": event["replaces"]})
