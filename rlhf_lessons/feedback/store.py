@@ -65,6 +65,7 @@ class Store:
         try:
             with self.engine.execution_options(write=write).begin() as c:
                 self.local.connection = c if write else None
+                self.local.known = {}
                 yield c
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
@@ -72,6 +73,16 @@ class Store:
             ) from error
         finally:
             self.local.connection = None
+
+    def _known(self) -> dict:
+        """Return what this transaction has read and nobody has changed since: a class asks much in one."""
+        return self.local.known if self.local.connection else {}
+
+    def _room(self, c) -> Room:
+        known = self._known()
+        if "room" not in known:
+            known["room"] = room_of(c)
+        return known["room"]
 
     def write(self):
         """A transaction that writes: one at a time in all processes; the others wait.
@@ -129,6 +140,7 @@ class Store:
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
+            self._known().clear()
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
@@ -147,12 +159,12 @@ class Store:
         with self.write() as c:
             if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
                 raise Refused("this store knows no such rater: join again")
-            room = room_of(c)
+            room = self._room(c)
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self._queue(round).give(c, rater, room.hidden, lease, beyond)
+            return self._queue(round).give(c, self._known(), rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -181,7 +193,7 @@ class Store:
             if kind not in (given.kind, *PASSES) and (kind, given.kind) != ("hands", "pair"):
                 raise Refused(f"this task asks for a {given.kind}, not for a {kind}")
             kept = checked(kind, payload, len(given.shown))
-            if rater in room_of(c).hidden:
+            if rater in self._room(c).hidden:
                 raise Refused(
                     "the teacher has removed you from this class, so this answer was not recorded"
                 )
@@ -270,8 +282,9 @@ class Store:
             raise Refused("this task was not given to this rater: ask for the next task")
         return row
 
-    @staticmethod
-    def _record(c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui="") -> int:
+    def _record(
+        self, c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui=""
+    ) -> int:
         """Add an event about a rater's task, and what follows from it, and return its number."""
         row = dict(
             id=id,
@@ -286,6 +299,7 @@ class Store:
             ui=ui,
         )
         follow(c, row)
+        self._known().pop(("rater", given.rater), None)
         return c.execute(events.insert(), row).inserted_primary_key[0]
 
     # The room: what the teacher and the trainer say
@@ -294,6 +308,7 @@ class Store:
         """Add an event about the room itself (round, hide, report, forget) and return its number."""
         row = dict(id=new_id(), time=time.time(), kind=kind, payload=checked(kind, payload), ui="")
         with self.write() as c:
+            self._known().clear()
             return c.execute(events.insert(), row).inserted_primary_key[0]
 
     def set_round(self, round: str, state: str = "open") -> int:
@@ -329,7 +344,9 @@ class Store:
         """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still there for this
         rater, and the median seconds an answer took (None before the first)."""
         with self.read() as c:
-            return self._queue(round).progress(c, rater, room_of(c).hidden, beyond)
+            return self._queue(round).progress(
+                c, self._known(), rater, self._room(c).hidden, beyond
+            )
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since I looked?"""
