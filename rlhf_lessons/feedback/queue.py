@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, exists, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
+    MOST,
     PASSES,
     Refused,
     fit,
@@ -33,7 +34,6 @@ REPEAT_AFTER = (
     5  # answers that lie at least between a task and its repeat, while there is anything else to do
 )
 SIDES = random.SystemRandom()
-MOST = {"pair": (2, 2), "ranking": (2, 9), "scores": (1, 9), "demonstration": (0, 1)}  # completions
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
 
@@ -326,20 +326,39 @@ class Queue:
         }
 
 
-def follow(c, event: dict) -> None:
-    """Bring the assignment of an event's task and rater up to date.
+ANSWERED = (
+    update(assignments)
+    .where(
+        assignments.c.task == bindparam("of_task"),
+        assignments.c.rater == bindparam("of_rater"),
+        assignments.c.answer.is_not_distinct_from(bindparam("before")),
+    )
+    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
+)
+
+
+def follow(c, *rows: dict) -> None:
+    """Bring the assignments of these events' tasks and raters up to date.
 
     Of two answers to one task, from two copies of a file, the first stands: an answer counts where it replaces the
     current one, or where there is none.
     """
-    mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-    if event["kind"] == "reveal":
-        c.execute(mine.values(revealed=True))
-    elif event["kind"] != "seal":
-        undone = event["kind"] == "undo"
-        lease = event["time"] + LEASE if undone else 0.0 if event["kind"] in PASSES else FOREVER
-        c.execute(
-            mine.where(assignments.c.answer.is_not_distinct_from(event["replaces"])).values(
-                answer=None if undone else event["id"], shown=event["shown"], lease=lease
+    answered = []
+    for event in rows:
+        if event["kind"] == "reveal":
+            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
+            c.execute(mine.values(revealed=True))
+        elif event["kind"] != "seal":
+            undone, passed = event["kind"] == "undo", event["kind"] in PASSES
+            answered.append(
+                {
+                    "of_task": event["task"],
+                    "of_rater": event["rater"],
+                    "before": event["replaces"],
+                    "now": None if undone else event["id"],
+                    "order": event["shown"],
+                    "until": event["time"] + LEASE if undone else 0.0 if passed else FOREVER,
+                }
             )
-        )
+    if answered:
+        c.execute(ANSWERED, answered)
