@@ -103,6 +103,8 @@ def nickname(value: object) -> str:
     """Return a rater's name as `on_one_line` gives it; Refused where nothing is left, or too much."""
     if not isinstance(value, str):
         raise Refused(f"the name must be text, not {type(value).__name__}")
+    if value != storable(value):
+        raise Refused("the name holds characters that are no text")
     return plain(on_one_line(value), "name", NAME)
 
 
@@ -189,7 +191,8 @@ def checked_report(payload: object) -> dict:
             raise Refused(f"a report's '{name}' must be text, not {kept[name]!r:.40}")
     curve, samples = kept.get("curve") or [], kept.get("samples") or []
     if not isinstance(curve, list) or not all(
-        isinstance(point, list) and len(point) == 4 and all(map(number, point)) for point in curve
+        isinstance(point, list) and 2 <= len(point) <= 4 and all(map(number, point))
+        for point in curve
     ):
         raise Refused("a report's 'curve' must be a list of [votes, accuracy, low, high]")
     if not isinstance(samples, list) or not all(

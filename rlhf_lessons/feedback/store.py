@@ -97,14 +97,16 @@ class Store:
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
         return self._transaction(write=False)
 
-    def unwiped(self) -> bool:
-        """Return whether a journal may still hold what was deleted."""
-        journal = Path(f"{self.engine.url.database}-wal")
-        return (
-            self.engine.dialect.name == "sqlite"
-            and journal.is_file()
-            and journal.stat().st_size > 0
-        )
+    def unwiped(self, c, begin: bool = False) -> bool:
+        """Return whether deleted text may still be found in the file's journal; with `begin`, note that it may.
+
+        The note is a number in the file's head, so that it outlives this program.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return False
+        if begin:
+            c.exec_driver_sql("PRAGMA user_version=1")
+        return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
 
     def wipe(self) -> bool:
         """Write the journal back into the file and empty it; return False while another program reads the file."""
@@ -113,6 +115,8 @@ class Store:
         with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as c:
             c.exec_driver_sql("PRAGMA busy_timeout=3000")
             busy, *_ = c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            if not busy:
+                c.exec_driver_sql("PRAGMA user_version=0")
             c.exec_driver_sql("PRAGMA busy_timeout=30000")
         return not busy
 
