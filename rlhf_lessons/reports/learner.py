@@ -162,11 +162,7 @@ def learning_curve(rows: list[dict]) -> list[dict]:
     It is the curve of `rl.live_reward_model`, over the votes of several rounds. The yardstick only scales rewards, and
     no test asks for their scale, so the answers voted on will do.
     """
-    from rlhf_lessons.widgets.live import (  # only where it is needed: it brings the widgets
-        EVERY,
-        accuracy,
-        blocks,
-    )
+    from rlhf_lessons.feedback.online import EVERY, accuracy, blocks  # it brings torch
 
     votes = votes_of(rows)
     if len(votes) <= EVERY:

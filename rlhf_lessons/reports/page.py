@@ -186,14 +186,14 @@ def told(curve: dict) -> str:
 
 def drawn(curve: dict) -> bytes:
     """Return one learning curve as PNG."""
-    from rlhf_lessons.widgets.live import Point
+    from rlhf_lessons.feedback.online import Point
     from rlhf_lessons.widgets.live import (
         curve as figure_of,  # only where it is needed: it brings the widgets
     )
 
     points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
     figure, file = (
-        figure_of(SimpleNamespace(points=points, session=True, ceiling=curve["ceiling"])),
+        figure_of(SimpleNamespace(points=points, rater=True, ceiling=curve["ceiling"])),
         io.BytesIO(),
     )
     of = curve["foreseen"]
