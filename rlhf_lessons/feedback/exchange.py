@@ -34,7 +34,6 @@ from rlhf_lessons.feedback.payloads import (
     on_one_line,
 )
 from rlhf_lessons.feedback.queue import LEASE, follow, task_rows
-from rlhf_lessons.feedback.reading import room_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -46,7 +45,7 @@ from rlhf_lessons.feedback.schema import (
     raters,
     tasks,
 )
-from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.feedback.store import Store, room_of
 
 # What a row of any shape may raise
 MISFIT = (ValueError, KeyError, TypeError, AttributeError, OverflowError)

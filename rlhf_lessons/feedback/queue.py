@@ -17,7 +17,6 @@ from rlhf_lessons.feedback.payloads import (
     near_identical,
     storable,
 )
-from rlhf_lessons.feedback.reading import texts_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     assignments,
@@ -36,6 +35,11 @@ REPEAT_AFTER = (
 SIDES = random.SystemRandom()
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
+
+
+def texts_of(c, ids: list[str]) -> dict:
+    """Return completions' rows by id."""
+    return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
 
 
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
