@@ -2,10 +2,11 @@
 
     python benchmarks/classroom_load.py                    # 100 students, 20 votes each, 0.5 to 1.5 s between them
     python benchmarks/classroom_load.py --think 0          # all at once, as fast as they can
-    python benchmarks/classroom_load.py --kill 8           # the server is killed with -9 after 8 s, and started again
+    python benchmarks/classroom_load.py --kills 20         # the server is killed with -9, at 20 random instants
+    python benchmarks/classroom_load.py --students 500     # a lecture
 
 Every vote is sent twice, at the same moment over two connections, under one id. A projector and a console look on.
-Server and students run on the same computer, so both have to share its cores.
+The server runs on one core where `taskset` can see to that; the students share the others.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -21,6 +23,8 @@ import sys
 import tempfile
 import time
 import uuid
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -76,37 +80,51 @@ class Connection:
             await asyncio.sleep(0.2)
 
 
-async def student(
-    number: int, port: int, votes: int, think: float, acked: dict, waits: list
-) -> None:
+@dataclass
+class Measured:
+    """What the students saw: seconds of each request, and the number that each vote was given."""
+
+    votes: list[float] = field(default_factory=list)
+    next_tasks: list[float] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    turned_away: Counter = field(default_factory=Counter)
+
+
+async def student(number: int, port: int, votes: int, think: float, seen: Measured) -> None:
     """Join, then vote; remember what was acknowledged, and how long each request took."""
     rng, first, second = random.Random(number), Connection(port), Connection(port)
-    await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
+    await asyncio.sleep(think * rng.random())
+    try:
+        await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
+    except RuntimeError as error:  # the class is full
+        seen.turned_away[str(error)] += 1
+        return
     second.cookies = first.cookies
     for _ in range(votes):
+        began = time.perf_counter()
         task = (await first.insist("/say", {"type": "next"}))["task"]
+        seen.next_tasks.append(time.perf_counter() - began)
         if task["state"] != "task":
             raise RuntimeError(f"student {number} got {task}")
         await asyncio.sleep(think * rng.uniform(0.5, 1.5))
-        payload = {"choice": rng.choice(["left", "right", "tie"]), "strength": 1}
         message = {
             "type": "answer",
             "id": uuid.UUID(int=rng.getrandbits(128)).hex,
             "task": task["task"],
             "kind": "pair",
-            "payload": payload,
+            "payload": {"choice": rng.choice(["left", "right", "tie"]), "strength": 1},
             "ms": 900,
         }
 
         async def send(connection, message=message):
             began = time.perf_counter()
             seq = (await connection.insist("/say", message))["seq"]
-            waits.append(time.perf_counter() - began)
+            seen.votes.append(time.perf_counter() - began)
             return seq
 
         one, two = await asyncio.gather(send(first), send(second))
         assert one == two, "one vote, two numbers"
-        acked[message["id"]] = one
+        seen.acknowledged[message["id"]] = one
 
 
 async def onlooker(port: int, screen: str, key: str) -> None:
@@ -123,7 +141,9 @@ async def onlooker(port: int, screen: str, key: str) -> None:
 
 def start(folder: Path, port: int) -> subprocess.Popen:
     """Start the server and wait until it listens."""
+    pinned = ["taskset", "-c", "0"] if shutil.which("taskset") else []
     command = [
+        *pinned,
         sys.executable,
         "-m",
         "rlhf_lessons",
@@ -157,12 +177,28 @@ def used(pid: int) -> tuple[float, float]:
     )
 
 
-async def attend(folder: Path, students: int, votes: int, think: float, kill: float) -> dict:
+async def kill_at_random(
+    server: subprocess.Popen, folder: Path, port: int, kills: int, most: float
+) -> subprocess.Popen:
+    """Kill the server `kills` times, each after up to `most` seconds of work; return the last."""
+    rng = random.Random()
+    for _ in range(kills):
+        await asyncio.sleep(rng.uniform(0.1, most))
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        server.stdout.close()
+        server = await asyncio.to_thread(start, folder, port)
+    return server
+
+
+async def attend(
+    folder: Path, students: int, votes: int, think: float, kills: int = 0, most: float = 2.0
+) -> dict:
     """Run a class and return what was measured."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server, acked, waits = start(folder, port), {}, []
+    server, seen = start(folder, port), Measured()
     cpu_before = used(server.pid)[1]
     keys = json.loads((folder / "class.sqlite3.secrets.json").read_text())
     looking = [
@@ -170,15 +206,12 @@ async def attend(folder: Path, students: int, votes: int, think: float, kill: fl
         for screen in ("projector", "console")
     ]
     began = time.perf_counter()
-    room = asyncio.gather(*(student(i, port, votes, think, acked, waits) for i in range(students)))
-    acked_before = 0
+    room = asyncio.gather(*(student(i, port, votes, think, seen) for i in range(students)))
+    acknowledged_before = 0
     try:
-        if kill:
-            await asyncio.sleep(kill)
-            acked_before = len(acked)
-            server.send_signal(signal.SIGKILL)
-            server.wait()
-            server = await asyncio.to_thread(start, folder, port)
+        if kills:
+            server = await kill_at_random(server, folder, port, kills, most)
+            acknowledged_before = len(seen.acknowledged)
             cpu_before = 0
         await room
     finally:
@@ -190,42 +223,61 @@ async def attend(folder: Path, students: int, votes: int, think: float, kill: fl
         server.wait()
         server.stdout.close()
     with sqlite3.connect(folder / "class.sqlite3") as database:
-        stored = dict(database.execute("SELECT id, seq FROM event WHERE kind = 'pair'"))
+        rows = database.execute("SELECT id, seq FROM event WHERE kind = 'pair'").fetchall()
         intact = database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    waits = sorted(1000 * wait for wait in waits)
+    stored, requests = dict(rows), len(seen.votes) + len(seen.next_tasks)
+    lost = sum(stored.get(id) != seq for id, seq in seen.acknowledged.items())
     return {
         "students": students,
-        "votes sent, each twice": students * votes,
-        "stored": len(stored),
-        "acknowledged and not stored": sum(stored.get(id) != seq for id, seq in acked.items()),
-        "acknowledged before the kill": acked_before,
+        "turned away": dict(seen.turned_away),
+        "votes sent, each twice": len(seen.votes) // 2,
+        "stored": len(rows),
+        "acknowledged and not stored": lost,
+        "kills": kills,
+        "acknowledged before the last": acknowledged_before,
         "database intact": intact,
-        "median wait, ms": round(waits[len(waits) // 2], 1),
-        "p95 wait, ms": round(waits[len(waits) * 95 // 100], 1),
-        "longest wait, ms": round(waits[-1], 1),
+        **waits("vote", seen.votes),
+        **waits("next task", seen.next_tasks),
         "seconds": round(seconds, 1),
-        "votes a second": round(students * votes / seconds, 1),
+        "votes a second": round(len(rows) / seconds, 1),
         "server's memory, MB": round(memory, 1),
         "server's CPU seconds": round(cpu - cpu_before, 1),
+        "server's CPU, ms a request": round(1000 * (cpu - cpu_before) / max(requests, 1), 2),
+    }
+
+
+def waits(what: str, seconds: list[float]) -> dict:
+    """Return the median, 95 % and longest wait in milliseconds."""
+    ms = sorted(1000 * each for each in seconds) or [0.0]
+    return {
+        f"{what}, median ms": round(ms[len(ms) // 2], 1),
+        f"{what}, p95 ms": round(ms[len(ms) * 95 // 100], 1),
+        f"{what}, longest ms": round(ms[-1], 1),
     }
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--students", type=int, default=100)
-    parser.add_argument("--votes", type=int, default=20)
+    parser.add_argument("--votes", type=int, default=20, help="of each student")
     parser.add_argument(
         "--think", type=float, default=1.0, help="mean seconds between a student's votes"
     )
     parser.add_argument(
-        "--kill", type=float, default=0, help="seconds after which the server is killed"
+        "--kills", type=int, default=0, help="how often the server is killed, at random instants"
+    )
+    parser.add_argument(
+        "--most", type=float, default=2.0, help="seconds that it works at most before a kill"
     )
     parser.add_argument(
         "--folder", type=Path, help="on the disk to be measured; a temporary one otherwise"
     )
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=flags.folder) as temporary:
-        for name, value in asyncio.run(
-            attend(Path(temporary), flags.students, flags.votes, flags.think, flags.kill)
-        ).items():
-            print(f"{name:>28}: {value}")
+        found = asyncio.run(
+            attend(
+                Path(temporary), flags.students, flags.votes, flags.think, flags.kills, flags.most
+            )
+        )
+    for name, value in found.items():
+        print(f"{name:>28}: {value}")

@@ -1,9 +1,10 @@
-"""What the tests of the rater card share: rows to rate, and a desk that is spoken to as `card.js` does."""
+"""What the tests of the rater card share: rows to rate, and a session that is spoken to as `card.js` does."""
 
 import json
 
 from rlhf_lessons.feedback import new_id
-from rlhf_lessons.widgets.rate import Desk, as_task
+from rlhf_lessons.feedback.session import Session
+from rlhf_lessons.widgets.rate import as_task
 
 PROMPT = "What is 4-2 and 3-1?"
 GOOD, HALF, BAD = (
@@ -21,22 +22,26 @@ def pairs(n: int) -> list[dict]:
 
 
 class Card:
-    """A desk and what it said, as `card.js` would hear it."""
+    """A session and what it said, as `card.js` would hear it."""
 
     def __init__(self, store, rows, **more):
         store.add_tasks("r", [as_task(row) for row in rows])
-        self.store, self.desk, self.heard = store, Desk(store, store.reader(), "r", **more), []
-        self.desk.send = lambda message: self.heard.append(json.loads(json.dumps(message)))
+        self.store, self.heard = store, []
+        self.session = Session(store, store.reader(), "r", **more)
+        self.session.tell = self.hear
 
     def tell(self, type: str, **more) -> dict:
         """Send a message and return the answer."""
-        self.desk.handle({"type": type, **more})
+        self.hear(self.session.handle({"type": type, **more}))
         return self.heard[-1]
+
+    def hear(self, message: dict) -> None:
+        self.heard.append(json.loads(json.dumps(message)))
 
     def vote(
         self, choice: str = "left", task: str | None = None, id: str | None = None, **more
     ) -> dict:
-        task = task or self.desk.current["task"]["task"]
+        task = task or self.session.current["task"]["task"]
         return self.tell(
             "answer",
             **{
@@ -44,6 +49,7 @@ class Card:
                 "task": task,
                 "kind": "pair",
                 "ms": 900,
+                "touched": True,
                 "payload": {"choice": choice},
             }
             | more,

@@ -68,7 +68,7 @@ def test_before_the_vote_the_card_hears_nothing_of_models_rewards_and_others(sto
 
 def test_an_answer_sent_again_counts_once_and_gets_the_same_number(card):
     card.tell("ready")
-    task = card.desk.current["task"]["task"]
+    task = card.session.current["task"]["task"]
     numbers = {card.vote(task=task, id="the-same-id")["seq"] for _ in range(5)}
     assert len(numbers) == 1 and len(card.rows()) == 1
 
@@ -81,7 +81,7 @@ def test_a_new_view_and_a_new_kernel_show_what_was_there(card):
     assert again["saved"] == {"seq": ack["seq"], "kind": "pair", "payload": {"choice": "left"}}
     card.tell("reveal", id=new_id(), task=first["task"]["task"])
     assert card.tell("ready")["revealed"]["models"]
-    later = Card(card.store, pairs(3))  # the same rows, a new desk
+    later = Card(card.store, pairs(3))  # the same rows, a new session
     assert later.tell("ready")["progress"] == {
         **first["progress"],
         "done": 1,
@@ -106,9 +106,9 @@ def test_undo_gives_the_task_back_and_nothing_after_the_reveal(card):
 )
 def test_skip_and_flag_are_stored_and_are_no_judgement(card, kind, payload):
     card.tell("ready")
-    passed = card.desk.current["task"]["task"]
+    passed = card.session.current["task"]["task"]
     assert card.vote(kind=kind, payload=payload)["type"] == "ack"
-    assert card.rows() == [(kind, payload)] and card.desk.answers() == []
+    assert card.rows() == [(kind, payload)] and card.session.votes() == []
     assert card.tell("ready")["task"]["task"] != passed  # a page that is reloaded here is not stuck
 
 
@@ -126,9 +126,10 @@ def test_skip_and_flag_are_stored_and_are_no_judgement(card, kind, payload):
         {"type": None, "id": 1},
     ],
 )
-def test_what_is_no_message_gets_no_answer_and_breaks_nothing(card, message):
-    card.desk.handle(message)
-    assert card.heard == [] and card.tell("ready")["type"] == "task"
+def test_what_is_no_message_is_refused_in_words_and_breaks_nothing(card, message):
+    nack = card.session.handle(message)
+    assert (nack["type"], nack["retry"]) == ("nack", False) and "ready, next" in nack["reason"]
+    assert card.rows() == [] and card.tell("ready")["type"] == "task"
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_what_is_no_message_gets_no_answer_and_breaks_nothing(card, message):
         {"kind": None},
         {"kind": "hands"},
         {"kind": "label"},
-        {"kind": "ranking", "payload": {"ranks": [1, 2]}},
+        {"kind": "ranking", "payload": {"ranks": [1, 2]}, "touched": True},
         {"payload": None},
         {"payload": []},
         {"payload": {"choice": "top"}},
@@ -197,29 +198,28 @@ def test_a_database_that_fails_gives_a_nack_to_try_again_and_the_vote_arrives_la
     card, monkeypatch
 ):
     card.tell("ready")
-    task = card.desk.current["task"]["task"]
+    task = card.session.current["task"]["task"]
     with monkeypatch.context() as patch:
         patch.setattr(card.store, "answer", lambda *_, **__: 1 / 0)
         nack = card.vote(task=task, id="kept-by-the-card")
     assert (nack["type"], nack["retry"], nack["reason"]) == ("nack", True, "division by zero")
-    assert "saved" not in card.desk.current and card.rows() == []
+    assert "saved" not in card.session.current and card.rows() == []
     assert card.vote(task=task, id="kept-by-the-card")["type"] == "ack" and len(card.rows()) == 1
 
 
 def test_nothing_is_acknowledged_before_the_commit(card):
     card.tell("ready")
-    other, seen = Store(card.store.where), []
-    card.desk.send = lambda message: seen.append((message["type"], len(other.answers("r"))))
-    card.desk.handle(
+    other = Store(card.store.where)
+    ack = card.session.handle(
         {
             "type": "answer",
             "id": new_id(),
-            "task": card.desk.current["task"]["task"],
+            "task": card.session.current["task"]["task"],
             "kind": "pair",
             "payload": {"choice": "tie"},
         }
     )
-    assert seen == [("ack", 1)]
+    assert (ack["type"], len(other.answers("r"))) == ("ack", 1)
     other.close()
 
 
@@ -240,3 +240,62 @@ def test_messages_from_many_threads_at_once_lose_nothing_and_count_nothing_twice
         thread.join()
     kinds = [message["type"] for message in card.heard]
     assert (kinds.count("ack"), kinds.count("nack"), len(card.rows())) == (16, 16, 8)
+
+
+@pytest.mark.parametrize("touched", [False, None, 1, "yes"])
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [("ranking", {"ranks": [1, 2]}), ("demonstration", {"text": "a draft, as it came"})],
+)
+def test_a_random_order_or_a_draft_that_nobody_touched_is_refused(store, kind, payload, touched):
+    texts = [{"text": "a draft, as it came"}, {"text": "another"}]
+    rows = [{"kind": kind, "prompt": "p", "completions": texts[: len(payload.get("ranks", "1"))]}]
+    card = Card(store, rows)
+    card.tell("ready")
+    nack = card.vote(kind=kind, payload=payload, touched=touched)
+    assert (nack["type"], nack["retry"]) == ("nack", False) and "look at it" in nack["reason"]
+    assert card.rows() == []
+    assert card.vote(kind=kind, payload=payload)["type"] == "ack"
+
+
+def test_a_round_that_changes_takes_the_task_off_the_screen_and_brings_its_brief(store):
+    card = Card(store, pairs(2))
+    card.tell("ready")
+    card.vote()
+    store.add_tasks("next", [as_task(row) for row in pairs(3)])
+    card.session.turn_to("next", "Stories should end well.", {"question": "Whose is it?"})
+    asked = card.tell("ready")
+    assert (asked["brief"], asked["task"]["question"]) == (
+        "Stories should end well.",
+        "Whose is it?",
+    )
+    assert asked["task"]["round"] == "next" and asked["progress"]["done"] == 0
+    card.session.turn_to(None)
+    assert card.tell("ready")["task"] == {"state": "waiting"}
+
+
+def test_with_a_goal_what_is_left_is_what_is_left_of_it(store):
+    card = Card(store, pairs(5), goal=2)
+    assert card.tell("ready")["progress"]["left"] == 2
+    assert card.vote()["progress"]["left"] == 1
+    for _ in range(2):
+        card.tell("next")
+        left = card.vote()["progress"]["left"]
+    assert left == 0 and card.tell("next")["task"]["state"] == "task"  # whoever wants may go on
+    short = Card(store, pairs(5)[:1], goal=20)
+    assert short.tell("ready")["progress"] == {"done": 3, "passed": 0, "left": 2, "seconds": 0.9}
+
+
+def test_a_transaction_of_the_host_holds_the_answer_and_what_follows_from_it(card):
+    task = card.tell("ready")["task"]["task"]
+    answer = {
+        "type": "answer",
+        "id": new_id(),
+        "task": task,
+        "kind": "pair",
+        "payload": {"choice": "tie"},
+    }
+    with pytest.raises(ZeroDivisionError), card.store.write():
+        assert card.session.reply(answer)["type"] == "ack"
+        raise ZeroDivisionError
+    assert card.rows() == [] and card.session.reply(answer)["progress"]["done"] == 1

@@ -44,11 +44,11 @@ def card(tmp_path):
 def vote(card, n: int, rater: Rater = DRAGONS) -> None:
     """Let the card's own reader vote on `n` pairs, as the card's messages would."""
     for _ in range(n):
-        card.desk.handle({"type": "next"})
-        task = card.desk.current["task"]
+        card.session.handle({"type": "next"})
+        task = card.session.current["task"]
         left, right = (rater.utility_of(STORY, answer["text"]) for answer in task["answers"])
         payload = {"choice": "left" if left > right else "right", "strength": 2}
-        card.desk.handle(
+        card.session.handle(
             {
                 "type": "answer",
                 "id": f"vote-{task['task']}",
@@ -85,7 +85,7 @@ def test_each_training_is_tested_on_the_votes_after_it_and_never_on_its_own(
     card, models, monkeypatch
 ):
     live, tested = rl.live_reward_model(card, **models), []
-    card.desk.after_vote = None  # only when asked
+    card.session.after_vote = None  # only when asked
     vote(card, 45)
     original = live.test
     monkeypatch.setattr(

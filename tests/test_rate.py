@@ -18,7 +18,7 @@ def test_rate_returns_at_once_and_the_same_rows_again_are_the_same_tasks(tmp_pat
     for _ in range(2):
         card = rl.rate(pairs(5), "r", store=tmp_path / "r.sqlite3")
     assert time.monotonic() - started < 5 and isinstance(card, RaterCard) and card.answers() == []
-    assert card.desk.store.progress(card.desk.rater, "r")["left"] == 5
+    assert card.session.store.progress(card.session.rater, "r")["left"] == 5
     assert "works in Jupyter" in card._repr_mimebundle_()[0]["text/plain"]
 
 
@@ -35,11 +35,9 @@ def test_it_starts_with_pairs_and_asks_for_other_judgements_only_where_a_row_doe
 def test_pairs_that_are_almost_the_same_are_left_out_and_counted(store):
     twins = [{"prompt": PROMPT, "left": GOOD, "right": GOOD + " "}]
     card = rate([*pairs(1), *twins], "r", store=store)
-    heard = []
-    card.desk.send = heard.append
-    card.desk.handle({"type": "ready"})
-    assert heard[0]["message"] == "1 of 2 were left out: their answers are almost the same."
-    assert heard[0]["progress"]["left"] == 1
+    asked = card.session.handle({"type": "ready"})
+    assert asked["message"] == "1 of 2 were left out: their answers are almost the same."
+    assert asked["progress"]["left"] == 1
 
 
 # The game, and what follows a vote
@@ -49,7 +47,7 @@ def play(card: Card, choice: str) -> dict:
     """Vote on the next task and reveal it; return what the reveal says of the game."""
     card.tell("next")
     card.vote(choice)
-    return card.tell("reveal", id=new_id(), task=card.desk.current["task"]["task"]).get("game")
+    return card.tell("reveal", id=new_id(), task=card.session.current["task"]["task"]).get("game")
 
 
 def test_a_guess_is_sealed_before_the_vote_asked_for_once_and_scored_after(store):
@@ -79,7 +77,7 @@ def test_the_score_and_a_sealed_guess_outlive_the_kernel(store):
     again = Store(store.where)
     later = Card(again, pairs(3))  # its reward model is not back yet
     assert later.tell("ready")["game"] == {"sealed": True, "right": 1, "of": 2}
-    later.desk.guess = lambda *_: 0.1  # another guess comes too late: one is sealed
+    later.session.guess = lambda *_: 0.1  # another guess comes too late: one is sealed
     assert play(later, "left") == {"guess": 0.9, "hit": True, "right": 2, "of": 3}
     again.close()
 
@@ -87,7 +85,7 @@ def test_the_score_and_a_sealed_guess_outlive_the_kernel(store):
 def test_the_game_begins_when_a_guess_that_was_set_later_first_returns_a_number(store):
     card = Card(store, pairs(23))
     assert "game" not in card.tell("ready")
-    card.desk.guess = lambda *_: (
+    card.session.guess = lambda *_: (
         0.7 if len(card.rows()) >= 20 else None
     )  # as a live reward model does
     for _ in range(20):
@@ -127,13 +125,13 @@ def test_what_follows_a_vote_runs_beside_it_in_order_once_each_and_may_fail(stor
             raise RuntimeError("no memory")
 
     card = Card(store, pairs(3))
-    card.desk.after_vote = after_vote
+    card.session.after_vote = after_vote
     for n in range(3):
         card.tell("next")
         assert card.vote(id=f"vote-number-{n}")["type"] == "ack" and not seen  # nobody waits for it
-        card.vote(id=f"vote-number-{n}", task=card.desk.current["task"]["task"])
+        card.vote(id=f"vote-number-{n}", task=card.session.current["task"]["task"])
     gate.set()
-    card.desk.worker.shutdown()
+    card.session.worker.shutdown()
     assert seen == [(1, False), (2, False), (3, False)]
     assert [message["text"] for message in card.heard if message["type"] == "note"] == [
         "Your vote is saved, but what follows it failed: no memory"
@@ -175,14 +173,12 @@ def test_the_readers_own_judgements_take_the_place_of_the_simulated_ones(store, 
     assert (
         len(card.answers()) == 3
     )  # "Run all" came first; the tasks are there for the reader all the same
-    heard = []
-    card.desk.send = heard.append
-    card.desk.handle({"type": "ready"})
-    card.desk.handle(
+    card.session.handle({"type": "ready"})
+    card.session.handle(
         {
             "type": "answer",
             "id": new_id(),
-            "task": card.desk.current["task"]["task"],
+            "task": card.session.current["task"]["task"],
             "kind": "pair",
             "payload": {"choice": "tie"},
         }
@@ -190,11 +186,9 @@ def test_the_readers_own_judgements_take_the_place_of_the_simulated_ones(store, 
     found = card.answers()
     assert [row["rater_kind"] for row in found] == ["person", "simulated", "simulated"]
     assert capsys.readouterr().out.endswith("1 judgements are yours, 2 a simulated rater's.\n")
-    card.desk.handle({"type": "reveal", "id": new_id(), "task": found[0]["task"]})
-    assert (heard[-1]["others"]["n"], heard[-1]["others"]["simulated"]) == (
-        1,
-        1,
-    )  # the reveal tells who the other is
+    reveal = {"type": "reveal", "id": new_id(), "task": found[0]["task"]}
+    others = card.session.handle(reveal)["others"]
+    assert (others["n"], others["simulated"]) == (1, 1)  # the reveal tells who the other is
 
 
 def test_the_same_simulated_rater_is_one_person_and_another_taste_is_another(store):

@@ -96,7 +96,7 @@ class Classroom:
     def task(self, rater: str) -> dict:
         """Return the message with the rater's next task in the current round."""
         current = self.current()
-        task = self.store.next_task(rater, current) if current else {"state": "waiting"}
+        task = self.store.next_task(rater, current, beyond=True) if current else {"state": "waiting"}
         team = self.teams_of[rater]
         return {
             "type": "task",
@@ -147,7 +147,7 @@ class Classroom:
             if kind not in ("skip", "flag")
         ]
         if round and rater not in self.goals:  # a short round has fewer tasks than the goal
-            there = self.store.progress(rater, round)
+            there = self.store.progress(rater, round, beyond=True)
             self.goals[rater] = min(self.goal, there["done"] + there["left"])
         times, left = (
             sorted(ms / 1000 for _, ms in kept if ms is not None),

@@ -2,9 +2,11 @@
 
 import random
 import time
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 
-from sqlalchemy import Text, and_, bindparam, cast, exists, func, or_, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
@@ -32,7 +34,8 @@ REPEAT_AFTER = (
 )
 SIDES = random.SystemRandom()
 MOST = {"pair": (2, 2), "ranking": (2, 9), "scores": (1, 9), "demonstration": (0, 1)}  # completions
-RATER, ROUND, NOW, AFTER = (bindparam(name) for name in ("for_rater", "in_round", "now", "after"))
+RECOUNT = 1  # seconds for which a class may count on how many raters have each task
+RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
 
 
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
@@ -99,123 +102,193 @@ def insert_tasks(c, round: str, found: list[tuple]) -> None:
     insert_new(c, tasks, [task | {"place": place + n} for n, (task, _, _) in enumerate(found, 1)])
 
 
-def open_tasks() -> tuple:
-    """Return queries for the tasks of ROUND that RATER may get at NOW: begun, fresh, to do again.
-
-    One is to do again AFTER so many other judgements. A query is built once: that takes longer than running it.
-    """
-    mine, first, theirs, then = (
-        assignments.alias(),
-        assignments.alias(),
-        assignments.alias(),
-        events.alias(),
-    )
-    taken = select(func.count()).where(
-        theirs.c.task == tasks.c.id, theirs.c.rater != RATER, theirs.c.lease > NOW
-    )
-    free = select(tasks).where(
-        tasks.c.round == ROUND,
-        or_(tasks.c.overlap.is_(None), taken.scalar_subquery() < tasks.c.overlap),
-    )
-    new = free.where(~exists().where(mine.c.task == tasks.c.id, mine.c.rater == RATER))
-    since = select(func.count()).where(
-        events.c.rater == RATER, events.c.seq > then.c.seq, events.c.kind.in_(JUDGEMENTS)
-    )
-    again = (
-        new.join(first, and_(first.c.task == tasks.c.repeat_of, first.c.rater == RATER))
-        .join(then, then.c.id == first.c.answer)
-        .order_by(then.c.seq)
-        .where(
-            tasks.c.repeat_of.isnot(None),
-            first.c.lease == FOREVER,
-            since.scalar_subquery() >= AFTER,
-        )
-    )
-    begun = free.join(mine, and_(mine.c.task == tasks.c.id, mine.c.rater == RATER)).where(
-        mine.c.answer.is_(None)
-    )
-    return (
-        begun.order_by(mine.c.lease.desc()),
-        new.where(tasks.c.repeat_of.is_(None)).order_by(tasks.c.place),
-        again,
-    )
-
-
-BEGUN, FRESH, AGAIN = open_tasks()
-COUNTS = [query.with_only_columns(func.count()).order_by(None) for query in (BEGUN, FRESH, AGAIN)]
+SIZE = select(func.count(), func.max(tasks.c.place)).where(tasks.c.round == ROUND)
+TASKS = select(tasks).where(tasks.c.round == ROUND).order_by(tasks.c.place)
+TAKEN = (
+    select(assignments.c.task, func.count())
+    .join(tasks, tasks.c.id == assignments.c.task)
+    .where(tasks.c.round == ROUND, assignments.c.lease > NOW)
+    .group_by(assignments.c.task)
+)
+OF_RATER = (
+    select(assignments, events.c.seq, events.c.ms)
+    .join(tasks, tasks.c.id == assignments.c.task)
+    .outerjoin(events, events.c.id == assignments.c.answer)
+    .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
+)
 MINE, THEIRS = assignments.alias(), assignments.alias()
 WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
     tasks.c.round == ROUND,
     tasks.c.repeat_of.is_(None),
     ~exists().where(MINE.c.task == tasks.c.id, MINE.c.rater == RATER, MINE.c.answer.isnot(None)),
-    exists().where(THEIRS.c.task == tasks.c.id, THEIRS.c.lease > NOW, THEIRS.c.lease < FOREVER),
+    exists().where(
+        THEIRS.c.task == tasks.c.id,
+        THEIRS.c.rater != RATER,
+        THEIRS.c.lease > NOW,
+        THEIRS.c.lease < FOREVER,
+    ),
 )
 
 
-def visible(query, hidden: set[str]):
-    """Return a query for tasks without those that show a hidden completion."""
-    texts = cast(tasks.c.completions, Text)
-    return (
-        query.where(*(~texts.contains(id, autoescape=True) for id in hidden)) if hidden else query
-    )
+class Queue:
+    """The tasks of one round: who gets which, and how many are left.
 
+    Tasks and texts never change, so they are read once. How many raters have each task is counted anew with every
+    request; in a class (`beyond`) once a second, since there it only says which task is asked first.
+    """
 
-def progress_of(c, rater: str, round: str, hidden: set[str]) -> dict:
-    """Return what `Store.progress` does."""
-    rows = c.execute(
-        select(assignments.c.lease, events.c.ms)
-        .join(events, events.c.id == assignments.c.answer)
-        .join(tasks, tasks.c.id == assignments.c.task)
-        .where(tasks.c.round == round, assignments.c.rater == rater)
-    ).all()
-    done = [ms for lease, ms in rows if lease == FOREVER]
-    times = sorted(ms / 1000 for ms in done if ms is not None)
-    who = {"for_rater": rater, "in_round": round, "now": time.time(), "after": 0}
-    return {
-        "done": len(done),
-        "passed": len(rows) - len(done),
-        "left": sum(c.execute(visible(query, hidden), who).scalar() for query in COUNTS),
-        "seconds": times[len(times) // 2] if times else None,
-    }
+    def __init__(self, round: str):
+        self.round = round
+        self.size = (0, None)  # of the round, when `tasks` was read
+        self.tasks = {}  # by id, in their order
+        self.repeats = {}  # {task: its repeat}
+        self.taken = Counter()  # {task: raters who have answered it, or still have time to}
+        self.fewest = 0  # turns of any task, when they were counted
+        self.counted = float("-inf")
+        self.hidden = None  # the completions for which `visible` was made
+        self.visible = {}
+        self.first = {}  # of the visible ones, those that are no repeats
+        self.texts = {}  # of prompts and completions, by id
 
+    def give(self, c, rater: str, hidden: set[str], lease: float, beyond: bool = False) -> dict:
+        """Return what `Store.next_task` does for a rater who may have one."""
+        now = time.time()
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
+        task = self._begun(mine, now, beyond) or self._again(mine, REPEAT_AFTER)
+        task = task or self._fresh(mine, beyond) or self._again(mine, 0)
+        if task:
+            return self._lend(c, rater, task, mine, now + lease)
+        waiting = not beyond and c.execute(WITH_OTHERS, self._who(rater, now)).first()
+        return {"state": "waiting" if waiting else "done"}
 
-def give(c, rater: str, round: str, hidden: set[str], lease: float) -> dict:
-    """Return what `Store.next_task` does for a rater who may go on."""
-    who = {"for_rater": rater, "in_round": round, "now": time.time()}
-    for query, after in ((BEGUN, 0), (AGAIN, REPEAT_AFTER), (FRESH, 0), (AGAIN, 0)):
-        if task := c.execute(visible(query, hidden), who | {"after": after}).first():
-            return lend(c, rater, task, who["now"] + lease)
-    return {"state": "waiting" if c.execute(visible(WITH_OTHERS, hidden), who).first() else "done"}
+    def progress(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+        """Return what `Store.progress` does."""
+        now = time.time()
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
+        answered = [row for row in mine.values() if row.answer]
+        done = [row for row in answered if row.lease == FOREVER]
+        times = sorted(row.ms / 1000 for row in done if row.ms is not None)
+        begun = self._unanswered(mine, now, beyond)
+        fresh = [id for id in self.first if id not in mine and self._wanted(id, beyond)]
+        again = self._repeats_of(mine, 0)
+        return {
+            "done": len(done),
+            "passed": len(answered) - len(done),
+            "left": len(begun) + len(fresh) + len(again),
+            "seconds": times[len(times) // 2] if times else None,
+        }
 
+    def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
+        """Bring what is kept up to date."""
+        size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
+        if size != self.size:
+            found = c.execute(TASKS, {"in_round": self.round}).all()
+            self.tasks = {task.id: task for task in found}
+            self.repeats = {task.repeat_of: task for task in found if task.repeat_of}
+            self.size, self.hidden = size, None
+        if hidden != self.hidden:
+            self.hidden = set(hidden)
+            self.visible = {
+                id: task
+                for id, task in self.tasks.items()
+                if not self.hidden.intersection(task.completions)
+            }
+            self.first = {id: task for id, task in self.visible.items() if not task.repeat_of}
+        if not beyond or now - self.counted > RECOUNT:
+            rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
+            self.taken = Counter({task: n for task, n in rows})
+            self.fewest = min(map(self._turns, self.first), default=0) if beyond else 0
+            self.counted = now
 
-def lend(c, rater: str, task, until: float) -> dict:
-    """Write down that a rater has this task, and in which order it is shown; return what the rater may see of it."""
+    def _who(self, rater: str, now: float) -> dict:
+        return {"for_rater": rater, "in_round": self.round, "now": now}
 
-    def shown_of(task: str) -> list[str] | None:
-        return c.execute(select(assignments.c.shown).filter_by(task=task, rater=rater)).scalar()
+    def _of(self, c, rater: str) -> dict:
+        """Return what this rater has of the round, by task: shown, lease, answer, its number and ms."""
+        rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
+        return {row.task: row for row in rows}
 
-    shown = shown_of(task.id)
-    if shown is None:
-        shown = (
-            shown_of(task.repeat_of)[::-1]
-            if task.repeat_of
-            else SIDES.sample(task.completions, len(task.completions))
-        )
-        c.execute(
-            assignments.insert(),
-            dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False),
-        )
-    else:
-        c.execute(update(assignments).filter_by(task=task.id, rater=rater).values(lease=until))
-    texts = texts_of(c, shown)
-    return {
-        "state": "task",
-        "task": task.id,
-        "round": task.round,
-        "kind": task.kind,
-        "prompt": c.execute(select(prompts.c.text).filter_by(id=task.prompt)).scalar(),
-        "answers": [{"text": texts[i].text, "ended": texts[i].ended} for i in shown],
-    }
+    def _turns(self, id: str) -> int:
+        """Return how often as many raters as are wanted have a task."""
+        return self.taken[id] // (self.tasks[id].overlap or 1)
+
+    def _wanted(self, id: str, beyond: bool, of_mine: int = 0) -> bool:
+        """Return whether a task is to be had, `of_mine` raters of those who have it not counted."""
+        overlap = self.tasks[id].overlap
+        return beyond or overlap is None or self.taken[id] - of_mine < overlap
+
+    def _unanswered(self, mine: dict, now: float, beyond: bool) -> list:
+        """Return the tasks that were given to a rater and not answered, the last first."""
+        found = []
+        for id, row in mine.items():
+            task = self.visible.get(id)
+            if row.answer or not task:
+                continue
+            if self._wanted(id, beyond, of_mine=row.lease > now):
+                found.append((row.lease, task))
+        found.sort(key=lambda one: -one[0])
+        return [task for _, task in found]
+
+    def _begun(self, mine: dict, now: float, beyond: bool):
+        return next(iter(self._unanswered(mine, now, beyond)), None)
+
+    def _fresh(self, mine: dict, beyond: bool):
+        """Return the next task that a rater has not seen; beyond the overlap, one that fewest have."""
+        best, least = None, float("inf")
+        for id, task in self.first.items():
+            if id in mine or not self._wanted(id, beyond):
+                continue
+            turns = self._turns(id) if beyond else 0
+            if turns < least:
+                best, least = task, turns
+            if least <= self.fewest:
+                break
+        return best
+
+    def _repeats_of(self, mine: dict, after: int) -> list:
+        """Return the repeats that are due after so many answers, that of the oldest answer first."""
+        done = sorted(row.seq for row in mine.values() if row.answer and row.lease == FOREVER)
+        found = []
+        for id, row in mine.items():
+            again = self.repeats.get(id)
+            if not again or again.id in mine or again.id not in self.visible:
+                continue
+            if row.answer and row.lease == FOREVER:
+                if len(done) - bisect_right(done, row.seq) >= after:
+                    found.append((row.seq, again))
+        found.sort(key=lambda one: one[0])
+        return [task for _, task in found]
+
+    def _again(self, mine: dict, after: int):
+        return next(iter(self._repeats_of(mine, after)), None)
+
+    def _lend(self, c, rater: str, task, mine: dict, until: float) -> dict:
+        """Write down that a rater has this task, and the order in which it is shown; return what is shown."""
+        if task.id in mine:
+            shown = mine[task.id].shown
+            c.execute(update(assignments).filter_by(task=task.id, rater=rater).values(lease=until))
+        else:
+            if task.repeat_of:
+                shown = mine[task.repeat_of].shown[::-1]
+            else:
+                shown = SIDES.sample(task.completions, len(task.completions))
+            row = dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False)
+            c.execute(assignments.insert(), row)
+            self.taken[task.id] += 1
+        if not self.texts.keys() >= {task.prompt, *shown}:
+            prompt = select(prompts.c.text).filter_by(id=task.prompt)
+            self.texts |= texts_of(c, shown) | {task.prompt: c.execute(prompt).scalar()}
+        answers = [self.texts[id] for id in shown]
+        return {
+            "state": "task",
+            "task": task.id,
+            "round": task.round,
+            "kind": task.kind,
+            "prompt": self.texts[task.prompt],
+            "answers": [{"text": answer.text, "ended": answer.ended} for answer in answers],
+        }
 
 
 def follow(c, event: dict) -> None:

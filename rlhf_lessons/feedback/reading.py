@@ -59,12 +59,19 @@ def texts_of(c, ids: list[str]) -> dict:
     return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
 
 
-def read_answers(c, hidden: set[str], round: str | None) -> list[dict]:
+def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> list[dict]:
     """Return the rows of `Store.answers`."""
-    query = ANSWERS if round is None else ANSWERS.where(tasks.c.round == round)
+    query = ANSWERS
+    if round is not None:
+        query = query.where(tasks.c.round == round)
+    if rater is not None:
+        query = query.where(events.c.rater == rater)
     rows = [row._asdict() for row in c.execute(query)]
     fields = [getattr(completions.c, field) for field in ("id", "text", "ended", "model", "reward")]
-    texts = {row.id: row._asdict() for row in c.execute(select(*fields))}
+    wanted = select(*fields)
+    if rater is not None:
+        wanted = wanted.where(completions.c.id.in_({id for row in rows for id in row["shown"]}))
+    texts = {row.id: row._asdict() for row in c.execute(wanted)}
     for row in rows:
         row["answers"] = [texts[i] for i in row["shown"]]
         row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"])

@@ -26,7 +26,7 @@ from rlhf_lessons.feedback.payloads import (
     new_id,
     plain,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow, give, insert_tasks, progress_of, task_rows
+from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
 from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of
 from rlhf_lessons.feedback.schema import (
     assignments,
@@ -47,7 +47,7 @@ class Store:
 
     def __init__(self, where: str | Path = DEFAULT):
         self.where, self.pid, self.local = where, os.getpid(), threading.local()
-        self.engine = open_engine(where)
+        self.engine, self.queues = open_engine(where), {}
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -132,13 +132,17 @@ class Store:
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
-    def next_task(self, rater: str, round: str, lease: float = LEASE) -> dict:
+    def _queue(self, round: str) -> Queue:
+        return self.queues.setdefault(round, Queue(round))
+
+    def next_task(self, rater: str, round: str, lease: float = LEASE, beyond: bool = False) -> dict:
         """Return the task that this rater is to do now, and keep it for the rater for `lease` seconds.
 
         {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in the order to show
         them}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
         is with others, who may not come back: ask again in some seconds), "done". Asked again before the answer, it
-        returns the same task in the same order.
+        returns the same task in the same order. In a class, `beyond`, tasks that have all the raters wanted are
+        given too, once there are no others, so that nobody runs out.
         """
         with self.write() as c:
             if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
@@ -148,7 +152,7 @@ class Store:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return give(c, rater, round, room.hidden, lease)
+            return self._queue(round).give(c, rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -321,11 +325,11 @@ class Store:
 
     # Reading
 
-    def progress(self, rater: str, round: str) -> dict:
+    def progress(self, rater: str, round: str, beyond: bool = False) -> dict:
         """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still there for this
         rater, and the median seconds an answer took (None before the first)."""
         with self.read() as c:
-            return progress_of(c, rater, round, room_of(c).hidden)
+            return self._queue(round).progress(c, rater, room_of(c).hidden, beyond)
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since I looked?"""
@@ -335,12 +339,13 @@ class Store:
         with self.read() as c:
             return c.execute(query).scalar() or 0
 
-    def answers(self, round: str | None = None) -> list[dict]:
-        """Return all current answers (not undone, not replaced), the oldest first, skips and flags among them.
+    def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
+        """Return current answers (not undone, not replaced), the oldest first, skips and flags among them: all, or
+        those on a round, or by a rater.
 
         Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
         "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers": [{"id",
         "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater or a text is hidden}.
         """
         with self.read() as c:
-            return read_answers(c, room_of(c).hidden, round)
+            return read_answers(c, room_of(c).hidden, round, rater)

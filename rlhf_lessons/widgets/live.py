@@ -52,17 +52,17 @@ class LiveRewardModel(w.HTML):
     """
 
     def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
-        self.desk = None if isinstance(source, str) else source.desk
-        store = self.desk.store if self.desk else store
-        self.round = self.desk.round if self.desk else source
+        self.session = None if isinstance(source, str) else source.session
+        store = self.session.store if self.session else store
+        self.round = self.session.round if self.session else source
         self.store = store if isinstance(store, Store) else open_store(store)
         self.team, self.policy = team, policy or load("sft", "shipped", say=str)
         self.shipped = reward_model or load("reward", "shipped", say=str)[0]
         self.untrained, self.reward, self.points, self.seen, self.best = None, None, [], 0, None
         self.tested, self.one_at_a_time = {}, threading.Lock()
         super().__init__()
-        if self.desk:
-            self.desk.guess, self.desk.after_vote = self.guess, self.after_vote
+        if self.session:
+            self.session.guess, self.session.after_vote = self.guess, self.after_vote
         self.learn()
 
     def __repr__(self):
@@ -107,11 +107,11 @@ class LiveRewardModel(w.HTML):
         For a reader: the reader's own, or where there are none those of the simulated rater that filled in.
         """
         rows = self.store.answers(self.round)
-        if not self.desk:
+        if not self.session:
             mine = [row for row in rows if self.team in ("", row["team"])]
         else:
             who = [
-                self.desk.rater,
+                self.session.rater,
                 *(row["rater"] for row in rows if row["rater_kind"] == "simulated"),
             ]
             mine = next(
@@ -168,7 +168,7 @@ class LiveRewardModel(w.HTML):
         """Return what there is to say, in words."""
         if not self.points:
             return f"The reward model waits for your votes; after {EVERY} it begins to guess."
-        point, whom = self.points[-1], "your" if self.desk else "the room's"
+        point, whom = self.points[-1], "your" if self.session else "the room's"
         when, which = f"After {point.votes} votes it", "next"
         if not point.votes:
             when, which = "Before it learned from votes, it", "first"
@@ -182,9 +182,9 @@ class LiveRewardModel(w.HTML):
                 f"Of {point.others['n']} votes of the others it foresees {in_words(point.others)}."
             )
         if self.steady["n"]:
-            agrees = "You agree" if self.desk else "Raters agree"
+            agrees = "You agree" if self.session else "Raters agree"
             said.append(
-                f"{agrees} with {'your' if self.desk else 'them'}sel{'f' if self.desk else 'ves'} in "
+                f"{agrees} with {'your' if self.session else 'them'}sel{'f' if self.session else 'ves'} in "
                 f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest are slips, a "
                 f"perfect model would foresee {in_words(self.ceiling)}: it does not slip."
             )
@@ -268,7 +268,7 @@ def in_words(figure: dict) -> str:
 def curve(live: LiveRewardModel):
     """Accuracy on held-out votes against votes learned from, with intervals."""
     figure, (axis,) = canvas(width=5.6, height=2.8)
-    last, whose = live.points[-1], "your" if live.desk else "the room's"
+    last, whose = live.points[-1], "your" if live.session else "the room's"
     lines = [("mine", f"{whose} next votes"), ("others", "votes of the others")]
     for i, (name, label) in enumerate(lines):
         points = [(p.votes, getattr(p, name)) for p in live.points if getattr(p, name)["n"]]

@@ -1,0 +1,232 @@
+"""The card's protocol, once: what sits behind a rater card, in the notebook and on the class page.
+
+The card sends a message, a `Session` answers it from the store. Messages are plain JSON objects.
+
+    {"type": "ready"}                   a view has opened: show it what the others show
+    {"type": "next"}                    show the next task
+    {"type": "answer", "id", "task", "kind", "payload", "ms", "touched"}
+                                        a judgement, "skip" or "flag"; `ms` is the time from showing to answering,
+                                        `touched` says whether the rater did anything with what was shown
+    {"type": "undo", "id"}              take the last answer back
+    {"type": "reveal", "id", "task"}    lock the answer, and tell what was hidden
+
+The answers:
+
+    {"type": "task", "task", "progress"}    as `Store.next_task` and `Store.progress` give them. Where there is such:
+                                            "saved" {"seq", "kind", "payload"}, "revealed" (a reveal), "brief" (what
+                                            the team looks for), "message" (words to show), and of the game "game"
+                                            {"sealed": whether a guess is, "right", "of": the score}
+    {"type": "ack", "id", "seq", "progress"}    it is on the disk; of an answer also "task", "kind", "payload"
+    {"type": "reveal", "task", "seq", "models", "rewards", "others"}    as `Store.reveal`, and where a guess was
+                                            sealed "game" {"guess", "hit", "right", "of"}
+    {"type": "nack", "id", "reason", "retry"}   nothing was saved: send it again where "retry", else say why
+    {"type": "note", "text"}                comes by itself: words to show
+
+The card makes an `id` for each act, and sends the act under this id until it is acknowledged: it counts once.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused, new_id
+from rlhf_lessons.feedback.store import Store
+
+
+class Session:
+    """One rater at one card, in one round.
+
+    Messages may come from changing threads. `current` is the task message on the screen. A host that wraps `reply`
+    into a transaction of its own drops the session where that transaction fails.
+
+    With a `goal`, the number of judgements asked of each rater in a class, a round never runs out before that.
+
+    `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None: it is asked and
+    sealed before each vote on a pair. `after_vote(n)` is called after each judgement, in a thread of its own, with
+    their number so far. `tell(message)` takes the notes to the card.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        rater: str,
+        round: str | None,
+        ui: str = "card",
+        goal: int | None = None,
+        guess: Callable | None = None,
+        after_vote: Callable | None = None,
+    ):
+        self.store, self.rater = store, rater
+        self.round, self.ui, self.goal = round, ui, goal
+        self.guess, self.after_vote = guess, after_vote
+        self.brief, self.words, self.remark = "", {}, ""
+        self.current, self.counted = None, None
+        self.tell = lambda message: None
+        self.lock = threading.RLock()
+        self.worker = ThreadPoolExecutor(1, "after_vote")
+
+    def turn_to(self, round: str | None, brief: str = "", words: dict | None = None) -> None:
+        """Change to a round, if this is another one; `words` are the task's own question and labels on the card."""
+        if round != self.round:
+            self.current = None
+        self.round, self.brief, self.words = round, brief, words or {}
+
+    def handle(self, message: object) -> dict:
+        """Return the answer to a message, a nack where it cannot be done: nobody sees an exception in a widget."""
+        nack = {"type": "nack", "id": message.get("id") if isinstance(message, dict) else None}
+        try:
+            return self.reply(message)
+        except Refused as error:
+            return nack | {"reason": str(error), "retry": False}
+        except Exception as error:
+            return nack | {"reason": in_short(error), "retry": True}
+
+    def reply(self, message: object) -> dict:
+        """Return the answer to a message. Refused where it does not fit, OSError where the database failed."""
+        acts = {
+            "ready": self.ready,
+            "next": self.next,
+            "answer": self.answer,
+            "undo": self.undo,
+            "reveal": self.reveal,
+        }
+        wanted = message.get("type") if isinstance(message, dict) else None
+        if not isinstance(wanted, str) or wanted not in acts:
+            raise Refused(f"a message has a type, one of {', '.join(acts)}")
+        with self.lock:
+            return acts[wanted](message)
+
+    def ready(self, message: dict) -> dict:
+        """Show a new view what the others show."""
+        return self.current if self.current and "saved" in self.current else self.next(message)
+
+    def next(self, message: dict) -> dict:
+        """Go to the next task that the store has for this rater."""
+        task = {"state": "waiting"}
+        with self.store.write():
+            if self.round is not None:
+                beyond = self.goal is not None
+                task = self.store.next_task(self.rater, self.round, beyond=beyond)
+            progress = self.progress()
+        self.current = {"type": "task", "task": task | self.words, "progress": progress}
+        if self.brief:
+            self.current["brief"] = self.brief
+        if task.get("kind") == "pair" and (self.guess or self.seals()):
+            self.current["game"] = {"sealed": self.seal(task), **self.score()}
+        if self.remark:
+            self.current["message"], self.remark = self.remark, ""
+        return self.current
+
+    def answer(self, message: dict) -> dict:
+        """Store a judgement, a skip or a flag. The acknowledgement goes out after the commit."""
+        task, kind, id = (text(message, field) for field in ("task", "kind", "id"))
+        if kind not in (*JUDGEMENTS, *PASSES):  # a show of hands is the teacher's
+            raise Refused(f"this card asks for no {kind:.40}")
+        payload, ms = message.get("payload"), message.get("ms")
+        if kind in ("ranking", "demonstration") and message.get("touched") is not True:
+            # A key meant for the task before must not save an order drawn at random, or a draft.
+            raise Refused("nothing was done with this task yet: look at it first")
+        if type(ms) is not int or not 0 <= ms < 2**31:
+            ms = None  # a broken clock loses no vote
+        with self.store.write():
+            seq = self.store.answer(self.rater, task, kind, payload, id, ms=ms, ui=self.ui)
+            progress = self.progress()
+        saved = {"seq": seq, "kind": kind, "payload": payload}
+        if kind in PASSES:
+            self.current = None  # the card asks for the next task by itself
+        elif self.current and self.current["task"].get("task") == task:
+            self.current |= {"saved": saved, "progress": progress}
+        if self.after_vote and kind not in PASSES and self.counted != id:
+            self.counted = id
+            self.worker.submit(self.run_after_vote, progress["done"])
+        return {"type": "ack", "id": id, "task": task, "progress": progress, **saved}
+
+    def undo(self, message: dict) -> dict:
+        """Take the last answer back; the card then asks for the next task, which is that one again."""
+        id = text(message, "id")
+        with self.store.write():
+            seq = self.store.undo(self.rater, self.round or "", id, ui=self.ui)
+            progress = self.progress()
+        self.current = None
+        return {"type": "ack", "id": id, "seq": seq, "progress": progress}
+
+    def reveal(self, message: dict) -> dict:
+        """Lock the answer and tell what was hidden: models, rewards, the others, the sealed guess."""
+        task, id = text(message, "task"), text(message, "id")
+        hidden = self.store.reveal(self.rater, task, id, ui=self.ui)
+        found = {"type": "reveal", "task": task, **hidden}
+        sealed = self.seals().get(task)
+        if sealed is not None:
+            vote = next((row for row in self.votes() if row["task"] == task), None)
+            found["game"] = {"guess": sealed, "hit": vote and hit(sealed, vote), **self.score()}
+        if self.current and self.current["task"].get("task") == task:
+            self.current["revealed"] = found
+        return found
+
+    def progress(self) -> dict:
+        """Return how far the rater is, as `Store.progress` does; with a goal, what is left of that."""
+        found = self.store.progress(self.rater, self.round or "", self.goal is not None)
+        if self.goal is not None:
+            found["left"] = min(found["left"], max(self.goal - found["done"], 0))
+        return found
+
+    def votes(self) -> list[dict]:
+        """Return the rater's current judgements, the oldest first, without skips and flags."""
+        rows = self.store.answers(self.round, self.rater)
+        return [row for row in rows if row["kind"] not in PASSES]
+
+    # The notebook's game: a guess is sealed before the vote and opened by the reveal
+
+    def seals(self) -> dict[str, float]:
+        """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so does the score."""
+        return self.store.seals(self.rater, self.round)
+
+    def seal(self, task: dict) -> bool:
+        """Seal the guess on a task's vote, asked for once; return whether there is one."""
+        sealed = task["task"] in self.seals()
+        if sealed or not self.guess:
+            return sealed
+        try:
+            left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
+            if left is None:
+                return False
+            return self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+        except Exception as error:
+            self.note(f"The reward model could not guess: {in_short(error)}")
+            return False
+
+    def score(self) -> dict:
+        """Return how often the sealed guesses were right, out of how many votes for one side."""
+        seals = self.seals()
+        hits = [hit(seals[row["task"]], row) for row in self.votes() if row["task"] in seals]
+        return {"right": hits.count(True), "of": len(hits) - hits.count(None)}
+
+    def run_after_vote(self, n: int) -> None:
+        """Call the hook in the worker's thread: one call at a time, none left out."""
+        try:
+            self.after_vote(n)
+        except Exception as error:
+            self.note(f"Your vote is saved, but what follows it failed: {in_short(error)}")
+
+    def note(self, words: str) -> None:
+        """Send words to the card that no message asked for."""
+        self.tell({"type": "note", "text": words})
+
+
+def hit(sealed: float, vote: dict) -> bool | None:
+    """Return whether a guess was right; None where the vote names no winner."""
+    choice = vote["payload"].get("choice")
+    return (sealed >= 0.5) == (choice == "left") if choice in ("left", "right") else None
+
+
+def text(message: dict, field: str) -> str:
+    """Return a message's field; Refused where it is no text."""
+    if not isinstance(message.get(field), str):
+        raise Refused(f"the card's message has no {field}")
+    return message[field]
+
+
+def in_short(error: Exception) -> str:
+    """Return an error in one line, a database's own words without the statement."""
+    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return said.splitlines()[0][:200].rstrip(".")
