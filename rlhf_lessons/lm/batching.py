@@ -8,6 +8,7 @@ An `attention_mask` (batch, time) covers prompt and response, a `response_mask` 
 Both are True on real tokens.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def pad(rows: list[list[int]], pad_id: int, side: str = "right") -> tuple[Tensor, Tensor]:
-    """Pad lists of ids to one length: ids and attention mask, both (batch, time)."""
+def pad(
+    rows: list[list[int]], pad_id: int, side: str = "right", device="cpu"
+) -> tuple[Tensor, Tensor]:
+    """Pad lists of ids to one length: ids and attention mask, both (batch, time), on `device`."""
     longest = max(map(len, rows), default=0)
     ids = torch.full((len(rows), longest), pad_id)
     attention_mask = torch.zeros(len(rows), longest, dtype=torch.bool)
@@ -25,7 +28,26 @@ def pad(rows: list[list[int]], pad_id: int, side: str = "right") -> tuple[Tensor
         place = slice(longest - len(row), longest) if side == "left" else slice(len(row))
         ids[i, place] = torch.tensor(row, dtype=torch.long)
         attention_mask[i, place] = True
-    return ids, attention_mask
+    return ids.to(device), attention_mask.to(device)
+
+
+def check_lengths(model, rows: list[list[int]], what: str, room: int = 0) -> None:
+    """ValueError, naming the first row of ids that is empty or does not fit into the model.
+
+    `what` is what a row is, such as "demonstration"; `room` counts the tokens that are still to
+    come. Beyond its positions GPT-2 stops with an IndexError, and Llama continues in silence.
+    """
+    config = model.config
+    positions = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", math.inf))
+    for i, row in enumerate(rows):
+        if not row:
+            raise ValueError(f"{what} {i} (counted from 0) has no token")
+        if len(row) + room > positions:
+            more = f" and {room} to come" if room else ""
+            raise ValueError(
+                f"{what} {i} (counted from 0) has {len(row)} tokens{more}, but the model has "
+                f"{positions} positions: shorten it"
+            )
 
 
 def position_ids(attention_mask: Tensor) -> Tensor:

@@ -6,13 +6,27 @@ and suppressed tokens included. Only so is PPO's ratio 1 at first.
 
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from rlhf_lessons.lm.batching import eval_mode, pad, position_ids, process_logits, suppressed_ids
-from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.lm.batching import (
+    check_lengths,
+    eval_mode,
+    inputs,
+    logprobs_of,
+    pad,
+    position_ids,
+    process_logits,
+    suppressed_ids,
+    token_scores,
+)
+from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary, encode_prompts
+
+PROBE = [[11, 3, 17, 5, 29], [7, 13], [23]]  # prompts of unequal length, as any ids
+CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
 
 
 @dataclass
@@ -70,40 +84,40 @@ def generate(
     top_p: float = 1.0,
     batch_size: int = 128,
 ) -> Samples:
-    """Sample one response to each prompt: a str gets the chat template, a list of ids none.
+    """Sample one response to each prompt: texts, which get the chat template, or lists of ids.
 
     Temperature 0 takes the likeliest token. The same seed gives the same responses; the random
-    numbers of a response depend on its place in `prompts`, not on when others end. ValueError for
-    settings out of range, for an empty or too long prompt, and where the model gives NaN or
-    infinite logits, naming the prompt and the token.
+    numbers of a response depend on its place in `prompts`, not on when others end. Dropout is off,
+    and the model's mode stays as it was. ValueError for settings out of range, a model that
+    `check_model` refuses, an empty or too long prompt, and where the model gives NaN or infinite
+    logits, naming the prompt and the token.
     """
-    if not (temperature >= 0 and math.isfinite(temperature)):
+    if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature must be 0 or a positive number, not {temperature}")
     if not max_new_tokens >= 1:
         raise ValueError(f"max_new_tokens must be 1 or more, not {max_new_tokens}")
-    rows = [encode_prompts(tokenizer, [p])[0] if isinstance(p, str) else p for p in prompts]
-    longest = max(map(len, rows), default=0) + max_new_tokens
-    room = getattr(model.config, "max_position_embeddings", longest)
-    if not rows or not all(rows) or longest > room:
-        raise ValueError(
-            "generate needs prompts, each of one token at least, and prompt and answer must fit "
-            f"into the model's {room} positions; the longest prompt and {max_new_tokens} make "
-            f"{longest}"
-        )
+    if not prompts:
+        raise ValueError("there are no prompts to answer")
+    check_model(model, tokenizer)
+    texts = isinstance(prompts[0], str)
+    rows = encode_prompts(tokenizer, prompts) if texts else prompts
+    check_lengths(model, rows, "prompt", room=max_new_tokens)
     uniforms = torch.rand(len(rows), max_new_tokens, generator=torch.Generator().manual_seed(seed))
     uniforms = uniforms.to(model.device)
     tokens = torch.full_like(uniforms, tokenizer.pad_token_id, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
     lengths = torch.zeros(len(rows), dtype=torch.long, device=model.device)
     by_length = torch.tensor(sorted(range(len(rows)), key=lambda i: len(rows[i])))  # less padding
+    suppressed = suppressed_ids(model, tokenizer)
     with eval_mode(model):
         for places in by_length.split(batch_size):
             tokens[places], logprobs[places], lengths[places] = _decode(
                 model,
-                tokenizer,
                 [rows[i] for i in places],
                 places,
                 uniforms[places],
+                tokenizer.eos_token_id,
+                suppressed,
                 temperature,
                 top_k,
                 top_p,
@@ -117,31 +131,35 @@ def generate(
         skip_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
-    prompt_tokens, prompt_mask = pad(rows, tokenizer.pad_token_id, side="left")
     return Samples(
         tokens.masked_fill(~response_mask, tokenizer.pad_token_id),
         response_mask,
         logprobs.masked_fill(~response_mask, 0.0),
         ended,
         texts,
-        prompt_tokens.to(model.device),
-        prompt_mask.to(model.device),
+        *pad(rows, tokenizer.pad_token_id, "left", model.device),
     )
 
 
 @torch.inference_mode()
 def _decode(
-    model, tokenizer, prompts, places, uniforms, temperature, top_k, top_p
+    model,
+    prompts: list[list[int]],
+    places: Tensor,
+    uniforms: Tensor,
+    eos: int,
+    suppressed: list[int],
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens and log-probs (batch, time), and lengths (batch,), of one batch of prompts as ids.
+    """Tokens and log-probs (batch, time), and lengths (batch,), of one batch of prompts.
 
     What stands after the length of a row is to be ignored. `places` (batch,) are those of the
     prompts in the whole list, for the error where a model's logits are no numbers.
     """
-    device, eos = model.device, tokenizer.eos_token_id
-    suppressed = suppressed_ids(model, tokenizer)
-    ids, attention_mask = pad(prompts, tokenizer.pad_token_id, side="left")
-    ids, attention_mask = ids.to(device), attention_mask.to(device)
+    device = model.device
+    ids, attention_mask = pad(prompts, eos, "left", device)
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
     lengths = torch.full_like(tokens[:, 0], tokens.shape[1])
@@ -184,3 +202,65 @@ def _decode(
             rows, running = rows[keep], running[keep]
             ids, positions, attention_mask = ids[keep], positions[keep], attention_mask[keep]
     return tokens, logprobs, lengths
+
+
+def check_model(model, tokenizer) -> None:
+    """Refuse a language or reward model with which this course would sample or score wrongly.
+
+    It is told by trying, once for each model and tokenizer: a model must give the same numbers for
+    a few rows of ids in a padded batch with a cache, from which rows leave, as for each row alone.
+    Recurrent models, which read padding, fail; so do models that see what comes later. ValueError
+    says what is wrong, with the tokenizer or the model.
+    """
+    if tokenizer in CHECKED.get(model, ()):
+        return
+    check_tokenizer(tokenizer)
+    check_vocabulary(model, tokenizer)
+    family = type(model).__name__
+    advice = "Take a model of another family, such as Llama, Qwen or GPT-2"
+    try:
+        with eval_mode(model):
+            error = _probe_scores(model) if hasattr(model, "score") else _probe_sampling(model)
+    except Exception as error:  # each family fails in its own way
+        raise ValueError(
+            f"{family} cannot be used here ({type(error).__name__}: {error}). {advice}"
+        ) from error
+    if error > 4 * torch.finfo(model.dtype).eps ** 0.5:
+        raise ValueError(
+            f"{family} cannot be used here: in a padded batch it gives other numbers than for a "
+            f"row alone, by up to {error:.2g}. {advice}"
+        )
+    CHECKED.setdefault(model, WeakSet()).add(tokenizer)
+
+
+@torch.inference_mode()
+def _probe_scores(model) -> float:
+    """The largest difference of a padded batch's scores from those of each row alone."""
+    ids, attention_mask = pad(PROBE, 0, "left", model.device)
+    scores = token_scores(model, ids, attention_mask)
+    worst = 0.0
+    for i, row in enumerate(PROBE):
+        alone = token_scores(model, *pad([row], 0, device=model.device))[0]
+        worst = max(worst, (scores[i, attention_mask[i]] - alone).abs().max().item())
+    return worst
+
+
+@torch.inference_mode()
+def _probe_sampling(model) -> float:
+    """The largest difference of sampled log-probs from those of each row alone, without a cache.
+
+    The end token is the likeliest first one of the longest row, so that this row leaves the batch.
+    """
+    logits = model(**inputs(*pad(PROBE[:1], 0, device=model.device))).logits[0, -1]
+    if not logits.isfinite().all():
+        return 0.0  # damaged weights, which `generate` names
+    uniforms = torch.zeros(len(PROBE), 4, device=model.device)
+    eos = int(logits.argmax())
+    places = torch.arange(len(PROBE))
+    tokens, logprobs, lengths = _decode(model, PROBE, places, uniforms, eos, [], temperature=0.0)
+    worst = 0.0
+    for i, prompt in enumerate(PROBE):
+        row = prompt + tokens[i, : lengths[i]].tolist()
+        alone = logprobs_of(model, *pad([row], 0, device=model.device))[0, len(prompt) - 1 :]
+        worst = max(worst, (logprobs[i, : lengths[i]] - alone).abs().max().item())
+    return worst
