@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from rlhf_lessons.stages import run as runs
-from rlhf_lessons.stages.loop import load_state
+from rlhf_lessons.stages.run import load_state
 
 
 def weights(stage) -> dict[str, torch.Tensor]:

@@ -15,10 +15,11 @@ from tiny_models import tiny_llama
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
-from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
+from rlhf_lessons.stages.loop import NonFiniteLoss
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain
 from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.run import load_state, save_state
 from rlhf_lessons.stages.sft import SFT
 
 
@@ -121,7 +122,7 @@ def test_killed_process_leaves_a_whole_state(tmp_path):
     code = """
         import sys
         import torch
-        from rlhf_lessons.stages.loop import save_state
+        from rlhf_lessons.stages.run import save_state
         step = 0
         while True:
             step += 1

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
+from rlhf_lessons.paths import written_whole
+from rlhf_lessons.stages.loop import NonFiniteLoss
 
 SAVE_SECONDS = 30
 SHOWN = ("validation_loss", "loss", "accuracy", "reward", "true_utility", "kl")
@@ -76,6 +77,27 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
                     "continues from there"
                 )
     return metrics
+
+
+def save_state(state: dict, path) -> None:
+    """Save a run; a kill at any moment leaves the old file or the new one, whole."""
+    with written_whole(path) as beside:
+        torch.save(state, beside)
+
+
+def load_state(path) -> dict:
+    """Load a saved run: tensors and plain data only, so no file can run code.
+
+    ValueError if it is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: no readable training state ({type(error).__name__}); start afresh"
+        ) from error
 
 
 def resume(stage, state: Path, start: str) -> None:
