@@ -14,9 +14,17 @@ from tiny_models import louder, sentence, tiny_gpt2, tiny_llama
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
-from rlhf_lessons.lm.batching import check_lengths, logprobs_of, pad, suppressed_ids, token_scores
+from rlhf_lessons.lm import sampling
+from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import CheckpointError, load_model, save_model, to_reward_model
-from rlhf_lessons.lm.sampling import check_model, generate
+from rlhf_lessons.lm.sampling import (
+    check_lengths,
+    generate,
+    logprobs_of,
+    pad,
+    suppressed_ids,
+    token_scores,
+)
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, strip_special_tokens
 
 SIZES = {
@@ -136,8 +144,8 @@ def test_the_trial_is_made_once_and_touches_no_randomness(llama, tokenizer, monk
     before = torch.random.get_rng_state()
     check_model(llama, tokenizer)
     assert torch.equal(before, torch.random.get_rng_state())
-    monkeypatch.setattr(llama, "forward", None)
-    check_model(llama, tokenizer)
+    monkeypatch.setattr(sampling, "check_model", lambda *_: pytest.fail("tried again"))
+    generate(llama, tokenizer, PROMPTS, 2)
 
 
 @pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])

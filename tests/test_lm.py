@@ -6,17 +6,19 @@ import pytest
 import torch
 
 from rlhf_lessons.lm import models
-from rlhf_lessons.lm.batching import (
+from rlhf_lessons.lm.sampling import (
+    filter_top_k_top_p,
+    generate,
     inputs,
     length_grouped_batches,
     logprobs_of,
     micro_batches,
     pad,
     position_ids,
+    sample_next_token,
     suppressed_ids,
     token_scores,
 )
-from rlhf_lessons.lm.sampling import filter_top_k_top_p, generate, sample_next_token
 from rlhf_lessons.lm.tokenizer import (
     chat_prompt,
     encode_completions,

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.batching import check_lengths, micro_batches, suppressed_ids, token_scores
-from rlhf_lessons.lm.sampling import check_model
+from rlhf_lessons.lm.checks import check_model
+from rlhf_lessons.lm.sampling import check_lengths, micro_batches, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import PPOConfig

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import check_lengths
+from rlhf_lessons.lm.sampling import check_lengths
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PretrainConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator
