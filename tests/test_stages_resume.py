@@ -1,4 +1,5 @@
-"""An interrupted run goes on bit for bit, however it was interrupted; a bad number leaves the last good state."""
+"""An interrupted run continues bit for bit, however it was interrupted; a bad number leaves the last
+good state."""
 
 import random
 import subprocess
@@ -64,7 +65,7 @@ def assert_same(first: dict, second: dict):
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_interrupted_run_goes_on_bit_for_bit(make_stage, tmp_path, after):
+def test_interrupted_run_continues_bit_for_bit(make_stage, tmp_path, after):
     whole = make_stage()
     steps = list(whole)
     first = make_stage()
@@ -118,7 +119,8 @@ def test_state_cannot_run_code(tmp_path):
 
 
 def test_killed_process_leaves_a_whole_state(tmp_path):
-    """A process that does nothing but save is killed (SIGKILL) at a moment of chance; its last state is whole."""
+    """A process that does nothing but save is killed (SIGKILL) at a moment of chance; its last
+    state is whole."""
     code = """
         import sys
         import torch

@@ -59,7 +59,7 @@ class Optimiser:
 
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
-    """Return the factor on the learning rate: up over `warmup` steps, then linearly down to zero."""
+    """Return the learning rate's factor: up over `warmup` steps, then linearly down to zero."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
 
 

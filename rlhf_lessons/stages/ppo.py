@@ -119,13 +119,13 @@ class PPO(Stage):
         for name, model in models.items():
             if not isinstance(model, nn.Module):
                 continue  # the reward is a function, or the reference is yet to be copied
-            check_model(model.eval(), self.tokenizer)
             rows = model.get_input_embeddings().num_embeddings
             if rows != known:
                 raise ValueError(
-                    f"the {name} knows {rows} tokens, but the policy {known}: make the reward model "
-                    "from a model with the policy's tokenizer"
+                    f"the {name} knows {rows} tokens, but the policy {known}: they must share a "
+                    "tokenizer, so make the reward model from the policy's own SFT model"
                 )
+            check_model(model.eval(), self.tokenizer)
             prompt = f"for the {name}, prompt"
             check_lengths(model, self.prompt_ids, prompt, room=self.config.max_new_tokens)
 

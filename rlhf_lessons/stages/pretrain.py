@@ -49,7 +49,7 @@ class Pretrain(Stage):
             raise ValueError(
                 f"{len(self.tokens)} tokens do not fill a batch of {config.batch_size} windows"
             )
-        check_lengths(model, [self.tokens[: config.context]], "window")
+        check_lengths(model, [range(config.context)], "window")
 
     def batch(self, step: int) -> Tensor:
         """Return windows (batch, context + 1): all text is seen once before any is seen again.

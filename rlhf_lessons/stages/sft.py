@@ -33,10 +33,10 @@ class SFTStep:
 
 
 class SFT(Stage):
-    """Fine-tune `model` on demonstrations, {"prompt", "completion"} each; each item is one `SFTStep`.
+    """Fine-tune `model` on demonstrations, {"prompt", "completion"}; each item is one `SFTStep`.
 
     The model is put into eval mode, and stays in it: it learns without dropout. ValueError, naming
-    the row, for a demonstration that cannot be learned from or is longer than the model's positions.
+    the row, for a demonstration without an answer or longer than the model's positions.
     """
 
     def __init__(self, model, tokenizer, demonstrations: list[dict], config: SFTConfig):
