@@ -20,20 +20,26 @@ from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
 from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, bits_per_byte
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import (
+    PPO_RECIPE,
+    PRETRAIN,
+    REWARD,
+    SFT_RECIPE,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+)
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
+from rlhf_lessons.stages.reward import RewardModelling, normalise, report
 from rlhf_lessons.stages.run import finished, train
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
-REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
@@ -201,16 +207,17 @@ def sft_comparisons(model, tokenizer, rankings: int = RANKINGS, seed: int = 0) -
     return make_comparisons(model, tokenizer, asked, seed=seed, strays=True)
 
 
-def comparisons_for(out: Path, sft: Path, rankings: int, seed: int) -> list[dict]:
+def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> list[dict]:
     """Return the shipped comparisons where this very SFT model wrote their answers, else new ones.
 
     A reward model must know the answers of the policy that PPO starts from, so another SFT model
     writes its own; simulated raters compare them. They lie beside the run's metrics.
     """
     same = load_card(sft).get("weights_sha256") == load_card(shipped("sft")).get("weights_sha256")
-    if same and rankings == RANKINGS and (paths.DATA / "comparisons.jsonl").is_file():
+    if same and rankings is None and (paths.DATA / "comparisons.jsonl").is_file():
         print("Comparisons: those that ship, since this SFT model wrote their answers.")
         return data.comparisons()
+    rankings = rankings or RANKINGS
     file = state_folder(out) / f"comparisons_{rankings}_seed{seed}.jsonl"
     print(f"Comparisons: of this SFT model's own answers, by simulated raters, in {file}.")
     if not file.is_file():
@@ -223,7 +230,7 @@ def make_reward(
     sft: Path,
     comparisons: list[dict] | None = None,
     config: RewardConfig = REWARD,
-    rankings: int = RANKINGS,
+    rankings: int | None = None,
 ) -> Path:
     """Step 3: train a reward model on comparisons; by default, of the SFT model's own answers."""
     started = time.monotonic()
