@@ -18,6 +18,7 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
 from rlhf_lessons.stages.config import (
@@ -32,7 +33,7 @@ from rlhf_lessons.stages.config import (
 )
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
-from rlhf_lessons.stages.reward import RewardModelling, normalise, report
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 from rlhf_lessons.stages.run import finished, train
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps

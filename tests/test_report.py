@@ -1,8 +1,6 @@
 """A learner's report: it says what was done and no more, and shows nobody's text as markup."""
 
 import re
-import sys
-import types
 from pathlib import Path
 
 import nbformat
@@ -201,17 +199,7 @@ def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
 
 
 def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
-    lesson = types.ModuleType("rlhf_lessons.exercises.lesson9")
-    exec(
-        "from rlhf_lessons.exercises.check import exercise\n@exercise\ndef half(yours): pass\n@exercise\ndef size(yours): pass",
-        vars(lesson),
-    )
-    monkeypatch.setitem(sys.modules, "rlhf_lessons.exercises.lesson9", lesson)
-    monkeypatch.setattr(
-        mine.pkgutil,
-        "iter_modules",
-        lambda *_: [types.SimpleNamespace(name="rlhf_lessons.exercises.lesson9")],
-    )
+    monkeypatch.setattr(mine, "catalogue", lambda: {"lesson9": {"half": True, "size": False}})
     monkeypatch.setattr(page, "CORE", {"lesson9.half"})
     for name in ("lesson9.half", "lesson9.half", "lesson9.none", "lesson1.other"):
         checks.remember(name)

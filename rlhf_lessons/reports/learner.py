@@ -4,10 +4,7 @@ Everything comes from your own files: the ratings store, `exercises.jsonl` and t
 """
 
 import hashlib
-import importlib
-import inspect
 import json
-import pkgutil
 import re
 import time
 from collections import Counter
@@ -15,9 +12,9 @@ from pathlib import Path
 from statistics import median
 
 from rlhf_lessons import checkpoints, paths
-from rlhf_lessons import exercises as lessons
 from rlhf_lessons.data import printable
 from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics, wilson
+from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
@@ -267,16 +264,7 @@ def before_after(stages: set[str]) -> dict | None:
 def exercises() -> dict:
     """Return {"passed": {check: day of the first time}, "of": {lesson: checks that there are}, "core": {lesson: core
     ones that there are}}."""
-    of = {}
-    for module in pkgutil.iter_modules(lessons.__path__, "rlhf_lessons.exercises."):
-        if ".lesson" not in module.name:
-            continue
-        lesson = importlib.import_module(module.name)
-        of[module.name.rpartition(".")[2]] = [
-            name
-            for name, value in vars(lesson).items()
-            if inspect.isfunction(value) and hasattr(value, "__wrapped__")
-        ]
+    of = catalogue()
     passed = {}
     file = passed_file()
     for line in (
