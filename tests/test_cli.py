@@ -328,7 +328,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(world, monkeypatch, capsys)
 
     monkeypatch.setattr(SFT, "train_step", pressed)
     assert run("sft", "--epochs", "1") == 130
-    assert "goes on from there" in capsys.readouterr().err
+    assert "continues from there" in capsys.readouterr().err
     assert not (world / "sft").exists() and (world / "sft.run" / "state.pt").is_file()
 
 
