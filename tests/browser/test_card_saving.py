@@ -28,7 +28,9 @@ def test_a_vote_that_was_not_saved_is_kept_and_sent_again_under_the_same_id(benc
 
 def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
     card = bench(pairs(1))
-    card.fault = lambda message: card.session.handle(message) and []  # saved, and nobody hears of it
+    card.fault = lambda message: (
+        card.session.handle(message) and []
+    )  # saved, and nobody hears of it
     card.button("A better").click()
     expect(card.status).to_contain_text("NOT saved, because the server does not answer.")
     card.hears_answers(2)
