@@ -22,16 +22,14 @@ import shutil
 import sys
 import tempfile
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from teaching.lesson_cells import Exercise, exercises, imports
+
 ROOT = Path(__file__).parent.parent
-HEADING = re.compile(r"### Exercise \d\.\d · .+\n\n\*.* (\d+) minutes\*")
-SOLUTION = re.compile(r"<summary>Solution</summary>\s+```python\n(.*?)\n```", re.S)
-HINT = re.compile(r"<details>\s*<summary>Hint</summary>.*?</details>", re.S)
 QUIET = """import warnings
 
 warnings.simplefilter("ignore")  # nbgrader takes a warning for a failure
@@ -43,54 +41,18 @@ import tempfile
 
 c = get_config()
 c.CourseDirectory.course_id = "rlhf_lessons"
-c.ClearSolutions.code_stub = {"python": "...  # your code"}
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code"}
 c.Execute.timeout = c.Execute.startup_timeout = 300  # seconds for a cell, and for a kernel; PyTorch loads slowly
 c.Execute.iopub_timeout = 60  # seconds for a cell's output to arrive: nbgrader's 4 are few on a busy computer
 os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp()  # what a student passed is not noted as passed by you
 '''
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """An exercise as it stands in a lesson, in three cells: text, stub with its check, hint and solution."""
-
-    id: str
-    text: str
-    stub: str
-    call: str  # check.name(function)
-    help: str
-    minutes: int
-
-    @property
-    def solution(self) -> str:
-        """The folded solution; ValueError where there is none."""
-        found = SOLUTION.search(self.help)
-        if not found:
-            raise ValueError(f"{self.id}: the cell after it holds no folded solution")
-        return found[1]
-
-
-def exercises(book) -> list[Exercise]:
-    """Return the exercises of a lesson. ValueError names the cell that is not as it must be."""
-    found = []
-    for before, cell, after in zip(book.cells, book.cells[1:], book.cells[2:]):
-        if "exercise" not in cell.metadata.get("tags", []):
-            continue
-        heading, (stub, _, call) = HEADING.match(before.source), cell.source.rpartition("\n\n\n")
-        if not heading or not re.fullmatch(r"check\.\w+\(\w+\)", call):
-            raise ValueError(
-                f"{cell.id}: an exercise has a heading with minutes before it, and ends in its check"
-            )
-        id = cell.id.removesuffix("-code")
-        found.append(Exercise(id, before.source, stub, call, after.source, int(heading[1])))
-    return found
-
-
 def solved(book):
     """Return a lesson with its exercises done, and what these cells print. Links lead out of dist/solved."""
     book, done = nbformat.from_dict(book), {task.id: task for task in exercises(book)}
     sources = {task.id: f"{task.solution}\n\n\n{task.call}" for task in done.values()}
-    printed = run(imports(book, list(done.values())), sources) if done else {}
+    printed = run(needed(book, list(done.values())), sources) if done else {}
     for cell in book.cells:
         id = cell.id.removesuffix("-code")
         if cell.cell_type == "code" and id in done:
@@ -132,8 +94,10 @@ def marked(task: Exercise) -> str:
         raise ValueError(
             f"{task.id}: the solution must end in the stub's function, with the same arguments"
         )
-    if len(stub.body) != 2 or ast.unparse(stub.body[1]) != "...":
-        raise ValueError(f"{task.id}: the stub must hold a docstring and `...`, and nothing else")
+    if len(stub.body) != 2 or ast.unparse(stub.body[1]) != "raise NotImplementedError":
+        raise ValueError(
+            f"{task.id}: the stub must hold a docstring and `raise NotImplementedError`, and nothing else"
+        )
     lines, first = task.solution.splitlines(), done.body[0]
     begins = first.end_lineno if ast.get_docstring(done) else first.lineno - 1
     while (
@@ -147,26 +111,19 @@ def marked(task: Exercise) -> str:
     return "\n".join([*signature, "    ### BEGIN SOLUTION", *body, "    ### END SOLUTION"])
 
 
-def imports(book, tasks: list[Exercise]) -> str:
+def needed(book, tasks: list[Exercise]) -> str:
     """Return the lesson's imports: all of other packages, and of the course's own those that the exercises name."""
-    named = {
-        node.id
-        for task in tasks
-        for source in (task.stub, task.solution, task.call)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Name)
-    }
+    named = set()
+    for task in tasks:
+        for source in (task.stub, task.solution, task.call):
+            nodes = ast.walk(ast.parse(source))
+            named |= {node.id for node in nodes if isinstance(node, ast.Name)}
     lines = []
-    for cell in book.cells:
-        if cell.cell_type != "code" or cell.id.endswith("-colab"):
-            continue
-        for node in (
-            n for n in ast.parse(cell.source).body if isinstance(n, (ast.Import, ast.ImportFrom))
-        ):
-            if "rlhf_lessons" in ast.unparse(node):
-                node.names = [name for name in node.names if (name.asname or name.name) in named]
-            if node.names:
-                lines.append(ast.unparse(node))
+    for node in imports(book):
+        if "rlhf_lessons" in ast.unparse(node):
+            node.names = [name for name in node.names if (name.asname or name.name) in named]
+        if node.names:
+            lines.append(ast.unparse(node))
     return "\n".join(dict.fromkeys(lines))
 
 
@@ -187,19 +144,19 @@ def cell(make, id: str, source: str, points: int | None = None, solution: bool =
 def graded(book):
     """Return a lesson's exercises as nbgrader's source of an assignment."""
     tasks, title = exercises(book), book.cells[0].source.splitlines()[0].removeprefix("# ")
-    needs = imports(book, tasks)
+    needs = needed(book, tasks)
     check = next(line for line in needs.splitlines() if line.endswith(" as check"))
     opening = (
         f"# {title}: the exercises\n\n{len(tasks)} exercises, {sum(task.minutes for task in tasks)} points: one "
-        "for each minute that an exercise should take. Put your code where `...` stands, run the cell, and then "
-        "the cell below it, which checks it: an error says what is likely wrong. The lesson explains the rest."
+        "for each minute that an exercise should take. Put your code in place of "
+        "`raise NotImplementedError`, run the cell, and then the cell below it, which checks it: an "
+        "error says what is likely wrong. The lesson explains the rest."
     )
     cells = [
         cell(new_markdown_cell, "opening", opening),
         cell(new_code_cell, "imports", f"{needs}\n{QUIET.strip()}"),
     ]
     for task in tasks:
-        hint = HINT.search(task.help)
         cells += [
             cell(new_markdown_cell, f"{task.id}-text", RELATIVE_LINK.sub(r"\1", task.text)),
             cell(new_code_cell, f"{task.id}-code", marked(task), solution=True),
@@ -210,10 +167,9 @@ def graded(book):
                 points=task.minutes,
             ),
         ]
-        if hint:
-            cells.append(
-                cell(new_markdown_cell, f"{task.id}-hint", RELATIVE_LINK.sub(r"\1", hint[0]))
-            )
+        if task.hint:
+            hint = RELATIVE_LINK.sub(r"\1", task.hint)
+            cells.append(cell(new_markdown_cell, f"{task.id}-hint", hint))
     return new_notebook(cells=cells, metadata=book.metadata)
 
 

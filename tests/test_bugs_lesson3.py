@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from rlhf_lessons.data import FOLDER
+from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.batching import pad
 from rlhf_lessons.lm.models import to_reward_model
@@ -16,7 +16,7 @@ from rlhf_lessons.stages import reward
 from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, score
 
 PROMPT = "What is 1+2 and 3-1?"
-SHIPPED = json.loads((FOLDER / "results" / "lesson3_reward.json").read_text(encoding="utf-8"))
+SHIPPED = json.loads((paths.DATA / "results" / "lesson3_reward.json").read_text(encoding="utf-8"))
 SIZES = (150, 600, 2400)
 
 

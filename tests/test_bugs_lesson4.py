@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rlhf_lessons.data import FOLDER
+from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import losses, ppo
@@ -18,7 +18,7 @@ NAMES = (
     "top-k in the sampling only",
     "cold critic",
 )
-CURVES = json.loads((FOLDER / "results" / "lesson4_ppo.json").read_text(encoding="utf-8"))
+CURVES = json.loads((paths.DATA / "results" / "lesson4_ppo.json").read_text(encoding="utf-8"))
 MASK = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from rlhf_lessons import paths
 from rlhf_lessons.exercises import check as checks
-from rlhf_lessons.exercises.check import Mistake, NotDone, compare, exercise
+from rlhf_lessons.exercises.check import Exercise, Mistake, NotDone, exercise
+from rlhf_lessons.exercises.check import compare as compare_with
 
 X = torch.tensor([1.0, -2.0, 30.0])
 CASES = [(X, 2.0), (X[:1], -1.0)]
@@ -19,6 +20,10 @@ HINTS = {"the sign": lambda x, by: -x * by, "forgets the factor": lambda x, by: 
 
 def right(x, by):
     return x * by
+
+
+def compare(yours, right, cases, mistakes=None, **more):
+    compare_with(yours, right, cases, mistakes or {}, **more)
 
 
 def compared(yours, cases=CASES, **more):
@@ -63,10 +68,19 @@ def test_a_mistake_that_shows_only_on_a_later_input_is_named_too():
         compared(lambda x, by: x * abs(by), [(X, 2.0), (X, -1.0)])
 
 
-@pytest.mark.parametrize("stub", [lambda x, by: None, lambda x, by: ...])
-def test_a_stub_is_not_done_yet(stub):
-    with pytest.raises(NotDone):
+def stub(x, by=0.0):
+    raise NotImplementedError
+
+
+def test_a_stub_is_not_done_yet():
+    with pytest.raises(NotDone, match="Not done yet. Replace `raise NotImplementedError` with"):
         compared(stub)
+
+
+@pytest.mark.parametrize("yours", [lambda x, by: None, lambda x, by: ...])
+def test_one_that_returns_nothing_has_forgotten_its_return(yours):
+    with pytest.raises(Mistake, match="Is there a `return` missing"):
+        compared(yours)
 
 
 def test_a_gradient_must_flow_and_be_right():
@@ -177,15 +191,15 @@ def test_texts_and_whole_numbers_are_compared_as_they_are():
 
 
 @exercise
-def doubled(yours):
-    compare(yours, lambda x: 2 * x, [(1.5,)])
+def doubled():
+    return Exercise(lambda x: 2 * x, [(1.5,)])
 
 
 def test_a_check_prints_its_verdict_remembers_what_passed_and_never_stops_a_notebook(
     capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(paths, "RUNS", tmp_path / "new")
-    for yours in (lambda x: ..., lambda x: x, lambda x: x + x):
+    for yours in (stub, lambda x: x, lambda x: x + x):
         doubled(yours)
     first, second, third = capsys.readouterr().out.splitlines()
     assert (
@@ -198,7 +212,7 @@ def test_a_check_prints_its_verdict_remembers_what_passed_and_never_stops_a_note
 
 
 def test_a_grader_gets_an_exception():
-    for yours in (lambda x: ..., lambda x: x):
+    for yours in (stub, lambda x: x):
         with pytest.raises(Mistake):
             doubled(yours, raise_errors=True)
     doubled(lambda x: 2 * x, raise_errors=True)

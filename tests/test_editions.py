@@ -15,7 +15,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from teaching.editions import build, exercises, main
+from teaching.editions import build, main
+from teaching.lesson_cells import exercises
 
 PROJECT = Path(__file__).parent.parent
 LESSONS = sorted((PROJECT / "notebooks").glob("0*.ipynb"))
@@ -25,11 +26,11 @@ IMPORTS = """import math
 
 import rlhf_lessons as rl
 import sample_check as check
-from rlhf_lessons.data import FOLDER, tasks
+from rlhf_lessons.data import tasks
 from rlhf_lessons.plots import canvas"""
 HALF = '''def half(x: float) -> float:
     """Return the half of x."""
-    ...  # your code
+    raise NotImplementedError  # your code
 
 
 check.half(half)'''
@@ -51,7 +52,7 @@ def half(x: float) -> float:
 </details>'''
 SIZE = '''def size(x: float) -> float:
     """Return how large x is, whatever its sign."""
-    ...  # your code
+    raise NotImplementedError  # your code
 
 
 check.size(size)'''
@@ -71,17 +72,17 @@ def size(x):
 ```
 
 </details>"""
-CHECKS = """from rlhf_lessons.exercises.check import compare, exercise
+CHECKS = """from rlhf_lessons.exercises.check import Exercise, exercise
 
 
 @exercise
-def half(yours):
-    compare(yours, lambda x: x / 2, [(3.0,), (-1.0,)])
+def half():
+    return Exercise(lambda x: x / 2, [(3.0,), (-1.0,)])
 
 
 @exercise
-def size(yours):
-    compare(yours, abs, [(3.0,), (-1.0,)])
+def size():
+    return Exercise(abs, [(3.0,), (-1.0,)])
 """
 
 
@@ -95,8 +96,11 @@ def shelf(tmp_path_factory):
     (folder.parent / "sample_check.py").write_text(CHECKS, "utf-8")
 
     def exercise(number, name, minutes, stub, help):
-        text = f"### Exercise 7.{number} · {name}\n\n*Core · easy · {minutes} minutes*\n\n**Goal.** A [link](a.ipynb)."
-        said = [new_output("stream", name="stdout", text="Not done yet. Replace the `...`\n")]
+        text = (
+            f"### Exercise 7.{number} · {name}\n\n*Core · easy · {minutes} minutes*\n\n"
+            "**Goal.** A [link](a.ipynb)."
+        )
+        said = [new_output("stream", name="stdout", text="Not done yet.\n")]
         return [
             new_markdown_cell(text, id=f"l07-ex{number}"),
             new_code_cell(
@@ -243,9 +247,9 @@ def test_it_holds_the_exercises_alone_and_no_solution_in_its_texts(dist):
         ("l07-ex1-help", "half(x: float)", "half(y: float)", "l07-ex1: .* with the same arguments"),
         (
             "l07-ex1-code",
-            "    ...",
-            "    y = x\n    ...",
-            "l07-ex1: the stub must hold a docstring and `...`",
+            "    raise",
+            "    y = x\n    raise",
+            "l07-ex1: the stub must hold a docstring and `raise NotImplementedError`",
         ),
     ],
 )
@@ -348,7 +352,7 @@ def hand_in(course: Path, name: str) -> tuple[float, float]:
     assert not any("BEGIN SOLUTION" in cell.source for cell in sheet.cells)
     stubs = [cell for cell in sheet.cells if cell.metadata.nbgrader.get("solution")]
     assert len(stubs) == len(tests) and all(
-        cell.source.endswith("    ...  # your code") for cell in stubs
+        cell.source.endswith("    raise NotImplementedError  # your code") for cell in stubs
     )
     for student in ("ada", "bob"):
         for n, (stub, test) in enumerate(zip(stubs, tests)):

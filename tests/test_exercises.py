@@ -1,7 +1,7 @@
-"""The exercises: their stubs stop nothing, the folded solutions pass, and each wrong solution hears what is wrong.
+"""The exercises: their stubs stop nothing, the folded solutions pass, and each known mistake hears its own hint.
 
 `tests/exercises/lesson1.py` and so on hold a class for each exercise, named as its check, with static functions
-`right_...`, other ways of writing it, and `wrong_...`, whose docstring is part of the hint that must come.
+`right_...`, other ways of writing it, and `wrong_...`, whose docstring is part of what must be heard.
 """
 
 import ast
@@ -15,7 +15,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from rlhf_lessons.exercises import catalogue, hints
 from rlhf_lessons.exercises.check import Mistake, NotDone
+from teaching.lesson_cells import exercises, imports
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 FOLDED = re.compile(
@@ -23,126 +25,102 @@ FOLDED = re.compile(
     r"<details><summary>Solution</summary>\n\n(?:(?!</details>).)+?\n\n</details>",
     re.S,
 )
-SOLUTION = re.compile(r"<summary>Solution</summary>\s+```python\n(.*?)```", re.S)
-HEADING = re.compile(
-    r"### Exercise (\d)\.(\d) · (.+)\n\n\*(Core|More) · (easy|medium|hard) · (\d+) minutes\*\n"
-)
+BOOKS = {
+    f"lesson{int(file.name[:2])}": nbformat.read(file, as_version=4)
+    for file in sorted(FOLDER.glob("0*.ipynb"))
+}
+TASKS = [(lesson, task) for lesson, book in BOOKS.items() for task in exercises(book)]
+each = pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "check", x))
 
 
-class Exercise:
-    """An exercise of a notebook: the text, the stub and its check, hint and solution."""
-
-    def __init__(self, lesson, book, cell, before, after):
-        self.lesson, self.book, self.cell, self.before, self.after = (
-            lesson,
-            book,
-            cell,
-            before.source,
-            after.source,
-        )
-        self.stub, _, call = cell.source.rpartition("\n\n\n")
-        self.name, self.function = re.fullmatch(r"check\.(\w+)\((\w+)\)", call).groups()
-        self.check = getattr(
-            importlib.import_module(f"rlhf_lessons.exercises.lesson{self.lesson}"), self.name
-        )
-        self.id = f"{self.lesson}.{self.name}"
-
-    def run(self, source: str):
-        """Return the function that some source defines, with the imports of its notebook."""
-        scope = {}
-        imports = [
-            node
-            for cell in self.book.cells
-            if cell.cell_type == "code" and "colab" not in cell.id
-            for node in ast.parse(cell.source).body
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-        ]
-        exec(compile(ast.Module(imports, []), self.id, "exec"), scope)
-        exec(source, scope)
-        return scope[self.function]
-
-    def others(self, kind: str) -> dict:
-        """Return the functions `kind`_... that the tests hold for this exercise."""
-        held = getattr(importlib.import_module(f"exercises.lesson{self.lesson}"), self.name)
-        return {
-            name: f
-            for name, f in inspect.getmembers(held, inspect.isfunction)
-            if name.startswith(kind)
-        }
+def check_of(lesson, task):
+    """Return the check of an exercise."""
+    return getattr(importlib.import_module(f"rlhf_lessons.exercises.{lesson}"), task.check)
 
 
-def exercises() -> list[Exercise]:
-    found = []
-    for file in sorted(FOLDER.glob("0*.ipynb")):
-        book = nbformat.read(file, as_version=4)
-        for before, cell, after in zip(book.cells, book.cells[1:], book.cells[2:]):
-            if "exercise" in cell.metadata.get("tags", []):
-                found.append(Exercise(file.name[1], book, cell, before, after))
-    return found
+def run(lesson, task, source: str):
+    """Return the function that some source defines, with the imports of its notebook."""
+    scope = {}
+    exec(compile(ast.Module(imports(BOOKS[lesson]), []), task.id, "exec"), scope)
+    exec(source, scope)
+    return scope[task.function]
 
 
-EXERCISES = exercises()
-each = pytest.mark.parametrize("task", EXERCISES, ids=lambda task: getattr(task, "id", None))
+def others(lesson, task, kind: str) -> dict:
+    """Return the functions `kind`_... that the tests hold for this exercise."""
+    held = getattr(importlib.import_module(f"exercises.{lesson}"), task.check)
+    functions = inspect.getmembers(held, inspect.isfunction)
+    return {name: function for name, function in functions if name.startswith(kind)}
 
 
-@pytest.mark.parametrize(
-    "lesson, least", [("0", 2), ("1", 5), ("2", 5), ("3", 5), ("4", 5), ("6", 2)]
-)
-def test_a_lesson_has_its_exercises_and_two_of_the_core(lesson, least):
-    headings = [HEADING.match(task.before) for task in EXERCISES if task.lesson == lesson]
-    assert [int(heading[2]) for heading in headings] == list(range(1, len(headings) + 1))
-    assert len(headings) >= least and [heading[4] for heading in headings].count("Core") == 2
+def test_the_lessons_have_their_exercises_and_two_of_the_core_each():
+    """By the headings; the same as the hints say, which the report counts."""
+    least = {"lesson0": 2, "lesson1": 5, "lesson2": 5, "lesson3": 5, "lesson4": 5, "lesson6": 2}
+    marked = {
+        lesson: {task.check: task.core for name, task in TASKS if name == lesson}
+        for lesson in least
+    }
+    assert marked == catalogue()
+    for lesson, book in BOOKS.items():
+        numbers = [task.number for task in exercises(book)]
+        assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= least.get(lesson, 0)
+        assert list(marked.get(lesson, {0: 1, 1: 1}).values()).count(True) == 2
 
 
 @each
-def test_it_has_its_parts_in_their_order(task):
-    lesson, _, _, _, _, minutes = HEADING.match(task.before).groups()
-    assert lesson == task.lesson and 1 <= int(minutes) <= 30
-    assert "**Goal.**" in task.before and "**Pitfalls.**" in task.before
-    assert FOLDED.fullmatch(task.after.strip()) and SOLUTION.search(task.after)
-    assert re.search(r"^    (\.\.\.)( +#.*)?$", task.stub, re.M), (
-        "the stub says ... where code is to go"
-    )
+def test_it_has_its_parts_in_their_order(lesson, task):
+    assert task.text.startswith(f"### Exercise {lesson[-1]}.") and 1 <= task.minutes <= 30
+    assert "**Goal.**" in task.text and "**Pitfalls.**" in task.text
+    assert FOLDED.fullmatch(task.help.strip()) and task.solution
     (function,) = [node for node in ast.parse(task.stub).body if isinstance(node, ast.FunctionDef)]
-    assert (
-        ast.get_docstring(function)
-        and all(a.annotation for a in function.args.args)
-        and function.returns
-    )
+    assert task.stub.endswith("\n    raise NotImplementedError  # your code")
+    assert ast.get_docstring(function) and function.returns
+    assert all(argument.annotation for argument in function.args.args)
 
 
 @each
-def test_the_committed_stub_is_not_done_yet_and_stops_nothing(task):
-    with pytest.raises(NotDone):
-        task.check(task.run(task.stub), raise_errors=True)
-    (output,) = task.cell.outputs
-    assert output["text"].startswith("Not done yet.")
+def test_the_committed_stub_is_not_done_yet_and_stops_nothing(lesson, task):
+    with pytest.raises(NotDone) as caught:
+        check_of(lesson, task)(run(lesson, task, task.stub), raise_errors=True)
+    (cell,) = [cell for cell in BOOKS[lesson].cells if cell.id == f"{task.id}-code"]
+    (output,) = cell.outputs
+    assert output["text"] == f"{caught.value}\n" and output["text"].startswith("Not done yet.")
 
 
 @each
-def test_the_solution_folded_in_the_text_passes(task):
-    solution = task.run(SOLUTION.search(task.after)[1])
-    task.check(solution, raise_errors=True)
+def test_the_solution_folded_in_the_text_passes(lesson, task):
+    check, solution = check_of(lesson, task), run(lesson, task, task.solution)
+    check(solution, raise_errors=True)
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        task.check(solution)
+        check(solution)
     assert said.getvalue() == "✓ Right.\n"
 
 
 @each
-def test_two_other_right_solutions_pass(task):
-    others = task.others("right_")
-    assert len(others) >= 2
-    for solution in others.values():
-        task.check(solution, raise_errors=True)
+def test_two_other_right_solutions_pass(lesson, task):
+    solutions = others(lesson, task, "right_")
+    assert len(solutions) >= 2
+    for solution in solutions.values():
+        check_of(lesson, task)(solution, raise_errors=True)
 
 
 @each
-def test_four_wrong_solutions_are_rejected_each_with_a_hint_of_its_own(task):
-    wrong, hints = task.others("wrong_"), set()
-    for name, solution in wrong.items():
+def test_each_known_mistake_hears_its_own_hint(lesson, task):
+    """Four at least, each way of making it, and no two with one hint."""
+    check = check_of(lesson, task)
+    mistakes, texts = check.make().mistakes, hints(lesson)[task.check]
+    assert mistakes.keys() == texts.keys() and len(set(texts.values())) == len(texts) >= 4
+    for name, wrongs in mistakes.items():
+        for wrong in wrongs if isinstance(wrongs, tuple) else (wrongs,):
+            with pytest.raises(Mistake) as caught:
+                check(wrong, raise_errors=True)
+            assert texts[name] in str(caught.value), f"{name} heard: {caught.value}"
+
+
+@each
+def test_other_wrong_solutions_are_rejected_each_with_words_of_its_own(lesson, task):
+    for name, solution in others(lesson, task, "wrong_").items():
         with pytest.raises(Mistake) as caught:
-            task.check(solution, raise_errors=True)
+            check_of(lesson, task)(solution, raise_errors=True)
         phrase = inspect.getdoc(solution)
         assert len(phrase) >= 8 and phrase in str(caught.value), f"{name} heard: {caught.value}"
-        hints.add(str(caught.value))
-    assert len(hints) == len(wrong) >= 4

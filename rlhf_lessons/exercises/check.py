@@ -3,44 +3,35 @@
     from rlhf_lessons.exercises import lesson1 as check
     check.surprise(surprise)        # prints "Right", or what is likely wrong
 
-A check runs your function on several inputs, odd ones included (padding, extreme values), and compares with the right
-values at a tight tolerance. Where your values are those of a known mistake, it says which. A stub that returns None
-or `...` is "not done yet", so that a whole notebook runs with its exercises open.
+A check runs your function on several inputs, odd ones included (padding, extreme values), and compares
+with the right values at a tight tolerance. Where your values are those of a known mistake, it says which,
+in the words of `hints/`. A stub raises NotImplementedError, which is "not done yet", so that a whole
+notebook runs with its exercises open.
 """
 
 import copy
-import dis
-import functools
 import inspect
 import json
 import numbers
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from rlhf_lessons import paths
+from rlhf_lessons.exercises import hints
 
 TOLERANCE = 1e-5
-CROSS_ENTROPY = (
-    "cross_entropy wants (tokens, vocabulary) and (tokens,). Flatten both, after the shift."
-)
-NO_TOKEN = "−100 is no token, so it cannot be looked up. Choose the learned places first, with labels != -100."
-ERRORS = {
-    "Expected target size": CROSS_ENTROPY,
-    "to match target batch_size": CROSS_ENTROPY,  # what torch means by it
-    "index -100 is out of bounds": NO_TOKEN,
+FLATTEN = "cross_entropy wants (tokens, vocabulary) and (tokens,). Flatten both, after the shift."
+ERRORS = {  # what torch means by its words
+    "Expected target size": FLATTEN,
+    "to match target batch_size": FLATTEN,
+    "index -100 is out of bounds": "−100 is no token, so it cannot be looked up. "
+    "Choose the learned places first, with labels != -100.",
 }
-NOTHING = {
-    "RESUME",
-    "NOP",
-    "CACHE",
-    "LOAD_CONST",
-    "RETURN_CONST",
-    "RETURN_VALUE",
-}  # what a stub is made of
 
 
 class Mistake(AssertionError):
@@ -48,95 +39,147 @@ class Mistake(AssertionError):
 
     def _render_traceback_(self) -> list[str]:
         """Return what Jupyter shows in place of a traceback: the words, and no line of the check."""
-        return [f"✗ Not yet. {self}"]
+        return [str(self)]
+
+    def __str__(self) -> str:
+        return f"✗ Not yet. {self.args[0]}"
 
 
 class NotDone(Mistake):
     """The function is still the stub."""
 
+    def __str__(self) -> str:
+        return "Not done yet. Replace `raise NotImplementedError` with your code, and run this cell again."
 
-def exercise(check: Callable) -> Callable:
-    """Make of `check(yours)`, which raises Mistake, a check that prints what it found and remembers what passed.
 
-    With `raise_errors=True` it raises instead, as graders want it.
+@dataclass(frozen=True)
+class Exercise:
+    """What a check knows: the right function, inputs for it, and known mistakes.
+
+    A mistake has the id of its hint, and the function that makes it, or several, one for each way of
+    making it. Tensors in a case that require a gradient must get the right one.
     """
 
-    @functools.wraps(check)
-    def run(yours: Callable, raise_errors: bool = False) -> None:
+    right: Callable
+    cases: list[tuple]
+    mistakes: dict[str, Callable | tuple[Callable, ...]] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
+
+
+class exercise:
+    """Make of a function that returns an Exercise its check, which a notebook calls with your function.
+
+    The check prints what it found and remembers what passed. With `raise_errors=True` it raises Mistake
+    instead, as graders want it.
+    """
+
+    def __init__(self, make: Callable[[], Exercise]):
+        self.make, self.__doc__ = make, make.__doc__
+        self.lesson, self.name = make.__module__.rpartition(".")[2], make.__name__
+
+    def hint(self, mistake: str) -> str:
+        """Return what a reader hears who makes this mistake."""
+        return hints(self.lesson)[self.name][mistake]
+
+    def __call__(self, yours: Callable, raise_errors: bool = False) -> None:
+        task = self.make()
+        mistakes = {self.hint(id): wrong for id, wrong in task.mistakes.items()}
         try:
-            check(yours)
+            compare(yours, task.right, task.cases, mistakes, task.tolerance)
         except Mistake as mistake:
             if raise_errors:
                 raise
-            print(
-                f"Not done yet. {mistake}"
-                if isinstance(mistake, NotDone)
-                else f"✗ Not yet. {mistake}"
-            )
+            print(mistake)
         else:
-            remember(f"{check.__module__.rpartition('.')[2]}.{check.__name__}")
+            remember(f"{self.lesson}.{self.name}")
             print("✓ Right.")
-
-    return run
 
 
 def compare(
     yours: Callable,
     right: Callable,
     cases: list[tuple],
-    mistakes: dict[str, Callable | tuple[Callable, ...]] | None = None,
+    mistakes: dict[str, Callable | tuple[Callable, ...]],
     tolerance: float = TOLERANCE,
 ) -> None:
     """Raise Mistake unless yours(*case) equals right(*case) for each case.
 
-    `mistakes` maps a hint to the function that makes this mistake, or to several, one for each way of making it:
-    where yours agrees with one of them on the first case that fails, on half of all cases at least, and on no fewer
-    than the others do, its hint is what the reader hears. To stop with an error of the same kind is to agree too.
-    Tensors in a case that require a gradient must get the right one.
+    `mistakes` maps a hint to the function that makes this mistake, or to several: the hint of the one
+    that explains your values best is what the reader hears (see `likely`).
     """
-    ways = [
-        (hint, wrong)
-        for hint, wrongs in (mistakes or {}).items()
-        for wrong in (wrongs if isinstance(wrongs, tuple) else (wrongs,))
-    ]
-    for number, case in enumerate(cases, 1):
-        where, failed = f"n input {number} of {len(cases)}{readable(case)}", None
+    for number, case in enumerate(cases):
+        where, failed = f"n input {number + 1} of {len(cases)}{readable(case)}", ""
         try:
             problem = differ(call(yours, case, f" o{where}"), call(right, case), tolerance)
-        except Mistake as mistake:
-            if mistake.__context__ is None:  # no error, but nothing returned, or an input changed
-                raise
-            problem = failed = mistake
-        if problem is not None:
-            hint = likely(yours, right, number - 1, cases, ways, tolerance)
-            raise Mistake(
-                f"{failed} {hint or ''}".strip() if failed else hint or f"O{where}, {problem}."
-            )
+        except Failed as mistake:
+            problem = failed = mistake.args[0]
+        if problem:
+            hint = likely(yours, right, number, cases, mistakes, tolerance)
+            raise Mistake(f"{failed} {hint}".strip() if failed or hint else f"O{where}, {problem}.")
 
 
 def likely(
     yours: Callable,
     right: Callable,
-    place: int,
+    first: int,
     cases: list[tuple],
-    ways: list[tuple[str, Callable]],
+    mistakes: dict[str, Callable | tuple[Callable, ...]],
     tolerance: float,
 ) -> str | None:
-    """Return the hint of the mistake that agrees with yours on the case at `place`, and on most of all cases; or,
-    where yours is not finite though it should be, of the first mistake whose result is not finite either."""
-    mine, agreeing = [attempt(yours, case) for case in cases], {}
-    for hint, wrong in ways:
-        same = [not differ(got, attempt(wrong, case), tolerance) for got, case in zip(mine, cases)]
-        if same[place] and sum(same) >= len(cases) / 2:
-            agreeing[hint] = max(sum(same), agreeing.get(hint, 0))
-    if agreeing:
-        return max(agreeing, key=agreeing.get)
-    if finite(mine[place]) or not finite(attempt(right, cases[place])):
+    """Return the hint of the mistake that explains best what yours returns; None where none does.
+
+    Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they agree on
+    the first input that fails, `cases[first]`, and on no fewer telling inputs than they differ on. To stop
+    with an error of the same kind is to agree; an input on which only yours breaks tells nothing, as it
+    may break for another reason. Among several, exact agreement comes first, then the fewest differences.
+    """
+    mine = [attempt(yours, case) for case in cases]
+    wanted = [attempt(right, case) for case in cases]
+    wrong_here = [differ(*pair, tolerance) is not None for pair in zip(mine, wanted)]
+    order = sorted(range(len(cases)), key=lambda place: place != first)
+    best, found = None, None
+    for hint, wrongs in mistakes.items():
+        for wrong in wrongs if isinstance(wrongs, tuple) else (wrongs,):
+            agree, against, exact = 0, 0, False
+            for place in order:
+                theirs = attempt(wrong, cases[place])
+                same = differ(mine[place], theirs, tolerance) is None
+                broken = breaks(mine[place], wanted[place])
+                if same or broken and broken == breaks(theirs, wanted[place]):
+                    agree += wrong_here[place]
+                    exact |= same and place == first
+                elif place == first:
+                    break
+                else:
+                    against += not broken
+            score = (exact, -against, agree)
+            if agree > 0 and agree >= against and (best is None or score > best):
+                best, found = score, hint
+    return found
+
+
+def breaks(got: tuple | type, wanted: tuple | type) -> str | None:
+    """Return how a result fails where the right one does not: an error, or no finite value or gradient."""
+    if isinstance(wanted, type):
         return None
-    results = ((hint, attempt(wrong, cases[place])) for hint, wrong in ways)
-    return next(
-        (hint for hint, theirs in results if fails_alike(mine[place], theirs, tolerance)), None
-    )
+    if isinstance(got, type):
+        return got.__name__
+    if not finite(got[0]) and finite(wanted[0]):
+        return "value"
+    return "gradient" if not finite(got[1]) and finite(wanted[1]) else None
+
+
+def finite(value: object) -> bool:
+    """Return whether all numbers in a result are finite."""
+    if isinstance(value, (tuple, list)):
+        return all(map(finite, value))
+    if not isinstance(value, (torch.Tensor, float)):
+        return True
+    return bool(torch.as_tensor(value).isfinite().all())
+
+
+class Failed(Mistake):
+    """The function stopped with an error."""
 
 
 def call(yours: Callable, case: tuple, where: str = "") -> tuple:
@@ -144,114 +187,88 @@ def call(yours: Callable, case: tuple, where: str = "") -> tuple:
     given = copy.deepcopy(case)
     try:
         got = yours(*given)
+    except NotImplementedError:
+        raise NotDone from None
     except Exception as error:
-        said = f"{type(error).__name__}: {str(error).split(chr(10))[0][:200]}".removesuffix(": ")
+        first_line = str(error).split("\n")[0][:200]
+        said = f"{type(error).__name__}: {first_line}".removesuffix(": ")
         meant = "".join(f" {hint}" for phrase, hint in ERRORS.items() if phrase in said)
-        raise Mistake(
-            f"Your function raised {said}{where}{line_of(yours, error)}.{meant}"
-        ) from None
+        words = f"Your function raised {said}{where}{line_of(yours, error)}.{meant}"
+        raise Failed(words, type(error)) from None
     if got is None or got is ...:
-        if is_stub(yours):
-            raise NotDone("Replace the `...` with your code, and run this cell again.")
         raise Mistake(f"Your function returns {got}{where}. Is there a `return` missing?")
     for before, after in zip(case, given):
         if changed(before, after):
             kind = "tensor" if isinstance(before, torch.Tensor) else "list"
             raise Mistake(f"Your function changes its input in place. Make a new {kind} instead.")
-    return got, gradients(
-        got, [x for x in given if isinstance(x, torch.Tensor) and x.requires_grad]
-    )
+    wanted = [x for x in given if isinstance(x, torch.Tensor) and x.requires_grad]
+    return got, gradients(got, wanted) if wanted else ()
 
 
 def gradients(got: object, wanted: list[torch.Tensor]) -> tuple:
     """Return the gradient of a result for each input that wants one; Mistake where none flows."""
-    if not wanted:
-        return ()
     if not isinstance(got, (torch.Tensor, numbers.Number)):
         raise Mistake(f"You return {short(got)}, where a tensor was expected.")
     if not getattr(got, "requires_grad", False):
         raise Mistake(
-            "No gradient flows back from what your function returns: is there an .item(), a float() or a "
-            "torch.no_grad() in it?"
+            "No gradient flows back from what your function returns: is there an .item(), a float() "
+            "or a torch.no_grad() in it?"
         )
     try:
         found = torch.autograd.grad(got.sum(), wanted, allow_unused=True)
-    except RuntimeError:
-        raise Mistake(
-            "The gradient breaks on its way back through your function: does it change a tensor in place, "
-            "as with += or exp_(), after something was made of it? Or call backward() itself?"
-        ) from None
+    except RuntimeError as error:
+        words = (
+            "The gradient breaks on its way back through your function: does it change a tensor in "
+            "place, as with += or exp_(), after something was made of it? Or call backward() itself?"
+        )
+        raise Failed(words, type(error)) from None
     return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, wanted))
 
 
 def line_of(yours: Callable, error: Exception) -> str:
     """Return the last line of the reader's own that an error came through, not one of a library."""
     code = getattr(inspect.unwrap(yours), "__code__", None)
-    lines = [
-        line
-        for line in traceback.extract_tb(error.__traceback__)
-        if code and line.filename == code.co_filename
-    ]
-    return f" (line {lines[-1].lineno}: {lines[-1].line})" if lines else ""
-
-
-def is_stub(yours: Callable) -> bool:
-    """Return whether a function does nothing but return None or `...`."""
-    code = getattr(inspect.unwrap(yours), "__code__", None)
-    return code is not None and {x.opname for x in dis.get_instructions(code)} <= NOTHING
+    for line in reversed(traceback.extract_tb(error.__traceback__)):
+        if code and line.filename == code.co_filename:
+            return f" (line {line.lineno}: {line.line})"
+    return ""
 
 
 def changed(before: object, after: object) -> bool:
     """Return whether an input is no longer what it was."""
     if isinstance(before, torch.Tensor):
-        return before.shape != after.shape or not bool(
-            ((before == after) | (before != before)).all()
-        )
+        return before.shape != after.shape or not before.allclose(after, 0, 0, equal_nan=True)
     if isinstance(before, (tuple, list)):
         return len(before) != len(after) or any(map(changed, before, after))
     return before is not after and before != after
 
 
 def attempt(wrong: Callable, case: tuple) -> tuple | type:
-    """Return what a known mistake returns, as `call` does; the type of its error where it cannot cope with the case."""
+    """Return what a function returns, as `call` does; the type of its error where it cannot cope."""
     try:
         return call(wrong, case)
-    except Mistake as mistake:
-        return type(mistake.__context__)
-
-
-def finite(value: object) -> bool:
-    """Return whether all numbers in a result are finite."""
-    if isinstance(value, (tuple, list)):
-        return all(map(finite, value))
-    return not isinstance(value, (torch.Tensor, float)) or bool(
-        torch.as_tensor(value).isfinite().all()
-    )
-
-
-def fails_alike(mine: tuple, theirs: tuple | type, tolerance: float) -> bool:
-    """Return whether two results of `call` are not finite in the same part: the value, or only its gradient."""
-    if finite(theirs):
-        return False
-    return not (difference(mine[0], theirs[0], tolerance) if finite(mine[0]) else finite(theirs[0]))
+    except Failed as failed:
+        return failed.args[1]
+    except Mistake:
+        return Mistake
 
 
 def differ(got: tuple | type, wanted: tuple | type, tolerance: float) -> str | None:
-    """Return in words how two results of `attempt` differ, first in value, then in gradient; None if they do not."""
+    """Return in words how two results of `attempt` differ, first in value, then in gradient."""
     if isinstance(got, type) or isinstance(wanted, type):
         return None if got is wanted else "one of them fails"
     if problem := difference(got[0], wanted[0], tolerance):
         return problem
-    problem = next(
-        (found for pair in zip(got[1], wanted[1]) if (found := difference(*pair, tolerance))), None
-    )
-    return problem and problem.replace(
-        "you return", "your values are right, but their gradient is", 1
-    )
+    for mine, right in zip(got[1], wanted[1]):
+        if problem := difference(mine, right, tolerance):
+            return problem.replace("you return", "your values are right, but their gradient is", 1)
+    return None
 
 
 def difference(got: object, wanted: object, tolerance: float) -> str | None:
-    """Return in words how two values differ; None if they do not."""
+    """Return in words how two values differ; None if they do not. Of a set, any order is right."""
+    if isinstance(wanted, set):
+        wanted, got = sorted(wanted), in_order(got)
     if isinstance(wanted, (tuple, list)):
         return difference_of_rows(got, wanted, tolerance)
     if isinstance(wanted, (torch.Tensor, float)):
@@ -261,17 +278,25 @@ def difference(got: object, wanted: object, tolerance: float) -> str | None:
     return f"you return {short(got)}, where {short(wanted)} was expected"
 
 
+def in_order(got: object) -> object:
+    """Return pairs sorted; what cannot be sorted, as it is."""
+    try:
+        return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
+    except (TypeError, ValueError, RuntimeError):
+        return got
+
+
 def difference_of_rows(got: object, wanted: tuple | list, tolerance: float) -> str | None:
     """Return in words how a list or a tuple differs from the right one."""
     kind = type(wanted).__name__
     if not isinstance(got, (tuple, list)):
-        return f"you return {short(got)} ({type(got).__name__}), where a {kind} of {len(wanted)} was expected"
+        given = f"{short(got)} ({type(got).__name__})"
+        return f"you return {given}, where a {kind} of {len(wanted)} was expected"
     whole = f"you return {short(got)}, where {short(wanted)} was expected"
     plain = len(whole) < 240 and "tensor(" not in whole
     if len(got) != len(wanted):
-        return (
-            whole if plain else f"you return {len(got)} values, where {len(wanted)} were expected"
-        )
+        numbers_of = f"you return {len(got)} values, where {len(wanted)} were expected"
+        return whole if plain else numbers_of
     for place, pair in enumerate(zip(got, wanted), 1):
         if found := difference(*pair, tolerance):
             return whole if plain else f"in value {place} of {len(wanted)}, {found}"
@@ -279,38 +304,36 @@ def difference_of_rows(got: object, wanted: tuple | list, tolerance: float) -> s
 
 
 def difference_of_numbers(got: object, wanted: torch.Tensor, tolerance: float) -> str | None:
-    """Return in words how numbers differ from the right ones: in kind, in shape or in value, and where."""
+    """Return in words how numbers differ from the right ones: in kind, shape or value, and where."""
     try:
         got = torch.as_tensor(float(got) if isinstance(got, numbers.Real) else got).cpu()
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return f"you return {short(got)}, where numbers were expected"
     if got.shape != wanted.shape:
         return f"you return the shape {tuple(got.shape)}, where {tuple(wanted.shape)} was expected"
+    exact = not wanted.is_floating_point()  # ids and masks
+    is_bool = wanted.dtype is torch.bool
     if (
         got.is_complex()
-        or not wanted.is_floating_point()
-        and (wanted.dtype is torch.bool) != (got.dtype is torch.bool)
+        or exact
+        and (got.is_floating_point() or (got.dtype is torch.bool) != is_bool)
     ):
         return f"you return numbers of type {got.dtype}, where {wanted.dtype} was expected"
-    if got.is_floating_point() and not wanted.is_floating_point():
-        return f"you return numbers of type {got.dtype}, where {wanted.dtype} was expected"
-    close = torch.isclose(
-        got.double(), wanted.double(), rtol=tolerance, atol=tolerance, equal_nan=True
-    )
+    close = torch.isclose(got.double(), wanted.double(), tolerance, tolerance, equal_nan=True)
     if close.all():
         return None
     if wanted.numel() <= 8:
         return f"you return {short(got)}, where {short(wanted, got)} was expected"
     first = tuple((~close).nonzero()[0].tolist())
     return (
-        f"you return {short(got[first])} at place {list(first)}, where {short(wanted[first], got[first])} was "
-        f"expected; {int((~close).sum())} of {close.numel()} numbers differ"
+        f"you return {short(got[first])} at place {list(first)}, where "
+        f"{short(wanted[first], got[first])} was expected; "
+        f"{int((~close).sum())} of {close.numel()} numbers differ"
     )
 
 
 def short(value: object, beside: object = None) -> str:
-    """Return a value as a reader wants to see it: few digits, few numbers; more digits than 4 where it would look
-    like the value `beside`."""
+    """Return a value with few digits and few numbers; with more digits where it would look like `beside`."""
     if isinstance(value, torch.Tensor):
         digits = 4 if beside is None or short(value) != short(beside) else 7
         texts = [f"{x:.{digits}g}" for x in value.detach().flatten()[:8].tolist()]
@@ -325,18 +348,7 @@ def readable(case: tuple) -> str:
     return f" ({text})" if len(text) <= 60 and "tensor(" not in text else ""
 
 
-def in_order(pairs_of: Callable) -> Callable:
-    """Return a function whose pairs come sorted: any order of them is right."""
-
-    @functools.wraps(pairs_of)
-    def sorted_pairs(*case):
-        got = pairs_of(*case)
-        try:
-            return sorted(map(tuple, got)) if isinstance(got, (list, tuple, set)) else got
-        except (TypeError, ValueError, RuntimeError):  # no pairs of numbers: shown as they are
-            return got
-
-    return sorted_pairs
+# ---- What right and wrong answers are made of ----
 
 
 def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -354,6 +366,26 @@ def picked(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     return values.gather(-1, ids[..., None])[..., 0]
 
 
+def then(answer: Callable, change: Callable) -> Callable:
+    """Return a function that changes another one's answer."""
+    return lambda *case: change(answer(*case))
+
+
+MEANS = {  # wrong ways to average values over a mask
+    "all_places": lambda x, m: x.masked_fill(~m, 0).sum() / m.numel(),
+    "padding": lambda x, m: x.mean(),
+    "row_means": lambda x, m: (x.masked_fill(~m, 0).sum(1) / m.sum(1)).nanmean(),
+    "sum": lambda x, m: x[m].sum(),
+    "sign": lambda x, m: -x[m].mean(),
+    "times_mask": lambda x, m: (x * m).sum() / m.sum(),
+}
+
+
+def means(of: Callable, *wanted: str) -> dict[str, Callable]:
+    """Return wrong averages, by the ids of their hints, of the (values, mask) that `of(*case)` gives."""
+    return {id: lambda *case, id=id: MEANS[id](*of(*case)) for id in wanted or MEANS}
+
+
 def passed_file() -> Path:
     """Return where passed checks are remembered, beside the reader's own models."""
     return paths.RUNS / "exercises.jsonl"
@@ -361,9 +393,10 @@ def passed_file() -> Path:
 
 def remember(name: str) -> None:
     """Note that a check has passed; a disk that cannot be written spoils no exercise."""
+    row = {"exercise": name, "at": time.strftime("%Y-%m-%d %H:%M")}
     try:
         passed_file().parent.mkdir(parents=True, exist_ok=True)
         with passed_file().open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"exercise": name, "at": time.strftime("%Y-%m-%d %H:%M")}) + "\n")
+            file.write(json.dumps(row) + "\n")
     except OSError as error:
         print(f"(This could not be noted for your report: {error}.)")

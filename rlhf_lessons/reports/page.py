@@ -7,6 +7,8 @@ text), ("table", (header, rows)) or ("pictures", [(PNG, words)]), which stand si
 import io
 from types import SimpleNamespace
 
+from rlhf_lessons.exercises import catalogue
+
 LONGEST, MOST = 400, 8  # characters of a text, rounds in the table
 BLIND = {
     "model": "model",
@@ -16,19 +18,11 @@ BLIND = {
     "of": "n",
 }  # column -> of the winner
 CORE = {
-    "lesson0.win_rate",
-    "lesson0.coin",
-    "lesson1.surprise",
-    "lesson1.masked_loss",
-    "lesson2.ids_and_labels",
-    "lesson2.masked_loss",
-    "lesson3.stable_loss",
-    "lesson3.reward_at_end",
-    "lesson4.sampled_logprobs",
-    "lesson4.token_rewards",
-    "lesson6.vote_loss",
-    "lesson6.kappa",
-}  # as the lessons mark them
+    f"{lesson}.{name}"
+    for lesson, names in catalogue().items()
+    for name, core in names.items()
+    if core
+}
 COURSE = {
     "lesson0": "0 · before and after",
     "lesson1": "1 · the next token",

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.widgets import card_js
 from rlhf_lessons.feedback.session import Session
+from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.rate import as_task
 
 WIDGETS = Path(rate_module.__file__).parent
