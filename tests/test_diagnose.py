@@ -15,7 +15,8 @@ SOUND = {
     "best_of": {"n": 16, "gain": [0.2, 0.15, 0.25]},
     "ppo": {"explained_variance": [-0.5, 0.2, 0.5, 0.6], "kl": [0.1, 2.0, 4.0, 6.0]},
 }
-FAILURES = {  # what is changed in a sound chain: the stage, the check and the evidence that must be named
+# What is changed in a sound chain: the stage, the check and the evidence that must be named
+FAILURES = {
     "base cannot copy": (
         "base",
         {"copies_name": 0.1},

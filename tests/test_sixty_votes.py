@@ -1,4 +1,4 @@
-"""The table of the sixty votes says what was measured, and the shipped one is of the shipped measurements."""
+"""The table of the sixty votes says what was measured, and the shipped one fits what ships."""
 
 import importlib.util
 import json
