@@ -38,8 +38,33 @@ RELATIVE_LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]*\)")
 CONFIG = '''"""How nbgrader grades this course. `python start.py teacher` wrote it, and leaves it alone from now on."""
 import os
 import tempfile
+from pathlib import Path
+
+import nbformat
+from nbgrader.converters import Autograde
+from nbgrader.preprocessors import NbGraderPreprocessor
+
+
+class RestoreCells(NbGraderPreprocessor):
+    """Put back each cell that a student deleted, in its place; of a cell that was copied, grade the last one."""
+
+    def preprocess(self, book, resources):
+        names, place = resources["nbgrader"], 0
+        file = Path("release", names["assignment"], names["notebook"] + ".ipynb")
+        for cell in nbformat.read(file, as_version=4).cells:
+            id = cell.metadata.nbgrader.grade_id
+            ids = [mine.metadata.get("nbgrader", {}).get("grade_id") for mine in book.cells]
+            here = [n for n, mine in enumerate(ids) if mine == id]
+            if not here:
+                book.cells.insert(place, cell)
+            for n in here[:-1]:
+                del book.cells[n].metadata["nbgrader"]
+            place = (here[-1] if here else place) + 1
+        return book, resources
+
 
 c = get_config()
+c.Autograde.sanitize_preprocessors = [RestoreCells, *Autograde.sanitize_preprocessors.default_args[0]]
 c.CourseDirectory.course_id = "rlhf_lessons"
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code"}
 c.Execute.timeout = c.Execute.startup_timeout = 300  # seconds for a cell, and for a kernel; PyTorch loads slowly

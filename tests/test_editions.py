@@ -371,14 +371,50 @@ def hand_in(course: Path, name: str) -> tuple[float, float]:
     return sum(cell.metadata.nbgrader.points for cell in tests), tests[0].metadata.nbgrader.points
 
 
-def test_nbgrader_grades_a_right_and_a_wrong_submission(nbgrader, dist, shelf):
+def spoil(course: Path, name: str, student: str, change) -> None:
+    """Hand in what ada did, with its cells changed: some deleted, or copied."""
+    book = nbformat.read(course / "submitted" / "ada" / name / f"{name}.ipynb", as_version=4)
+    book.cells = change(book.cells)
+    home = course / "submitted" / student / name
+    home.mkdir(parents=True)
+    nbformat.write(book, home / f"{name}.ipynb")
+
+
+def twice(id: str):
+    """Return a change that copies a cell, as JupyterLab does: with another id, and nbgrader's metadata."""
+
+    def change(cells):
+        found = []
+        for cell in cells:
+            found += [cell, {**cell, "id": "copied"}] if cell.id == id else [cell]
+        return [nbformat.from_dict(cell) for cell in found]
+
+    return change
+
+
+def test_nbgrader_grades_right_wrong_and_damaged_submissions(nbgrader, dist, shelf):
     shutil.copy(shelf.parent / "sample_check.py", dist)
     course = dist / "nbgrader"
     assert "passes all the tests" in nbgrader(course, "validate", "source/lesson7/lesson7.ipynb")
     nbgrader(course, "generate_assignment", "lesson7")
     assert hand_in(course, "lesson7") == (13, 8)
+    spoil(course, "lesson7", "cleo", lambda cells: [c for c in cells if c.id != "l07-ex1-check"])
+    spoil(course, "lesson7", "dan", lambda cells: [c for c in cells if "ex2" not in c.id])
+    spoil(course, "lesson7", "eve", lambda cells: [c for c in cells if c.id != "imports"])
+    spoil(course, "lesson7", "finn", twice("l07-ex1-check"))
+    spoil(course, "lesson7", "gail", twice("l07-ex1-code"))
     nbgrader(course, "autograde", "lesson7")
-    assert points(course) == {("ada", "lesson7"): 13, ("bob", "lesson7"): 8}
+    assert {student: given for (student, _), given in points(course).items()} == {
+        "ada": 13,
+        "bob": 8,
+        "cleo": 13,
+        "dan": 8,
+        "eve": 13,
+        "finn": 13,
+        "gail": 13,
+    }
+    with sqlite3.connect(course / "gradebook.db") as db:
+        assert db.execute("select sum(needs_manual_grade) from grade").fetchone() == (0,)
     graded = read(course / "autograded" / "bob" / "lesson7" / "lesson7.ipynb")
     (error,) = graded["l07-ex2-check"].outputs
     assert error.traceback == [
