@@ -1,4 +1,5 @@
-"""What every lesson holds for its reader: minutes that add up, guesses, a quiz whose choices are explained, a break."""
+"""What every lesson holds for its reader: minutes that add up, guesses, a quiz whose choices are
+explained, a break."""
 
 import re
 from pathlib import Path
@@ -52,7 +53,8 @@ def minutes(cells) -> tuple[float, float, float]:
 
 
 def minutes_to_read(cells, votes: int) -> float:
-    """180 words a minute, 4 seconds a line of code, without exercises, imports, and sections marked as more."""
+    """180 words a minute, 4 seconds a line of code, without exercises, imports, and sections marked
+    as more."""
     words = lines = more = 0
     for cell in cells:
         if cell.source.startswith("## "):
