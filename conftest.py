@@ -1,4 +1,4 @@
-"""Tests and lessons run beside what a reader has made, not in it: they get an empty folder for models and ratings."""
+"""Tests and lessons touch nothing that a reader has made: they get an empty folder for runs."""
 
 import atexit
 import os

@@ -1,4 +1,4 @@
-"""The front door of the course: sets everything up, then starts it. The same on Linux, macOS and Windows.
+"""The front door of the course: sets everything up, then starts it, on Linux, macOS and Windows.
 
     python start.py lab       opens the lessons in JupyterLab
     python start.py course    trains all four stages in the terminal
@@ -6,12 +6,16 @@
     python start.py teacher   builds the teacher's editions of the lessons
     python start.py download FOLDER   fills a USB stick, from which others install without a network
 
-Needs Python 3.11 to 3.14 and nothing else. What it installs goes into .venv, what programs keep for
-later goes into .cache, both inside this folder.
+Needs Python 3.11 to 3.14 and nothing else. What it installs goes into .venv (for the tests, into
+.cache/tests besides); what programs keep for later goes into .cache. Nothing outside this folder
+is touched.
 """
 
 import argparse
+import contextlib
+import csv
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -25,19 +29,20 @@ import time
 import urllib.request
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
+
 ROOT = Path(os.path.abspath(__file__)).parent
 CACHE = ROOT / ".cache"
-VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-STAMP = VENV / "rlhf-lessons.json"  # written last: says what was installed to the end
 WHEELS = ROOT / "wheels"  # packages that `download` put there, to install from without a network
-CPU_INDEX = (
-    "https://download.pytorch.org/whl/cpu"  # PyTorch without the gigabytes that only a GPU needs
-)
+# PyTorch without the gigabytes that only a GPU needs
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
-DISK_FULL = "The disk is full. Free a few gigabytes, then start again: it goes on from there."
-REASONS = [  # what pip says when it fails, and what a person can do; the first that is found is told
+DISK_FULL = "The disk is full. Free a few gigabytes, then start again: it continues from there."
+COMPUTER = f"(Python {sys.version.split()[0]}, {sys.platform})"
+REASONS = [  # what pip says when it fails, and what a person can do; the first match is told
     (r"No space left|Errno 28|not enough space on the disk", DISK_FULL),
     (
         r"[Nn]ew ?[Cc]onnection|[Nn]ame ?[Rr]esolution|getaddrinfo|[Tt]imed out|ProxyError|SSLError"
@@ -50,97 +55,159 @@ REASONS = [  # what pip says when it fails, and what a person can do; the first 
     ),
     (
         r"(?s)Looking in links: .*wheels.*No matching distribution found",
-        f"The folder wheels has not all that this computer needs (Python {sys.version.split()[0]}, {sys.platform}). "
-        "Fill it on one like this (python start.py download), or delete it to install from the internet.",
+        f"The folder wheels has not all that this computer needs {COMPUTER}. Fill it on one like "
+        "this (python start.py download), or delete it to install from the internet.",
     ),
     (
         r"No matching distribution found for (?P<package>\S+)",
-        f"There is no {{package}} for this computer (Python {sys.version.split()[0]}, {sys.platform}). "
+        f"There is no {{package}} for this computer {COMPUTER}. "
         "PyTorch needs a 64-bit Python, and on a Mac an Apple chip.",
     ),
 ]
 
 
 class Stop(Exception):
-    """Something that the person at the keyboard must mend; its text says what and how."""
+    """Something that the person at the keyboard must fix; its text says what and how."""
+
+
+class Environment:
+    """A virtual environment of ours.
+
+    Its stamp is written when the environment is whole, before packages come in, and says which
+    requirements were installed to the end. Without a stamp the environment is made again.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.bin = folder / ("Scripts" if os.name == "nt" else "bin")
+        self.python = self.bin / ("python.exe" if os.name == "nt" else "python")
+        self.stamp = folder / "rlhf-lessons.json"
+
+    def read(self):
+        """Return what the stamp says, nothing where there is none."""
+        try:
+            return dict(json.loads(self.stamp.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def write(self, stamp):
+        part = self.stamp.with_suffix(".part")
+        part.write_text(json.dumps(stamp, indent=1), "utf-8")
+        os.replace(str(part), str(self.stamp))
+
+    def ask(self):
+        """Return (version, folder of packages) of its Python, or None if that is not ours.
+
+        Where pyvenv.cfg is missing, the python in here is the system's: its prefix tells.
+        """
+        question = (
+            "import json, sys, sysconfig; "
+            "print(json.dumps([sys.prefix, sys.version_info[:2], sysconfig.get_path('purelib')]))"
+        )
+        command = [str(self.python), "-c", question]
+        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "env": variables(self)}
+        try:
+            answer = subprocess.run(command, timeout=120, **quiet).stdout
+            prefix, version, packages = json.loads(answer.decode("utf-8"))
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return None
+        own = os.path.realpath(str(self.folder))
+        inside = os.path.realpath(packages).startswith(own + os.sep)
+        return (version, Path(packages)) if os.path.realpath(prefix) == own and inside else None
+
+    def make(self, base):
+        """Make it anew, empty but for pip, with the Python `base`."""
+        if self.folder.exists():
+            print(f"The environment in {self.folder.relative_to(ROOT)} is broken or of no use now")
+            self.stamp.unlink(missing_ok=True)  # first: half an environment must not count as whole
+            shutil.rmtree(str(self.folder))
+        print(f"Making an environment of its own in {self.folder.relative_to(ROOT)}")
+        made = subprocess.run(
+            [str(base), "-I", "-m", "venv", str(self.folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=variables(self, temporary()),
+            close_fds=False,
+        )
+        found = self.ask()
+        if made.returncode or not found:
+            said = " ".join(made.stdout.decode("utf-8", "replace").split())
+            if shutil.disk_usage(str(ROOT)).free < 1e8:
+                raise Stop(DISK_FULL)
+            hint = "On Debian and Ubuntu: sudo apt install python{}.{}-venv. "
+            hint = hint.format(*sys.version_info) if "ensurepip" in said else ""
+            raise Stop(f"Python could not make {self.folder}. {hint}It said: {said[-300:]}")
+        self.write({"python": found[0]})
+
+
+LEARNER = Environment(ROOT / ".venv")
+TESTS = Environment(
+    CACHE / "tests"
+)  # sees all that is in .venv; what only tests need is here alone
 
 
 def check_python():
-    if (3, 11) <= sys.version_info[:2] <= (3, 14):
-        return
-    found = next((f"python3.{n}" for n in (14, 13, 12, 11) if shutil.which(f"python3.{n}")), None)
-    advice = (
-        f"Use the {found} that is here"
-        if found
-        else "Get one from https://www.python.org/downloads/"
-    )
-    raise Stop(
-        f"The course needs Python 3.11 to 3.14, and this is {sys.version.split()[0]}. "
-        f"{advice}, then: {found or 'python3.13'} start.py lab"
-    )
+    if not (3, 11) <= sys.version_info[:2] <= (3, 14):
+        names = [f"python3.{n}" for n in (14, 13, 12, 11)]
+        found = next((name for name in names if shutil.which(name)), None)
+        here = f"Use the {found} that is here"
+        advice = here if found else "Get one from https://www.python.org/downloads/"
+        raise Stop(
+            f"The course needs Python 3.11 to 3.14, and this is {sys.version.split()[0]}. "
+            f"{advice}, then: {found or 'python3.13'} start.py lab"
+        )
+    if os.pathsep in str(ROOT):
+        raise Stop(f"Rename this folder: no program can be found in a path with {os.pathsep} in it")
 
 
-def environment():
-    """Return the variables for what we start: our Python comes first, and caches stay in this folder."""
-    env = {
-        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")
-    }
-    env.update(
-        VIRTUAL_ENV=str(VENV), PATH=str(BIN) + os.pathsep + env.get("PATH", ""), PYTHONUTF8="1"
-    )
+def variables(environment, temporary=None):
+    """Return the variables for what we start: our Python first, caches in this folder."""
+    env = dict(os.environ)
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        env.pop(name, None)
+    path = [str(environment.bin), str(LEARNER.bin), env.get("PATH", "")]
+    env.update(VIRTUAL_ENV=str(environment.folder), PATH=os.pathsep.join(path), PYTHONUTF8="1")
     folders = {
         "HF_HOME": "huggingface",
         "MPLCONFIGDIR": "matplotlib",
         "IPYTHONDIR": "ipython",
         "JUPYTER_CONFIG_DIR": "jupyter/config",
         "JUPYTER_DATA_DIR": "jupyter/data",
+        "PIP_CACHE_DIR": "pip",
     }
-    env = dict({name: str(CACHE / folder) for name, folder in folders.items()}, **env)
-    env.setdefault(
-        "HF_HUB_OFFLINE", "1"
-    )  # the course downloads nothing; 0 lets you load models from the hub
+    for name, folder in folders.items():
+        env.setdefault(name, str(CACHE / folder))
+    env.setdefault("HF_HUB_OFFLINE", "1")  # the course downloads nothing; 0 lets you load models
+    if environment is TESTS:
+        env["JUPYTER_PATH"] = str(LEARNER.folder / "share" / "jupyter")
+    if temporary:
+        env.update(dict.fromkeys(["TMPDIR", "TEMP", "TMP"], str(temporary)))
     return env
 
 
-def probe():
-    """Return (version, folder of packages) of the Python in .venv, or None if it does not start."""
-    ask = (
-        "import json, pip, sys, sysconfig; "
-        "print(json.dumps([sys.version_info[:2], sysconfig.get_path('purelib')]))"
-    )
-    try:
-        answer = subprocess.run(
-            [str(PYTHON), "-c", ask],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-            timeout=120,
-        )
-        version, packages = json.loads(answer.stdout.decode("utf-8"))
-        return version, Path(packages)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+def temporary():
+    """Return a folder for what set-up needs for a while: on the disk whose space we checked."""
+    folder = CACHE / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def make_venv():
-    """Make .venv, an empty environment with pip in it, and return what `probe` says of it."""
-    print("Making an environment of its own in .venv")
-    base = getattr(
-        sys, "_base_executable", sys.executable
-    )  # not a Python inside the folder just removed
-    made = subprocess.run(
-        [base, "-m", "venv", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    found = probe()
-    if made.returncode or not found:
-        said = " ".join(made.stdout.decode("utf-8", "replace").split())
-        if shutil.disk_usage(str(ROOT)).free < 1e8:
-            raise Stop(DISK_FULL)
-        hint = "On Debian and Ubuntu: sudo apt install python{}.{}-venv. ".format(*sys.version_info)
-        raise Stop(
-            f"Python could not make .venv. {hint * ('ensurepip' in said)}It said: {said[-300:]}"
-        )
-    return found
+@contextlib.contextmanager
+def alone():
+    """Wait until no other set-up is at work in this folder, nor what a killed one left running.
+
+    Programs started with close_fds=False hold the lock too, until they end.
+    """
+    CACHE.mkdir(exist_ok=True)
+    with open(str(CACHE / "lock"), "w") as lock:
+        if fcntl:
+            os.set_inheritable(lock.fileno(), True)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("Another set-up is at work in this folder: waiting for its end")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def torch_index(wanted, for_gpu=True):
@@ -152,32 +219,28 @@ def torch_index(wanted, for_gpu=True):
         request = urllib.request.Request(CPU_INDEX + "/torch/", method="HEAD")
         urllib.request.urlopen(request, timeout=3).close()
     except Exception:  # whatever is wrong with it, we can do without
-        print(
-            "PyTorch's own index does not answer: taking PyTorch from where pip looks (it may be larger)"
-        )
+        print("PyTorch's own index does not answer: taking PyTorch from where pip looks (larger)")
         return None
     return CPU_INDEX
 
 
 def announce(index, first):
-    """Say what is about to be installed, in megabytes and minutes, and stop if the disk is too small."""
+    """Say what will be installed, in megabytes and minutes; stop if the disk is too small."""
     here = WHEELS.is_dir()
-    large = (
-        sys.platform.startswith("linux") and "cpu" not in (index or "") and not here
-    )  # has libraries for GPUs
-    megabytes, gigabytes, minutes = (3000, 9, "5 to 30") if large else (400, 3, "2 to 10")
-    gigabytes = gigabytes if first else 1
+    megabytes, gigabytes, minutes = 400, 3, "2 to 10"
+    if sys.platform.startswith("linux") and "cpu" not in (index or "") and not here:
+        megabytes, gigabytes, minutes = 3000, 9, "5 to 30"  # with libraries for GPUs
     source = "from the folder wheels" if here else f"up to {megabytes} MB to download"
-    print(
-        f"Installing PyTorch, JupyterLab and what they need, once: {source}, {minutes} minutes"
-        if first
-        else "Installing what is new since last time"
-    )
+    if first:
+        print(f"Installing PyTorch, JupyterLab and what they need: {source}, {minutes} minutes")
+    else:
+        gigabytes = 1
+        print("Installing what is new since last time")
     free = shutil.disk_usage(str(ROOT)).free / 1e9
     if free < gigabytes:
         raise Stop(
-            f"The disk is too full: the set-up needs {gigabytes} GB, and {free:.1f} GB are free where "
-            f"this folder is. Free some, or move the folder to another disk."
+            f"The disk is too full: the set-up needs {gigabytes} GB, and {free:.1f} GB are free "
+            f"where this folder is. Free some, or move the folder to another disk."
         )
 
 
@@ -197,46 +260,30 @@ def progress(said):
 def downloaded(said):
     """Add up the sizes that pip printed beside the files it downloaded, in megabytes."""
     sizes = re.findall(r"Downloading \S+ \(([\d.]+) ([kMG]?)B\)", "".join(said))
-    return sum(
-        float(number) * {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3}[unit] for number, unit in sizes
-    )
+    units = {"": 1e-6, "k": 1e-3, "M": 1, "G": 1e3}
+    return sum(float(number) * units[unit] for number, unit in sizes)
 
 
-def pip_install(arguments, command="install"):
-    """Run pip and return (exit code, lines). A terminal sees one living line, a log one now and then."""
-    temporary = (
-        CACHE / "tmp"
-    )  # downloads land on the disk whose space we checked, not in a small /tmp
-    temporary.mkdir(parents=True, exist_ok=True)
-    env = dict(
-        environment(), PIP_USER="0", **dict.fromkeys(["TMPDIR", "TEMP", "TMP"], str(temporary))
-    )
-    command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        command,
-        "--progress-bar=off",
-        "--no-input",
-        "--no-color",
-        "--disable-pip-version-check",
-        "--prefer-binary",
-        "--retries=3",
-        *arguments,
-    ]
+def run_pip(environment, arguments):
+    """Run pip and return (exit code, lines).
+
+    A terminal sees one line that lives, a log sees a line now and then.
+    """
+    keep = temporary()
+    options = "--progress-bar=off --no-input --no-color --disable-pip-version-check --retries=3"
     process = subprocess.Popen(
-        command,
+        [str(environment.python), "-m", "pip", *arguments, *options.split(), "--prefer-binary"],
         cwd=str(ROOT),
-        env=env,
+        env=dict(variables(environment, keep), PIP_USER="0", PIP_REQUIRE_VIRTUALENV="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        close_fds=False,
     )
     said, shown, began, terminal = [], None, time.time(), sys.stdout.isatty()
-    reader = threading.Thread(
-        target=lambda: [said.append(line) for line in process.stdout], daemon=True
-    )
+    collect = lambda: [said.append(line) for line in process.stdout]  # noqa: E731
+    reader = threading.Thread(target=collect, daemon=True)
     reader.start()
     try:
         while reader.is_alive():
@@ -250,33 +297,17 @@ def pip_install(arguments, command="install"):
         print(" " * 78 * terminal, end="\r" * terminal)
         process.terminate()  # after a Ctrl-C; one that has ended does not mind
         process.wait()
-        shutil.rmtree(str(temporary), ignore_errors=True)
+        shutil.rmtree(str(keep), ignore_errors=True)
 
 
-def install(requirements, index, packages):
-    """Install a requirements file into .venv, from the folder wheels if there is one."""
-    for info in packages.glob("*.dist-info"):
-        if not (
-            info / "INSTALLER"
-        ).exists():  # an interruption cut this package short: have it put again
-            shutil.rmtree(str(info))
-    began = time.time()
-    source = ["--extra-index-url", index] if index else []
-    if WHEELS.is_dir() and requirements == "requirements.txt":  # the tests' extras are not in it
-        source = ["--no-index", f"--find-links={WHEELS}"]
-    code, said = pip_install(["-r", requirements, *source])
-    check(code, said)
-    print(
-        f"Installed in {(time.time() - began) / 60:.1f} minutes, {downloaded(said):.0f} MB downloaded"
-    )
-
-
-def check(code, said):
-    """Keep what pip said; if it failed, stop with one line that says why."""
+def pip(environment, *arguments):
+    """Run pip, keep what it said in .cache/install.log, and stop with one line if it failed."""
+    code, said = run_pip(environment, arguments)
     text = "".join(said)
     (CACHE / "install.log").write_text(text, "utf-8")
     if code == 0:
-        return
+        shutil.rmtree(str(CACHE / "pip"), ignore_errors=True)  # what an interrupted one starts with
+        return said
     for pattern, advice in REASONS:
         found = re.search(pattern, text)
         if found:
@@ -285,51 +316,82 @@ def check(code, said):
     raise Stop(f"The installer pip failed. It said: {last} (the whole of it: .cache/install.log)")
 
 
-def read_stamp():
+def is_whole(info):
+    """Return whether all files of an installed package are there, as long as its RECORD says."""
     try:
-        return json.loads(STAMP.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
+        (info / "INSTALLER").stat()  # pip writes it near the end
+        for row in csv.reader((info / "RECORD").read_text("utf-8").splitlines()):
+            if row and not row[0].endswith(".pyc"):
+                size = (info.parent / row[0]).stat().st_size
+                if row[2] and int(row[2]) != size:
+                    return False
+    except (OSError, IndexError, ValueError):
+        return False
+    return True
 
 
-def prepare(names, index):
-    """Make sure that .venv holds what these requirements files name; the last one includes the others."""
-    wanted = {
-        name: hashlib.sha256((ROOT / name).read_text("utf-8").encode()).hexdigest()
-        for name in names
-    }
-    stamp, found = read_stamp(), probe()
-    other_torch = bool(stamp and index and stamp.get("index") != index)
-    if not found or other_torch or stamp.get("python", found[0]) != found[0]:
-        if VENV.exists():
-            print(
-                "Another PyTorch is asked for"
-                if other_torch
-                else "The environment in .venv is broken"
-            )
-            shutil.rmtree(str(VENV))
-        stamp, found = {}, make_venv()
-    version, packages = found
-    up = os.path.relpath(os.path.realpath(str(ROOT)), os.path.realpath(str(packages)))
-    (packages / "rlhf_lessons.pth").write_text(
-        up + "\n", "utf-8"
-    )  # relative, so the folder may be moved
-    files = stamp.get("files", {})
-    if all(files.get(name) == value for name, value in wanted.items()):
+def remove_halves(packages):
+    """Forget the packages that an interruption cut short, so that pip installs them again."""
+    for info in packages.glob("*.dist-info"):
+        if not is_whole(info):
+            shutil.rmtree(str(info))
+    for left in packages.glob("~*"):  # where pip puts what it is about to remove
+        shutil.rmtree(str(left), ignore_errors=True)
+
+
+def prepare(environment, base, requirements, paths, python=None, index=None):
+    """Make sure that an environment of ours holds what a requirements file names.
+
+    `base` is the program to make it with, `python` the version that it must have, `paths` are
+    folders where it finds more, `index` is an address to look for PyTorch at. What an interruption
+    left is completed where that is safe, and made anew where not.
+    """
+    wanted = hashlib.sha256((ROOT / requirements).read_text("utf-8").encode()).hexdigest()
+    stamp, found = environment.read(), environment.ask()
+    other_torch = bool(index and stamp.get("index", index) != index)
+    if not found or found[0] != (python or stamp.get("python")) or other_torch:
+        if other_torch:
+            print("Another PyTorch is asked for")
+        environment.make(base)
+        stamp, found = environment.read(), environment.ask()
+    packages = found[1]
+    here = os.path.realpath(str(packages))
+    for i, path in enumerate(paths):  # relative, so that the folder may be moved
+        line = os.path.relpath(os.path.realpath(str(path)), here) + "\n"
+        (packages / f"rlhf_lessons_{i}.pth").write_text(line, "utf-8")
+    if stamp.get("installed") == wanted:
         return
-    index = torch_index(index or stamp.get("index"))
-    announce(index, first=not stamp)
-    STAMP.unlink(missing_ok=True)
-    install(names[-1], index, packages)
-    STAMP.write_text(
-        json.dumps({"python": version, "index": index, "files": {**files, **wanted}}, indent=1),
-        "utf-8",
-    )
+    options = ["-c", "requirements.txt"]
+    if environment is LEARNER:
+        index = torch_index(index or stamp.get("index"))
+        announce(index, first="installed" not in stamp)
+        options = ["--extra-index-url", index] if index else []
+        if WHEELS.is_dir():  # the tests' extras are not in it
+            options = ["--no-index", f"--find-links={WHEELS}"]
+    environment.write({"python": found[0], "index": index})
+    remove_halves(packages)
+    began = time.time()
+    said = pip(environment, "install", "-r", requirements, *options)
+    environment.write({"python": found[0], "index": index, "installed": wanted})
+    minutes, megabytes = (time.time() - began) / 60, downloaded(said)
+    print(f"Installed in {minutes:.1f} minutes, {megabytes:.0f} MB downloaded")
 
 
-def run(arguments):
-    """Run the Python of .venv until it ends and return its exit code."""
-    process = subprocess.Popen([str(PYTHON), *arguments], cwd=str(ROOT), env=environment())
+def prepare_lessons(index):
+    base = getattr(sys, "_base_executable", sys.executable)  # not one inside a folder to be removed
+    prepare(LEARNER, base, "requirements.txt", [ROOT], index=index)
+
+
+def prepare_tests():
+    python, packages = LEARNER.ask()
+    paths = [packages, ROOT]
+    prepare(TESTS, LEARNER.python, "requirements-test.txt", paths, python=python)
+
+
+def run(environment, arguments):
+    """Run the Python of an environment until it ends and return its exit code."""
+    command = [str(environment.python), *arguments]
+    process = subprocess.Popen(command, cwd=str(ROOT), env=variables(environment))
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
@@ -347,42 +409,35 @@ def lab(options):
         news = hand_out(ROOT / "notebooks", ROOT / "my_lessons")
     except ValueError as error:
         raise Stop(str(error)) from error
-    page = (
-        CACHE / "jupyter" / "config" / "labconfig" / "page_config.json"
-    )  # a first start asks about no news
+    page = CACHE / "jupyter" / "config" / "labconfig" / "page_config.json"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(
-        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}',
-        encoding="utf-8",
-    )
+    no_news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    page.write_text(json.dumps(no_news), "utf-8")  # a first start asks about no news
     arguments = [
         f"--ServerApp.root_dir={ROOT}",
         "--LabApp.default_url=/lab/tree/my_lessons/00_before_and_after.ipynb",
-        *(
-            ["--allow-root"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-        ),  # as in most containers
-        *(["--no-browser"] if options.no_browser else []),
-        *([f"--port={options.port}"] if options.port else []),
     ]
-    print(
-        *news,
-        "Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab.",
-        sep="\n",
-    )
-    return run(["-m", "jupyterlab", *arguments])
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        arguments.append("--allow-root")  # as in most containers
+    if options.no_browser:
+        arguments.append("--no-browser")
+    if options.port:
+        arguments.append(f"--port={options.port}")
+    for line in news:
+        print(line)
+    print("Your copies of the lessons are in my_lessons. Ctrl-C here ends JupyterLab.")
+    return run(LEARNER, ["-m", "jupyterlab", *arguments])
 
 
 def download(options):
     """Fill a folder with the course and its packages, for computers like this one."""
     from setup.offline import fill  # only now, as above
 
-    if not probe():
-        make_venv()
-    index = torch_index(
-        options.torch_index, for_gpu=False
-    )  # laptops have none, whatever this computer has
+    if not (LEARNER.read() and LEARNER.ask()):
+        LEARNER.make(getattr(sys, "_base_executable", sys.executable))
+    index = torch_index(options.torch_index, for_gpu=False)  # laptops have none
     try:
-        check(*fill(ROOT, Path(options.folder), pip_install, index))
+        fill(ROOT, Path(options.folder), functools.partial(pip, LEARNER), index)
     except ValueError as error:
         raise Stop(str(error)) from error
     print(
@@ -401,10 +456,10 @@ def parse(arguments):
     )
     texts = {
         "lab": "open the lessons in JupyterLab, as your own copies in my_lessons",
-        "course": "train all four stages in the terminal and compare the models; what else you write "
-        "is passed on\n(its own help: python start.py course -- --help)",
+        "course": "train all four stages in the terminal and compare the models; what else you\n"
+        "write is passed on (its own help: python start.py course -- --help)",
         "test": "run all tests; what else you write is passed on to pytest",
-        "teacher": "build dist/solved, the lessons with solutions, and dist/nbgrader, exercises to grade",
+        "teacher": "build dist/solved, the lessons with solutions, and dist/nbgrader, for grading",
         "download": "fill a folder, from which computers like this one install without a network",
     }
     for name, text in texts.items():
@@ -432,25 +487,26 @@ def main(arguments=None):
     options, rest = parse(arguments)
     try:
         check_python()
-        if options.command == "download":
-            return download(options)
-        prepare(
-            ["requirements.txt", "requirements-test.txt"][: 1 + (options.command == "test")],
-            options.torch_index,
-        )
+        with alone():
+            if options.command == "download":
+                return download(options)
+            prepare_lessons(options.torch_index)
+            if options.command == "test":
+                prepare_tests()
         if options.command == "lab":
             return lab(options)
-        starts = {"course": "rlhf_lessons course", "test": "pytest", "teacher": "teaching.editions"}
-        return run(["-m", *starts[options.command].split(), *rest])
+        if options.command == "test":
+            return run(TESTS, ["-m", "pytest", *rest])
+        starts = {"course": ["rlhf_lessons", "course"], "teacher": ["teaching.editions"]}
+        return run(LEARNER, ["-m", *starts[options.command], *rest])
     except Stop as stop:
         message = str(stop)
     except OSError as error:
         full = error.errno == errno.ENOSPC or getattr(error, "winerror", None) == 112
         message = DISK_FULL if full else f"{error.strerror or error}: {error.filename or ROOT}"
     except KeyboardInterrupt:
-        print(
-            "\nStopped. Start again with the same command: it goes on from there.", file=sys.stderr
-        )
+        again = "Start again with the same command: it continues from there."
+        print(f"\nStopped. {again}", file=sys.stderr)
         return 130
     print(message, file=sys.stderr)
     return 1

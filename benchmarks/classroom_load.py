@@ -14,7 +14,6 @@ import asyncio
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket

@@ -18,13 +18,14 @@ from contextlib import nullcontext
 import torch
 
 import rlhf_lessons as rl
-from rlhf_lessons.data import DEMONSTRATIONS, FOLDER, demonstrations
+from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.batching import inputs, pad
 from rlhf_lessons.recipes import encode_corpus
+from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.stages.pretrain import validation_loss
-from rlhf_lessons.stages.sft import SFT, SFTConfig, encode_demonstrations
+from rlhf_lessons.stages.sft import SFT, encode_demonstrations
 from rlhf_lessons.world.corpus import scraps
 
 SIZES = (25, 100, 400)
@@ -77,8 +78,9 @@ def main() -> None:
         rl.load("sft", "shipped", say=str),
     )
     held_out = encode_corpus(tokenizer, list(scraps(400, seed=1)))
-    known, unseen = demonstrations(), demonstrations(DEMONSTRATIONS + UNSEEN)[DEMONSTRATIONS:]
-    files = {name: FOLDER / "results" / f"lesson2_{name}.json" for name in ("curve", "traps")}
+    known = data.demonstrations()
+    unseen = data.written_demonstrations(data.DEMONSTRATIONS + UNSEEN)[data.DEMONSTRATIONS :]
+    files = {name: paths.DATA / "results" / f"lesson2_{name}.json" for name in ("curve", "traps")}
     curve, traps = (
         json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
         for file in files.values()

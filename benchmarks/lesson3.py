@@ -20,14 +20,15 @@ import numpy as np
 import torch
 
 import rlhf_lessons as rl
-from rlhf_lessons import data
-from rlhf_lessons.checkpoints import MINE
+from rlhf_lessons import data, paths
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.recipes import make_comparisons
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, report, score
+from rlhf_lessons.stages.config import RewardConfig
+from rlhf_lessons.stages.reward import RewardModelling, score
 
-RESULT = data.FOLDER / "results" / "lesson3_reward.json"
+RESULT = paths.DATA / "results" / "lesson3_reward.json"
 EPOCHS = {150: 8, 600: 4, 2400: 2}  # rankings, and how often each is seen: few are seen oftener
 MOST, POINTS, GAP = (
     max(EPOCHS),
@@ -128,13 +129,13 @@ def size_and_speed(sft, tokenizer, new: list[dict], repeats: int = 5) -> list[di
 def main(seeds: list[int]) -> None:
     torch.set_num_threads(1)
     sft, tokenizer = rl.load("sft", "shipped")
-    comparisons = data.read_rows(data.FOLDER / "comparisons.jsonl", "comparisons")
+    comparisons = data.comparisons()
     new = make_comparisons(sft, tokenizer, [task.prompt for task in rl.tasks("validation")], seed=9)
     runs = []
     for seed in seeds:
         for arm in ARMS:
             file = (
-                MINE
+                paths.RUNS
                 / "lesson3"
                 / f"{'_'.join(str(x).replace(' ', '_') for x in arm.values())}_{seed}.json"
             )

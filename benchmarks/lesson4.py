@@ -19,15 +19,16 @@ from functools import cache
 import torch
 
 import rlhf_lessons as rl
-from rlhf_lessons import data
-from rlhf_lessons.checkpoints import MINE
+from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.recipes import true_reward
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import PPOConfig, RewardConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 
-RESULT = data.FOLDER / "results" / "lesson4_ppo.json"
+RESULT = paths.DATA / "results" / "lesson4_ppo.json"
 CONFIG = PPOConfig(steps=20, batch_size=48, critic_warmup=2)
 PRICES = {"none": 0.0, "small": 0.03, "medium": 0.1, "large": 1.0}
 BUGS = (
@@ -57,7 +58,7 @@ LABELS = 100  # comparisons of the weak reward model
 @cache
 def weak_reward_model(sft, tokenizer, seed: int):
     """Return a reward model of one layer that learned from 100 comparisons, and how often it agrees with the truth."""
-    comparisons = data.read_rows(data.FOLDER / "comparisons.jsonl", "comparisons")
+    comparisons = data.comparisons()
     drawn = random.Random(f"lesson 4/{seed}").sample(comparisons, LABELS + 600)
     chosen, seen = drawn[:LABELS], {row["prompt"] for row in drawn[:LABELS]}
     kept_aside = [row for row in drawn[LABELS:] if row["prompt"] not in seen]
@@ -109,7 +110,9 @@ def main(seeds: list[int]) -> None:
     found = {name: [] for name in NAMES}
     for seed in seeds:
         for name in NAMES:
-            file = MINE / "lesson4" / f"{name.replace('/', '_').replace(' ', '_')}_{seed}.json"
+            file = (
+                paths.RUNS / "lesson4" / f"{name.replace('/', '_').replace(' ', '_')}_{seed}.json"
+            )
             if not file.is_file():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(

@@ -16,19 +16,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlhf_lessons import data
+from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import METRICS, answer_all, interval, score_all, summarise, wins
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import report, score
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.world.answers import TASTES, tastes
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
-RUNS, RESULTS = Path("runs/proof"), data.FOLDER / "results"
+RUNS, RESULTS = Path("runs/proof"), paths.DATA / "results"
 PER_PROMPT = 8  # answers to each of the 250 held-out prompts: 2,000 a model
 
 
@@ -271,7 +272,7 @@ def main() -> None:
         "--seeds", type=int, nargs="*", default=[0, 1, 2, 3], help="the seeds of the chain"
     )
     parser.add_argument(
-        "--base", type=Path, default=data.FOLDER / "checkpoints" / "base", help="the base model"
+        "--base", type=Path, default=paths.DATA / "checkpoints" / "base", help="the base model"
     )
     parser.add_argument("--threads", type=int, default=2, help="cores to use")
     parser.add_argument(

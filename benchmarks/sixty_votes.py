@@ -27,17 +27,18 @@ import numpy as np
 import torch
 
 import rlhf_lessons as rl
-from rlhf_lessons import data
+from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import answer_all, interval, score_all
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.pairs import pairs_to_rate
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
 from rlhf_lessons.feedback.simulate import simulate
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
+from rlhf_lessons.stages.config import PPOConfig
+from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.world.answers import tastes
 from rlhf_lessons.world.raters import Rater
 
-RUNS, RESULTS = Path("runs/sixty_votes"), data.FOLDER / "results"
+RUNS, RESULTS = Path("runs/sixty_votes"), paths.DATA / "results"
 TASTES = ("dragon", "cheeky", "twist")
 ROUNDS, PER_PROMPT = 3, 16  # rounds of votes and PPO; answers measured to each prompt
 CONFIG = PPOConfig(steps=10, batch_size=192, critic_warmup=2, kl_coef=0.1)

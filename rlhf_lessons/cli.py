@@ -72,16 +72,18 @@ def ask(
         source: `mine` and `shipped` insist on your own or the shipped models; `best` takes yours if good enough.
         json: Print one JSON object and nothing else.
     """
+    from rlhf_lessons.data import to_json
     from rlhf_lessons.evaluation import ask as asking
-    from rlhf_lessons.terminal import side_by_side, to_json
 
     samples = asking.ask(
         prompt, asking.load_writers(words(models), source, note), n, temperature, seed
     )
     print(
-        to_json({"prompt": prompt, "samples": samples}) if json else side_by_side(prompt, samples)
+        to_json({"prompt": prompt, "samples": samples})
+        if json
+        else asking.side_by_side(prompt, samples)
     )
-    if word := asking.kind_word(prompt):
+    if word := asking.out_of_world_notice(prompt):
         note("\n" + word)
 
 
@@ -105,13 +107,12 @@ def evaluate(
     """
     if not 1 <= n <= 100:
         raise ValueError(f"n must lie between 1 and 100, not {n}")
-    from rlhf_lessons.data import tasks
+    from rlhf_lessons.data import tasks, to_json
     from rlhf_lessons.evaluation import arena
     from rlhf_lessons.evaluation.ask import load_writers
-    from rlhf_lessons.terminal import before_after, to_json
 
     result = arena.evaluate(load_writers(words(models), source, note), tasks(split), n, seed, split)
-    print(to_json(result) if json else before_after(result))
+    print(to_json(result) if json else arena.before_after(result))
 
 
 def diagnose(json: bool = False) -> int:
@@ -122,8 +123,8 @@ def diagnose(json: bool = False) -> int:
     Args:
         json: Print one JSON object and nothing else.
     """
+    from rlhf_lessons.data import to_json
     from rlhf_lessons.evaluation import diagnose as doctor
-    from rlhf_lessons.terminal import to_json
 
     verdicts = doctor.diagnose(doctor.measure(note))
     print(to_json(doctor.summary(verdicts)) if json else doctor.as_text(verdicts))
@@ -138,7 +139,7 @@ def build(folder: Path | None = None) -> None:
     """
     from rlhf_lessons import data
 
-    for path in data.build(folder or data.FOLDER):
+    for path in data.build(folder):
         print(f"{path}  {path.stat().st_size:,} bytes")
 
 

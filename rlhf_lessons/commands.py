@@ -3,17 +3,15 @@
 import time
 from pathlib import Path
 
-from rlhf_lessons import data, plots, recipes
-from rlhf_lessons.checkpoints import MINE, QUALITY, choose
-from rlhf_lessons.evaluation.arena import answer_all, evaluate
-from rlhf_lessons.evaluation.ask import WRITERS, ask
+from rlhf_lessons import data, paths, plots, recipes
+from rlhf_lessons.checkpoints import QUALITY, choose
+from rlhf_lessons.data import to_json
+from rlhf_lessons.evaluation.arena import answer_all, before_after, evaluate
+from rlhf_lessons.evaluation.ask import WRITERS, ask, side_by_side
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.stages.ppo import PPOConfig
-from rlhf_lessons.stages.pretrain import PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig, score
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import forget, read_metrics
-from rlhf_lessons.stages.sft import SFTConfig
-from rlhf_lessons.terminal import before_after, side_by_side, to_json
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 
@@ -115,7 +113,7 @@ POSITIVE = (
     "steps",
     "epochs",
     "batch_size",
-    "minibatches",
+    "num_minibatches",
     "context",
     "validate_every",
     "lr",
@@ -147,7 +145,7 @@ def prepare(out: Path | None, name: str, fresh: bool, *parents: Path) -> Path:
 
     ValueError where the folder holds something else, since a finished model takes the place of what was there.
     """
-    out = (out or MINE / name).absolute()
+    out = (out or paths.RUNS / name).absolute()
     if (
         out.exists()
         and not (out / "card.json").is_file()
@@ -195,7 +193,7 @@ def course(fresh: bool = False) -> None:
     """
     began = time.monotonic()
     base, sft_model, reward_model, policy = (
-        MINE / name for name in ("base", "sft", "reward", "ppo")
+        paths.RUNS / name for name in ("base", "sft", "reward", "ppo")
     )
     stages = {
         base: ("pretrain a base model on web scraps", (), lambda: recipes.make_base(base)),
@@ -220,28 +218,28 @@ def course(fresh: bool = False) -> None:
             told(make())
     compare()
     print(
-        f"\nThe course took {(time.monotonic() - began) / 60:.1f} minutes. Models, metrics and figures: {MINE}"
+        f"\nThe course took {(time.monotonic() - began) / 60:.1f} minutes. Models, metrics and figures: {paths.RUNS}"
     )
 
 
 def compare() -> None:
     """Print the before/after table and the answers to the article's prompts; write them and the figures to runs/."""
-    models = {name: load_model(MINE / name) for name in WRITERS}
+    models = {name: load_model(paths.RUNS / name) for name in WRITERS}
     result = evaluate(models, data.tasks("heldout"))
     text = "\n\n".join(
         [before_after(result), *(side_by_side(p, ask(p, models)) for p in ARTICLE_PROMPTS)]
     )
     print("\n" + text)
-    (MINE / "before_after.txt").write_text(text + "\n", encoding="utf-8")
-    (MINE / "evaluation.json").write_text(to_json(result) + "\n", encoding="utf-8")
+    (paths.RUNS / "before_after.txt").write_text(text + "\n", encoding="utf-8")
+    (paths.RUNS / "evaluation.json").write_text(to_json(result) + "\n", encoding="utf-8")
     for name, figure in figures(models, result).items():
-        plots.save(figure, MINE / "figures" / f"{name}.png")
+        plots.save(figure, paths.RUNS / "figures" / f"{name}.png")
 
 
 def figures(models: dict, result: dict) -> dict:
     """Return the course's figures by name: how each stage went, where its metrics are there, and before and after."""
     base, tuned, ranked, policy = (
-        read_metrics(MINE / f"{name}.run") for name in ("base", "sft", "reward", "ppo")
+        read_metrics(paths.RUNS / f"{name}.run") for name in ("base", "sft", "reward", "ppo")
     )
     bars = {
         name: {"overall": found["overall"]["utility"]}
@@ -259,7 +257,7 @@ def figures(models: dict, result: dict) -> dict:
         | ({"4_ppo": plots.ppo_dashboard(policy)} if policy else {})
         | {
             "3_calibration": plots.calibration(
-                load_card(MINE / "reward")["measured"]["calibration"]
+                load_card(paths.RUNS / "reward")["measured"]["calibration"]
             ),
             "5_before_after": plots.bars_with_intervals(bars),
             "5_rewards": plots.reward_histogram(rewards(models)),
@@ -269,7 +267,7 @@ def figures(models: dict, result: dict) -> dict:
 
 def rewards(models: dict) -> dict[str, list[float]]:
     """Return the reward model's scores of the SFT and the PPO model's answers to validation prompts."""
-    judge, tokenizer = load_model(MINE / "reward")
+    judge, tokenizer = load_model(paths.RUNS / "reward")
     prompts, found = [task.prompt for task in data.tasks("validation")], {}
     for name in ("sft", "ppo"):
         texts, ended = answer_all(*models[name], prompts, 4)

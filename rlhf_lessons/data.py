@@ -1,63 +1,127 @@
-"""The course's data: what ships in `data/`, how each file is made, and how files of the same formats are read.
+"""The course's data: the files in `data/`, how they are made, and how foreign rows are read.
 
-Everything that needs no model is rebuilt byte for byte by `python -m rlhf_lessons data build`. Comparisons are
-sampled from the SFT model by `python -m rlhf_lessons reward`. Formats are those of TRL, with our columns beside.
+Every stage, lesson and command learns from these files: change a line of `demonstrations.jsonl`,
+and the SFT model changes. `python -m rlhf_lessons data build` writes them from the toy world's
+templates, byte for byte; the comparisons hold answers of the shipped SFT model. Formats are those
+of TRL, with our own columns beside.
 """
 
 import hashlib
 import itertools
 import json
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import lru_cache
+from os.path import commonprefix
 from pathlib import Path
 
-from rlhf_lessons.paths import DATA, written_whole
+from rlhf_lessons import paths
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.corpus import scraps
-from rlhf_lessons.world.tasks import Task, parse, prompts
+from rlhf_lessons.world.tasks import Task, prompts
 
-FOLDER = DATA
-SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts in each split
-DEMONSTRATIONS, SLIPS = 800, 0.45  # how many, and the share whose writer was in a hurry
+SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts that `build` writes
+DEMONSTRATIONS = 800
+SLIPS = 0.45  # share of demonstrations whose writer was in a hurry
 SCRAPS = 100_000  # web scraps in the corpus, about 38 tokens each
 FIELDS = {
     "prompts": ("id", "family", "prompt", "spec", "split"),
     "demonstrations": ("prompt", "completion"),
     "comparisons": ("prompt", "chosen", "rejected"),
 }
+TEXTS = {"prompt", "completion", "chosen", "rejected", "messages", "text"}
+SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+TURN = "\n\nAssistant:"
 
 
 class DataError(ValueError):
     """A row that does not fit; the message names the file, the row, the field and what to do."""
 
 
+# ---- What ships ----------------------------------------------------------------------------------
+
+
 def tasks(split: str) -> list[Task]:
-    """Return the course's prompts of one split: train, validation or heldout."""
+    """Return the prompts of one split of `prompts.jsonl`: train, validation or heldout."""
+    rows = shipped("prompts")
+    found = [
+        Task(**{name: row[name] for name in FIELDS["prompts"]})
+        for row in rows
+        if row["split"] == split
+    ]
+    if not found:
+        splits = ", ".join(dict.fromkeys(row["split"] for row in rows))
+        raise DataError(f"there is no split '{split}' among the prompts; there are {splits}")
+    return found
+
+
+def demonstrations() -> list[dict]:
+    """Return the rows of `demonstrations.jsonl`, {"prompt", "completion"} each."""
+    return shipped("demonstrations")
+
+
+def comparisons() -> list[dict]:
+    """Return the rows of `comparisons.jsonl`: answers of the shipped SFT model, compared."""
+    return shipped("comparisons")
+
+
+def shipped(kind: str) -> list[dict]:
+    """Return the rows of one of the course's own files, read again whenever the file changes."""
+    file = paths.DATA / f"{kind}.jsonl"
+    about = file.stat() if file.is_file() else None
+    stamp = about and (about.st_ino, about.st_mtime_ns, about.st_size)
+    return [dict(row) for row in read_once(file, kind, stamp)]
+
+
+@lru_cache(maxsize=6)
+def read_once(file: Path, kind: str, stamp: tuple | None) -> list[dict]:
+    """Return the rows of a file; a changed file has another stamp and is read again."""
+    return read_rows(file, kind)
+
+
+# ---- How it is made ------------------------------------------------------------------------------
+
+
+def written_prompts(split: str) -> list[Task]:
+    """Return the prompts that the templates give for one split."""
     return prompts(split, SPLITS[split])
 
 
-def demonstrations(n: int = DEMONSTRATIONS, slips: float = SLIPS, seed: int = 0) -> list[dict]:
-    """Return `n` demonstrations on training prompts, the families in turn, as {prompt, completion}.
+def written_demonstrations(
+    n: int = DEMONSTRATIONS, slips: float = SLIPS, seed: int = 0
+) -> list[dict]:
+    """Return `n` demonstrations on training prompts, the families in turn.
 
     In maths half as many have a slip: to copy two sums is hard enough for a model of this size.
     """
-    rng, asked = random.Random(f"demonstrations/{seed}"), tasks("train")
-    shares = {"maths": slips / 2}
-    return [
-        {
-            "prompt": task.prompt,
-            "completion": answer(task.spec, rng, shares.get(task.family, slips)),
-        }
-        for task in (asked[i % len(asked)] for i in range(n))
-    ]
+    rng = random.Random(f"demonstrations/{seed}")
+    rows = []
+    for task in itertools.islice(itertools.cycle(written_prompts("train")), n):
+        share = slips / 2 if task.family == "maths" else slips
+        rows.append({"prompt": task.prompt, "completion": answer(task.spec, rng, share)})
+    return rows
 
 
-def write_rows(path: Path, rows: Iterable[dict]) -> None:
-    """Write one JSON object a line, UTF-8, line ends as on Unix; written beside and renamed."""
-    with written_whole(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+def build(folder: Path | None = None) -> list[Path]:
+    """Write all data that needs no model into `folder` and return the files."""
+    folder = folder or paths.DATA
+    files = {
+        "prompts": [asdict(task) for split in SPLITS for task in written_prompts(split)],
+        "demonstrations": written_demonstrations(),
+        "corpus_sample": [{"text": scrap} for scrap in itertools.islice(scraps(SCRAPS), 200)],
+    }
+    for name, rows in files.items():
+        write_rows(folder / f"{name}.jsonl", rows)
+    about = {
+        "scraps": SCRAPS,
+        "seed": 0,
+        "sha256": corpus_hash(),
+        "made by": "rlhf_lessons.world.corpus.scraps",
+    }
+    paths.write_text(folder / "corpus.json", json.dumps(about, indent=1) + "\n")
+    return [*(folder / f"{name}.jsonl" for name in files), folder / "corpus.json"]
 
 
 def corpus_hash(n: int = SCRAPS, seed: int = 0) -> str:
@@ -76,42 +140,60 @@ def rows_hash(rows: Iterable[dict]) -> str:
     return digest.hexdigest()
 
 
-def build(folder: Path = FOLDER) -> list[Path]:
-    """Write all data that needs no model into `folder` and return the files."""
-    rows = [asdict(task) for split in SPLITS for task in tasks(split)]
-    write_rows(folder / "prompts.jsonl", rows)
-    write_rows(folder / "demonstrations.jsonl", demonstrations())
-    sample = itertools.islice(scraps(SCRAPS), 200)
-    write_rows(folder / "corpus_sample.jsonl", ({"text": scrap} for scrap in sample))
-    about = {
-        "scraps": SCRAPS,
-        "seed": 0,
-        "sha256": corpus_hash(),
-        "made by": "rlhf_lessons.world.corpus.scraps",
-    }
-    (folder / "corpus.json").write_text(
-        json.dumps(about, indent=1) + "\n", encoding="utf-8", newline="\n"
-    )
-    return [
-        folder / name
-        for name in ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
-    ]
+def write_rows(path: Path, rows: Iterable[dict]) -> None:
+    """Write one JSON object a line, in UTF-8; the file is replaced whole or not at all."""
+    paths.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_rows(source: str | Path, kind: str, split: str = "train") -> list[dict]:
-    """Read a local JSONL file, or a data set of the hub, as `kind`: prompts, demonstrations or comparisons.
+# ---- Files of others -----------------------------------------------------------------------------
 
-    Rows of `hh-rlhf`, whose prompt is embedded in both answers, are taken apart. DataError names the row and the
-    field that does not fit, or what is wrong with the source.
+
+def read_rows(
+    source: str | Path, kind: str, split: str = "train", skip_bad_rows: bool = False, note=print
+) -> list[dict]:
+    """Read a JSONL file, or a data set of the hub, as prompts, demonstrations or comparisons.
+
+    Rows may have any form that `text_row` reads. Comparisons may also be rankings: `completions`
+    with `scores` or `ranks`. DataError names the first row that does not fit, and its field; with
+    `skip_bad_rows` such rows are left out, and `note` says how many.
     """
     if kind not in FIELDS:
         raise DataError(f"there is no kind of data called '{kind}'; there are {', '.join(FIELDS)}")
     path = Path(source)
     local = path.suffix in (".json", ".jsonl") or path.exists()
-    rows = list(read_jsonl(path)) if local else read_hub(str(source), split)
+    rows, bad = [], []
+    for number, row in enumerate(lines_of(path) if local else read_hub(str(source), split), 1):
+        if row == "":
+            continue
+        where = f"{source}, row {number}"
+        try:
+            rows.append(check_row(parsed(row, where), kind, where))
+        except DataError as error:
+            if not skip_bad_rows:
+                raise
+            bad.append(str(error))
+    if bad:
+        note(f"{len(bad)} of {len(rows) + len(bad)} rows left out. The first: {bad[0]}")
     if not rows:
         raise DataError(f"{source}: holds no rows")
-    return [check_row(row, kind, f"{source}, row {i + 1}") for i, row in enumerate(rows)]
+    return rows
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Return the rows of a JSONL file; DataError names the line that is not one JSON object."""
+    lines = enumerate(lines_of(path), 1)
+    return [parsed(line, f"{path}, row {number}") for number, line in lines if line]
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return a file's lines, stripped; a byte order mark and line ends of Windows are no matter."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
+    return [line.strip() for line in text.split("\n")]
 
 
 def read_hub(name: str, split: str) -> list[dict]:
@@ -127,66 +209,140 @@ def read_hub(name: str, split: str) -> list[dict]:
         ) from error
 
 
-def read_jsonl(path: Path) -> Iterable[dict]:
-    """Yield the rows of a JSONL file; DataError names the line that is not one JSON object."""
+def parsed(row: str | dict, where: str) -> dict:
+    """Return a line of JSON as a row; a row is given back as it is."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
-    for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(
-                f"{path}, row {number}: not JSON ({error}); each line holds one object"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{path}, row {number}: a {type(row).__name__}, where an object was expected"
-            )
-        yield row
-
-
-def check_row(row: dict, kind: str, where: str) -> dict:
-    """Return the row with a prompt of its own; DataError where a field is missing, no text, or empty."""
-    if kind == "comparisons" and "prompt" not in row and {"chosen", "rejected"} <= row.keys():
-        row = split_prompt(row, where)
-    for field in FIELDS[kind]:
-        wanted = dict if field == "spec" else str
-        if field not in row:
-            raise DataError(
-                f"{where}: the field '{field}' is missing; {kind} have {', '.join(FIELDS[kind])}"
-            )
-        if not isinstance(row[field], wanted):
-            expected = "an object" if wanted is dict else "text"
-            raise DataError(
-                f"{where}: the field '{field}' holds {row[field]!r:.80}, where {expected} was expected"
-            )
-        if field in ("prompt", "completion") and not row[field].strip():
-            raise DataError(f"{where}: the field '{field}' is empty")
+        row = json.loads(row) if isinstance(row, str) else row
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error}); each line holds one object") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: a {type(row).__name__}, where an object was expected")
     return row
 
 
-def split_prompt(row: dict, where: str) -> dict:
-    """Take the shared beginning of `chosen` and `rejected` as the prompt, up to the last `Assistant:`."""
-    mark = "\n\nAssistant:"
-    heads = [
-        row[side].rpartition(mark)[0] if isinstance(row[side], str) else ""
-        for side in ("chosen", "rejected")
-    ]
-    if not heads[0] or heads[0] != heads[1]:
+def check_row(row: dict, kind: str, where: str) -> dict:
+    """Return a row of `kind`, prompt and answers as texts; DataError names what is wrong."""
+    row = text_row(row, where)
+    fields = FIELDS[kind]
+    if kind == "comparisons" and "completions" in row:
+        fields = ("prompt", "completions", "ranks" if "ranks" in row else "scores")
+    for field in fields:
+        if field not in row:
+            raise DataError(
+                f"{where}: the field '{field}' is missing; {kind} have {', '.join(fields)}"
+            )
+        if field in ("prompt", "completion") and not row[field].strip():
+            raise DataError(f"{where}: the field '{field}' is empty")
+    if kind == "prompts" and not isinstance(row["spec"], dict):
+        raise DataError(f"{where}: the field 'spec' holds {row['spec']!r:.80}, not an object")
+    return row
+
+
+def text_row(row: dict, where: str) -> dict:
+    """Return a row of any of TRL's formats with its prompt and answers as texts of their own.
+
+    Read are the standard form (`prompt` with `completion`, `chosen` and `rejected`, or
+    `completions`), conversations (lists of {"role", "content"}, also as `messages`), prompts that
+    both answers begin with, and transcripts in the manner of hh-rlhf ("Human: ... Assistant: ...",
+    also as `text`). Scores and ranks become plain numbers. DataError names `where` and the field.
+    """
+    row = {
+        field: as_text(value, f"{where}: the field '{field}'") if field in TEXTS else value
+        for field, value in row.items()
+        if value is not None or field == "prompt"
+    }
+    whole = row.get("messages") or row.get("text", "")
+    if {"chosen", "rejected"} <= row.keys():
+        if "prompt" not in row or row["chosen"].startswith(("\n\nHuman:", "\n\nSystem:")):
+            row |= split_pair(row["chosen"], row["rejected"], where)
+    elif "prompt" not in row and TURN in whole:
+        prompt, _, completion = whole.rpartition(TURN)
+        row |= {"prompt": prompt, "completion": completion.strip()}
+    for field in TEXTS & row.keys():
+        row[field] = row[field].removeprefix("\n\nHuman: ").removeprefix(TURN + " ")
+    if isinstance(row.get("completions"), list):
+        check_ranking(row, where)
+    return row
+
+
+def as_text(value, where: str) -> str:
+    """Return a text, or a conversation as a transcript: "\\n\\nHuman: ...\\n\\nAssistant: ..."."""
+    if isinstance(value, list) and value:
+        value = "".join(turn(message, where) for message in value)
+    if not isinstance(value, str):
+        raise DataError(f"{where} holds {value!r:.80}, where text was expected")
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise DataError(f"{where} holds half a character, as of an emoji that was cut in two")
+    return value
+
+
+def turn(message, where: str) -> str:
+    """Return one turn of a conversation, begun by its speaker's name."""
+    role = message.get("role") if isinstance(message, dict) else None
+    if role not in SPEAKERS or not isinstance(message.get("content"), str):
         raise DataError(
-            f"{where}: no field 'prompt', and 'chosen' and 'rejected' do not share one up to 'Assistant:'"
+            f"{where} holds {message!r:.80}, where a turn with a role "
+            f"({', '.join(SPEAKERS)}) and a text as its content was expected"
         )
-    return (
-        row
-        | {"prompt": heads[0].removeprefix("\n\nHuman: ")}
-        | {side: row[side].rpartition(mark)[2].strip() for side in ("chosen", "rejected")}
-    )
+    return f"\n\n{SPEAKERS[role]}: {message['content']}"
 
 
-def known(prompt: str) -> bool:
-    """Return whether a prompt is one of the toy world's, so that the judge can score its answers."""
-    return parse(prompt) is not None
+def split_pair(chosen: str, rejected: str, where: str) -> dict:
+    """Take what both texts begin with as their prompt, up to the last turn or word they share."""
+    mark = TURN if TURN in chosen + rejected else " "
+    prompt, found, _ = commonprefix([chosen, rejected]).rpartition(mark)
+    if not prompt:
+        raise DataError(
+            f"{where}: no field 'prompt', and 'chosen' and 'rejected' do not share a beginning"
+        )
+    start = len(prompt + found)
+    return {
+        "prompt": prompt,
+        "chosen": chosen[start:].strip(),
+        "rejected": rejected[start:].strip(),
+    }
+
+
+def check_ranking(row: dict, where: str) -> None:
+    """Make scores and ranks plain numbers; DataError where they are none, or not one an answer."""
+    for text in row["completions"]:
+        as_text(text, f"{where}: the field 'completions'")
+    for field in {"scores", "ranks"} & row.keys():
+        values = row[field] if isinstance(row[field], Iterable) else [row[field]]
+        values = [value.item() if hasattr(value, "item") else value for value in values]
+        for value in values:
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(
+                    f"{where}: the field '{field}' holds {value!r:.80}, not a finite number"
+                )
+        if len(values) != len(row["completions"]):
+            raise DataError(f"{where}: '{field}' and 'completions' are not of one length")
+        row[field] = values
+
+
+# ---- For people and for programs -----------------------------------------------------------------
+
+
+def printable(text: str) -> str:
+    """Return a text with `?` for each character that a terminal would obey or no eye can see."""
+    return "".join(c if c == "\n" or c.isprintable() else "?" for c in text)
+
+
+def grid(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Return lines with columns of equal width."""
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+
+
+def to_json(value) -> str:
+    """Return JSON in ASCII, with null for numbers that are not finite."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(inner) for inner in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(value), indent=1, allow_nan=False)

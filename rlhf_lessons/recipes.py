@@ -1,7 +1,8 @@
-"""The course in one file: the recipe of each stage, from web scraps to a policy shaped by human feedback.
+"""The course in one file: the recipe of each stage, from web scraps to a policy shaped by people.
 
-Each `make_...` trains one stage by its recipe, measures it on validation prompts, and saves a checkpoint folder with
-its card. The command line, the shipped checkpoints and the proof in the README all come from here.
+Each `make_...` trains one stage by its recipe, measures it on validation prompts, and saves a
+checkpoint folder with its card. The command line, the shipped checkpoints and the proof in the
+README all come from here.
 """
 
 import itertools
@@ -13,29 +14,36 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlhf_lessons import data
+from rlhf_lessons import data, paths
+from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
-from rlhf_lessons.lm.models import load_model, new_model, save_model, toy_config
+from rlhf_lessons.evaluation.reward_model import report
+from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, bits_per_byte
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import (
+    PPO_RECIPE,
+    PRETRAIN,
+    REWARD,
+    SFT_RECIPE,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+)
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 from rlhf_lessons.stages.run import finished, train
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
-REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
-RATER = Rater(
-    lapse=0.1, tie_margin=0.05
-)  # 10 % of the labels are wrong; utilities closer than 0.05 are a tie
-RANKINGS, K = 4000, 4  # prompts whose answers are compared, and answers to each
+RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
+RANKINGS = 4000  # prompts whose answers are compared
+K = 4  # answers to each
 
 
 def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
@@ -78,7 +86,9 @@ def state_folder(out: Path) -> Path:
 
 def make_base(out: Path, config: PretrainConfig = PRETRAIN, n_scraps: int = data.SCRAPS) -> Path:
     """Step 1: train a tokenizer and a language model on web scraps."""
-    started, texts, held_out = time.monotonic(), list(scraps(n_scraps)), list(scraps(1000, seed=1))
+    started = time.monotonic()
+    texts = list(scraps(n_scraps))
+    held_out = list(scraps(1000, seed=1))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     validation = encode_corpus(tokenizer, held_out)
     model = new_model(toy_config(VOCABULARY), config.seed)
@@ -109,8 +119,9 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN, n_scraps: int = data
 def make_sft(
     out: Path, base: Path, demonstrations: list[dict] | None = None, config: SFTConfig = SFT_RECIPE
 ) -> Path:
-    """Step 2: fine-tune the base on demonstrations (those of the course, where none are given)."""
-    started, rows = time.monotonic(), demonstrations or data.demonstrations()
+    """Step 2: fine-tune the base on demonstrations; by default, those of the course."""
+    started = time.monotonic()
+    rows = demonstrations or data.demonstrations()
     model, tokenizer = load_model(base)
     tokenizer.chat_template = CHAT_TEMPLATE
     train(SFT(model, tokenizer, rows, config), state_folder(out), "sft")
@@ -143,53 +154,75 @@ def make_comparisons(
     k: int = K,
     strays: bool = False,
 ) -> list[dict]:
-    """Sample `k` answers to each prompt and let a simulated rater compare all pairs; ties give no row.
+    """Sample `k` answers to each prompt and let a simulated rater compare all pairs, less ties.
 
-    With `strays`, an answer to another prompt joins each ranking. Without, a reward model never sees that an e-mail
-    is no answer to a request for code, and PPO finds one answer that it likes everywhere: we saw it happen.
-    Rows are TRL's preference format, with the group (ranking) that a pair belongs to, the true utilities of
-    [chosen, rejected] and whether each ended.
+    With `strays`, an answer to another prompt joins each ranking. Without them, a reward model
+    never sees that an e-mail is no answer to a request for code, and PPO finds one answer that it
+    likes everywhere: we saw it happen. Rows are TRL's preference format, with the `group` (ranking)
+    that a pair belongs to, the true `utilities` of chosen and rejected, and whether each `ended`.
     """
     texts, ended = answer_all(model, tokenizer, prompts, k, seed)
-    rng, rows = random.Random(f"rater/{seed}"), []
+    rng = random.Random(f"rater/{seed}")
     if strays:
         others = strays_for(prompts, rng)
-        texts, ended = (
-            [row + [what[j][0]] for row, j in zip(what, others, strict=True)]
-            for what in (texts, ended)
-        )
-    for group, (prompt, answers, ends) in enumerate(zip(prompts, texts, ended, strict=True)):
-        likes = [
-            rater.utility_of(prompt, text, end) for text, end in zip(answers, ends, strict=True)
-        ]
-        truth = [judge(prompt, text, end).utility for text, end in zip(answers, ends, strict=True)]
+        texts = [row + [texts[other][0]] for row, other in zip(texts, others, strict=True)]
+        ended = [row + [ended[other][0]] for row, other in zip(ended, others, strict=True)]
+    rows = []
+    for group, (prompt, *answers) in enumerate(zip(prompts, texts, ended, strict=True)):
+        answers = list(zip(*answers, strict=True))  # (text, ended)
+        likes = [rater.utility_of(prompt, *each) for each in answers]
+        truth = [round(judge(prompt, *each).utility, 4) for each in answers]
         for i, j in itertools.combinations(range(len(answers)), 2):
             choice = rater.pick(likes[i] - likes[j], rng)
-            if choice == "tie" or answers[i] == answers[j]:
+            if choice == "tie" or answers[i][0] == answers[j][0]:
                 continue
             a, b = (i, j) if choice == "left" else (j, i)
             rows.append(
                 {
                     "prompt": prompt,
-                    "chosen": answers[a],
-                    "rejected": answers[b],
+                    "chosen": answers[a][0],
+                    "rejected": answers[b][0],
                     "group": group,
-                    "utilities": [round(truth[a], 4), round(truth[b], 4)],
-                    "ended": [ends[a], ends[b]],
+                    "utilities": [truth[a], truth[b]],
+                    "ended": [answers[a][1], answers[b][1]],
                 }
             )
     return rows
 
 
 def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
-    """Return the place of some prompt for each prompt, half the time of one that begins in the same way."""
-    kin = {}
+    """Return the place of another prompt for each, half the time of one that begins alike."""
+    alike = {}
     for place, prompt in enumerate(prompts):
-        kin.setdefault(prompt[:10], []).append(place)
+        alike.setdefault(prompt[:10], []).append(place)
     return [
-        rng.choice(kin[prompt[:10]] if rng.random() < 0.5 else range(len(prompts)))
+        rng.choice(alike[prompt[:10]] if rng.random() < 0.5 else range(len(prompts)))
         for prompt in prompts
     ]
+
+
+def sft_comparisons(model, tokenizer, rankings: int = RANKINGS, seed: int = 0) -> list[dict]:
+    """Return comparisons of an SFT model's answers to training prompts, with strays."""
+    prompts = [task.prompt for task in data.tasks("train")]
+    asked = list(itertools.islice(itertools.cycle(prompts), rankings))
+    return make_comparisons(model, tokenizer, asked, seed=seed, strays=True)
+
+
+def comparisons_for(out: Path, sft: Path, rankings: int, seed: int) -> list[dict]:
+    """Return the shipped comparisons where this very SFT model wrote their answers, else new ones.
+
+    A reward model must know the answers of the policy that PPO starts from, so another SFT model
+    writes its own; simulated raters compare them. They lie beside the run's metrics.
+    """
+    same = load_card(sft).get("weights_sha256") == load_card(shipped("sft")).get("weights_sha256")
+    if same and rankings == RANKINGS and (paths.DATA / "comparisons.jsonl").is_file():
+        print("Comparisons: those that ship, since this SFT model wrote their answers.")
+        return data.comparisons()
+    file = state_folder(out) / f"comparisons_{rankings}_seed{seed}.jsonl"
+    print(f"Comparisons: of this SFT model's own answers, by simulated raters, in {file}.")
+    if not file.is_file():
+        data.write_rows(file, sft_comparisons(*load_model(sft), rankings, seed))
+    return data.read_rows(file, "comparisons")
 
 
 def make_reward(
@@ -199,38 +232,24 @@ def make_reward(
     config: RewardConfig = REWARD,
     rankings: int = RANKINGS,
 ) -> Path:
-    """Step 3: train a reward model on comparisons (sampled from the SFT model, where none are given)."""
+    """Step 3: train a reward model on comparisons; by default, of the SFT model's own answers."""
     started = time.monotonic()
     model, tokenizer = load_model(sft)
-    train_prompts = [task.prompt for task in data.tasks("train")]
-    if comparisons is None:
-        file = state_folder(out) / f"comparisons_{rankings}_seed{config.seed}.jsonl"
-        if not file.is_file():
-            asked = [train_prompts[i % len(train_prompts)] for i in range(rankings)]
-            data.write_rows(
-                file, make_comparisons(model, tokenizer, asked, seed=config.seed, strays=True)
-            )
-        comparisons = data.read_rows(file, "comparisons")
+    comparisons = comparisons or comparisons_for(out, sft, rankings, config.seed)
     stage = RewardModelling(model, tokenizer, comparisons, config)
     train(stage, state_folder(out), "reward")
-    texts, ended = answer_all(model, tokenizer, train_prompts[:500], 1, seed=config.seed + 1)
-    normalise(
-        stage.model,
-        tokenizer,
-        train_prompts[:500],
-        [row[0] for row in texts],
-        [row[0] for row in ended],
-    )
+    asked = [task.prompt for task in data.tasks("train")[:500]]
+    texts, ended = answer_all(model, tokenizer, asked, 1, seed=config.seed + 1)
+    normalise(stage.model, tokenizer, asked, sum(texts, []), sum(ended, []))
     kept_aside = [task.prompt for task in data.tasks("validation")]
     new_pairs = make_comparisons(model, tokenizer, kept_aside, seed=config.seed + 2, k=8)
     found = report(stage.model, tokenizer, new_pairs, gap=0.2)
-    about = f"Trained on {len(comparisons)} comparisons by simulated raters."
     return save(
         out,
         stage.model,
         tokenizer,
         "reward",
-        about,
+        f"Trained on {len(comparisons)} comparisons.",
         config,
         started,
         found.true_accuracy,
@@ -253,7 +272,7 @@ def make_ppo(
     truth: bool = False,
     prompts: list[str] | None = None,
 ) -> Path:
-    """Step 4: let the SFT model learn what the reward model likes; with `truth`, what the judge likes."""
+    """Step 4: let the SFT model learn what the reward model likes, or with `truth`, the judge."""
     started = time.monotonic()
     policy, tokenizer = load_model(sft)
     reward_model, _ = load_model(reward)

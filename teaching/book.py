@@ -1,9 +1,9 @@
-"""Makes the book: the lessons, the glossary and the teacher's kit as a site in dist/book, to be read without a network.
+"""Makes the book: lessons, glossary and the teacher's kit as a site to be read without a network.
 
     python teaching/book.py            writes dist/book/index.html
 
-The first time, it installs Jupyter Book into an environment of its own, .cache/book (about 300 MB). The outputs in the
-book are those of the committed lessons: nothing is run. Python 3.11 or newer.
+The first time, it installs Jupyter Book into an environment of its own, .cache/book (about 300 MB).
+The outputs in the book are those of the committed lessons: nothing is run. Python 3.11 or newer.
 """
 
 import json
@@ -34,7 +34,7 @@ THEBE = re.compile(
 
 
 def jupyter_book() -> str | None:
-    """Return the path of the program, in its own environment or the one that is switched on; None if it is nowhere."""
+    """Return the path of the program, from its own environment or the active one, or None."""
     own = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
     return shutil.which("jupyter-book", path=str(own)) or shutil.which("jupyter-book")
 
@@ -51,8 +51,8 @@ def install() -> str:
     return jupyter_book()
 
 
-def fit(source: Path) -> None:
-    """Change the copies where a book differs from a folder: nothing runs on Colab, and the slides are a page."""
+def adapt(source: Path) -> None:
+    """Change the copies where a book is no folder: nothing runs on Colab, the slides are a page."""
     for notebook in (source / "notebooks").glob("*.ipynb"):
         book = json.loads(notebook.read_text("utf-8"))
         book["cells"] = [
@@ -71,7 +71,8 @@ def fit(source: Path) -> None:
 def build(program: str, target: Path) -> Path:
     """Build the book in the folder `target`, whatever was there before, and return its first page.
 
-    Only what the book holds is copied to where it is built, so that Sphinx looks through no environment and no runs.
+    Only what the book holds is copied to where it is built, so that Sphinx looks through no
+    environment and no runs.
     """
     shutil.rmtree(target, ignore_errors=True)
     source, work = target / "source", target / "work"
@@ -83,7 +84,7 @@ def build(program: str, target: Path) -> Path:
             )
         else:
             shutil.copy(ROOT / part, source / part)
-    fit(source)
+    adapt(source)
     settings = source / "teaching" / "book"
     command = [
         program,

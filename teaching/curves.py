@@ -1,9 +1,10 @@
-"""Draws the six figures of curves.md, in which something is broken, from the results that ship in data/results.
+"""Draws the six figures of curves.md, in each of which something is broken.
 
     python teaching/curves.py            writes teaching/curves/a.png to f.png
 
-It runs in the course's environment. Each figure has four runs of the broken stage, and four of the sound one beside it:
-means as lines, and the range of the four seeds as a band. What is broken is not in the figures.
+The results are those that ship in data/results; the script runs in the course's environment. Each
+figure has four runs of the broken stage, and four of the sound one beside it: means as lines, and
+the range of the four seeds as a band. What is broken is not in the figures.
 """
 
 import json
@@ -27,18 +28,18 @@ def pretraining(kind: str, measure: str) -> tuple[list, list[list]]:
     return found["steps"], [run[measure] for run in found["runs"] if run["kind"] == kind]
 
 
-def fine_tuning(trap: str | None, measure: str) -> tuple[list, list[list]]:
-    """Return the same of lesson 2's; the ending was looked at before the first step, and after every third."""
-    runs = [run[measure] for run in result("lesson2_traps") if run["trap"] == trap]
+def fine_tuning(bug: str | None, measure: str) -> tuple[list, list[list]]:
+    """Return the same of lesson 2's; the ending was measured before and after every third step."""
+    runs = [run[measure] for run in result("lesson2_traps") if run["trap"] == bug]
     return list(range(0, 22, 3) if measure == "ending" else range(1, 22)), runs
 
 
-def judging(trap: str | None, measure: str) -> tuple[list, list[list]]:
-    """Return the same of lesson 3's reward models that learn from thumbs, up or down; steps in percent of the run."""
+def judging(bug: str | None, measure: str) -> tuple[list, list[list]]:
+    """Return the same of lesson 3's reward models, which learn from thumbs; steps in percent."""
     runs = [
         run[measure]
         for run in result("lesson3_reward")["runs"]
-        if run["thumbs"] and run["trap"] == trap
+        if run["thumbs"] and run["trap"] == bug
     ]
     return list(range(5, 101, 5)), runs
 
@@ -48,7 +49,7 @@ def ppo(name: str, measure: str) -> tuple[list, list[list]]:
     return list(range(1, 21)), result("lesson4_ppo")["runs"][name][measure]
 
 
-# letter: where the runs come from, sound, broken, then for each panel: what is measured, its name, the axis below
+# letter: where the runs come from, sound, broken; for each panel its measure, name, axis below
 FIGURES = {
     "a": (
         ppo,
@@ -109,7 +110,7 @@ def figure(letter: str):
     """Return one figure: two panels, in each a sound stage and the broken one."""
     of, sound, broken, *panels = FIGURES[letter]
     drawn, axes = canvas(2, width=7.5, height=2.6)
-    for axis, (measure, name, below) in zip(axes, panels):
+    for axis, (measure, name, below) in zip(axes, panels, strict=True):
         for i, (label, run) in enumerate({"a sound run": sound, "this run": broken}.items()):
             draw(axis, *of(run, measure), i, label)
         axis.set(ylabel=name, xlabel=below)

@@ -37,7 +37,7 @@ QUIET = """import warnings
 warnings.simplefilter("ignore")  # nbgrader takes a warning for a failure
 """
 RELATIVE_LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]*\)")
-CONFIG = '''"""How nbgrader grades this course. `python start.py teacher` writes this file once only."""
+CONFIG = '''"""How nbgrader grades this course. Written once: change what you like."""
 import os
 import tempfile
 from pathlib import Path

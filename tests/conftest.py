@@ -1,4 +1,4 @@
-"""What tests share: a tiny tokenizer, tiny models of two architectures, tiny data, an empty ratings store."""
+"""What tests share: a tiny tokenizer, tiny models, tiny data, an empty ratings store."""
 
 import random
 
@@ -28,7 +28,7 @@ def gpt2(tokenizer):
 
 @pytest.fixture(params=["llama", "gpt2"])
 def any_model(request, tokenizer):
-    """A causal LM of each kind that differs in how it sees positions: rotary in Llama, learned in GPT-2."""
+    """A causal LM of each kind of positions: rotary in Llama, learned in GPT-2."""
     return tiny_llama(tokenizer) if request.param == "llama" else tiny_gpt2(tokenizer)
 
 

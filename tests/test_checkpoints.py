@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, data
+from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
 
 
@@ -19,9 +19,9 @@ def made(tmp_path_factory):
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """(shipped, mine): empty folders for both."""
-    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
-    return tmp_path / "shipped", tmp_path / "runs"
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    return tmp_path / "data" / "checkpoints", tmp_path / "runs"
 
 
 def card(folder: Path, name: str, **content) -> Path:
@@ -149,7 +149,7 @@ def test_what_was_saved_is_what_is_loaded(made):
 
 @pytest.mark.parametrize("name", checkpoints.STAGES)
 def test_the_shipped_checkpoints_are_whole_small_and_have_their_cards(name):
-    folder = data.FOLDER / "checkpoints" / name
+    folder = paths.DATA / "checkpoints" / name
     model, _ = load_model(folder)
     found = load_card(folder)
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 5e6
@@ -163,10 +163,10 @@ def test_the_shipped_checkpoints_are_whole_small_and_have_their_cards(name):
 
 
 def test_the_shipped_base_was_trained_on_the_corpus_that_the_data_card_names():
-    corpus = json.loads((data.FOLDER / "corpus.json").read_text(encoding="utf-8"))
-    measured = load_card(data.FOLDER / "checkpoints" / "base")["measured"]
+    corpus = json.loads((paths.DATA / "corpus.json").read_text(encoding="utf-8"))
+    measured = load_card(paths.DATA / "checkpoints" / "base")["measured"]
     assert measured["corpus_sha256"] == corpus["sha256"]
 
 
 def test_the_runs_folder_is_that_of_the_course_wherever_one_stands(monkeypatch):
-    assert checkpoints.MINE.is_absolute() or "RLHF_LESSONS_RUNS" in os.environ
+    assert paths.RUNS.is_absolute() or "RLHF_LESSONS_RUNS" in os.environ

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt" or not BASH, reason="the script 
 
 @pytest.fixture
 def ci(tmp_path):
-    """A copy of .ci/run in a folder whose programs are these: `ci(uid=0, apt_fails=False, without=[...])`."""
+    """A copy of .ci/run in a folder with programs of its own: `ci(uid=0, without=["chromium"])`."""
 
     def run(uid: int = 0, apt_fails: bool = False, without=()) -> tuple[list[str], str]:
         programs, log = tmp_path / "bin", tmp_path / "calls"

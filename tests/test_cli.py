@@ -11,15 +11,13 @@ from functools import partial
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, commands, data, recipes, terminal
+from rlhf_lessons import checkpoints, data, paths, recipes
 from rlhf_lessons.cli import main
 from rlhf_lessons.evaluation import ask as asking
 from rlhf_lessons.lm.models import load_card, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
-from rlhf_lessons.stages.ppo import PPOConfig
-from rlhf_lessons.stages.pretrain import PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world import corpus
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
@@ -50,16 +48,16 @@ def run(*arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    return tiny.checkpoints(tmp_path_factory.mktemp("shipped"))
+    folder = tiny.small_data(tmp_path_factory.mktemp("shipped"))
+    tiny.checkpoints(folder / "checkpoints")
+    return folder
 
 
 @pytest.fixture
 def world(shipped, tmp_path, monkeypatch):
     """Untrained models as the shipped ones, an empty folder for runs, and few prompts."""
-    monkeypatch.setattr(checkpoints, "SHIPPED", shipped)
-    for module in (checkpoints, commands):
-        monkeypatch.setattr(module, "MINE", tmp_path / "runs")
-    monkeypatch.setattr(data, "SPLITS", {"train": 20, "validation": 10, "heldout": 10})
+    monkeypatch.setattr(paths, "DATA", shipped)
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     return tmp_path / "runs"
 
 
@@ -111,7 +109,7 @@ def test_a_stages_flags_are_its_config(capsys):
             ["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"],
             "keep_layers must lie between 1 and 1",
         ),
-        (["ppo", "--minibatches", "7"], "batch_size must be a multiple of minibatches"),
+        (["ppo", "--num-minibatches", "7"], "batch_size must be a multiple of num_minibatches"),
     ],
 )
 def test_input_that_does_not_fit_is_named_in_a_line_and_exits_with_2(
@@ -144,12 +142,12 @@ def test_ask_gives_one_json_object_and_nothing_else(world, capsys):
     assert {name: len(texts) for name, texts in found["samples"].items()} == {"ppo": 2, "sft": 2}
 
 
-def test_ask_has_a_kind_word_outside_the_toy_world(world, capsys):
+def test_ask_says_so_outside_the_toy_world(world, capsys):
     assert run("ask", "Who are you?", "--n", "1", "--json") == 0
     said = capsys.readouterr()
     json.loads(said.out)
     assert "no fault of yours" in said.err and "Write" in said.err
-    assert asking.kind_word(STORY) is None
+    assert asking.out_of_world_notice(STORY) is None
 
 
 def test_the_same_seed_gives_the_same_answers(world):
@@ -200,13 +198,13 @@ def test_diagnose_exits_with_1_where_a_stage_failed(world, capsys):
 
 
 def test_text_for_a_terminal_holds_nothing_that_a_terminal_obeys():
-    said = terminal.side_by_side("p\x1b[2J", {"sft": ["a\x07b", "", "  two\n  lines"]})
+    said = asking.side_by_side("p\x1b[2J", {"sft": ["a\x07b", "", "  two\n  lines"]})
     assert "\x1b" not in said and "\x07" not in said
     assert "ended at once" in said and "        lines" in said
 
 
 def test_json_has_null_for_what_is_not_finite():
-    assert json.loads(terminal.to_json({"a": [float("nan"), (float("inf"), 1.5)], "b": "ä"})) == {
+    assert json.loads(data.to_json({"a": [float("nan"), (float("inf"), 1.5)], "b": "ä"})) == {
         "a": [None, [None, 1.5]],
         "b": "ä",
     }
@@ -307,8 +305,8 @@ def test_a_stage_takes_flags_and_foreign_data_and_its_model_is_told_of(world, tm
     ) == (1, 2, 4)
     said = capsys.readouterr().out
     assert "base: the shipped model." in said and f"Finished: {out}" in said
-    assert (
-        checkpoints.choose("sft")[0] == checkpoints.SHIPPED / "sft"
+    assert checkpoints.choose("sft")[0] == checkpoints.shipped(
+        "sft"
     )  # elsewhere is nobody's default
 
 
@@ -342,21 +340,22 @@ def test_a_loss_that_is_no_number_exits_with_1(world, capsys):
 
 
 def test_a_damaged_model_is_named(world, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoints, "SHIPPED", tiny.checkpoints(tmp_path / "damaged"))
-    (tmp_path / "damaged" / "ppo" / "model.safetensors").write_bytes(b"oops")
+    monkeypatch.setattr(paths, "DATA", tiny.small_data(tmp_path / "damaged"))
+    tiny.checkpoints(tmp_path / "damaged" / "checkpoints")
+    (tmp_path / "damaged" / "checkpoints" / "ppo" / "model.safetensors").write_bytes(b"oops")
     assert run("ask", STORY, "--json") == 2
     said = capsys.readouterr()
     assert said.out == "" and "damaged or truncated" in said.err
 
 
 def test_a_fault_of_ours_is_not_hidden(world, monkeypatch):
-    monkeypatch.setattr(asking, "kind_word", lambda prompt: 1 / 0)
+    monkeypatch.setattr(asking, "out_of_world_notice", lambda prompt: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("ask", STORY, "--n", "1")
 
 
 def test_as_a_program_it_keeps_stdout_pure_and_returns_its_code(shipped, tmp_path):
-    shutil.copytree(shipped, tmp_path / "data" / "checkpoints")
+    shutil.copytree(shipped, tmp_path / "data")
     env = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(sys.path),

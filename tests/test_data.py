@@ -1,4 +1,4 @@
-"""What ships is what the code makes, nothing that is held out has slipped in, and foreign data is read or named."""
+"""What ships is what the code makes, nothing held out slips in, foreign rows are read or named."""
 
 import hashlib
 import itertools
@@ -6,9 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny
 
-from rlhf_lessons import data
+from rlhf_lessons import data, paths, recipes
+from rlhf_lessons.stages.run import fingerprint
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, key, parse, split_of
@@ -26,21 +29,19 @@ def corpus() -> list[str]:
 
 
 def shipped(name: str) -> list[dict]:
-    return list(data.read_jsonl(data.FOLDER / name))
+    return list(data.read_jsonl(paths.DATA / name))
 
 
 def test_what_ships_is_rebuilt_byte_for_byte(tmp_path):
     files = data.build(tmp_path)
     assert sorted(file.name for file in files) == sorted(BUILT)
     assert [
-        name
-        for name in BUILT
-        if (tmp_path / name).read_bytes() != (data.FOLDER / name).read_bytes()
+        name for name in BUILT if (tmp_path / name).read_bytes() != (paths.DATA / name).read_bytes()
     ] == []
 
 
 def test_the_corpus_is_the_one_whose_hash_and_sample_ship(corpus):
-    about = json.loads((data.FOLDER / "corpus.json").read_text(encoding="utf-8"))
+    about = json.loads((paths.DATA / "corpus.json").read_text(encoding="utf-8"))
     digest = hashlib.sha256(b"".join(scrap.encode() + b"\0" for scrap in corpus)).hexdigest()
     assert (about["scraps"], about["sha256"]) == (len(corpus), digest)
     assert [row["text"] for row in shipped("corpus_sample.jsonl")] == corpus[:200]
@@ -65,7 +66,7 @@ def test_no_training_file_asks_for_a_combination_of_another_split(name):
 
 
 def combinations(text: str, specs: list[dict]) -> list[dict]:
-    """The combinations in a text: what was asked for, with any other name in it, and any two sums that it holds."""
+    """The combinations in a text: what was asked for, with other names in it, and any two sums."""
     names, sums = set(re.findall(NAME, text)), sorted(set(re.findall(rf"(?<!\d){SUM}(?!\d)", text)))
     return (
         specs
@@ -119,7 +120,7 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
 
 
 def test_no_scrap_holds_a_combination_of_another_split(corpus):
-    """Titles, headers, requests, other names under a title, and any two sums that stand in one scrap."""
+    """Titles, headers, requests, other names under a title, and any two sums in one scrap."""
     patterns, families = title_patterns(), set()
     for scrap in corpus:
         specs = [parse(request) for request in REQUEST.findall(scrap)]
@@ -142,7 +143,7 @@ def test_no_scrap_holds_a_combination_of_another_split(corpus):
 
 
 def test_no_scrap_holds_a_request_followed_by_its_answer(corpus):
-    """The judge reads what follows each request, all of it and the next line, in a third of the corpus."""
+    """The judge reads what follows each request, and the next line, in a third of the corpus."""
     requests = 0
     for scrap in corpus[::3]:
         for match in REQUEST.finditer(scrap):
@@ -197,10 +198,10 @@ def test_what_ships_can_be_read_back():
         ("demonstrations", "demonstrations"),
         ("comparisons", "comparisons"),
     ):
-        assert data.read_rows(data.FOLDER / f"{name}.jsonl", kind)
+        assert data.read_rows(paths.DATA / f"{name}.jsonl", kind)
 
 
-# ---- Foreign data ---------------------------------------------------------------------------------------
+# ---- Foreign data --------------------------------------------------------------------------------
 
 
 def written(folder, *lines) -> str:
@@ -212,23 +213,82 @@ def written(folder, *lines) -> str:
     return str(path)
 
 
+TALK = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A joke?\n\nAssistant:"
+USER = {"role": "user", "content": "A joke?"}
+KNOCK = {"role": "assistant", "content": "Knock knock."}
+NO = {"role": "assistant", "content": "No."}
+JOKE = {"prompt": "A joke?", "chosen": "Knock knock.", "rejected": "No."}
+
+
 def test_rows_of_hh_rlhf_are_taken_apart(tmp_path):
-    talk = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: A joke?\n\nAssistant:"
-    path = written(tmp_path, {"chosen": talk + " Knock knock.", "rejected": talk + " No."})
+    path = written(tmp_path, {"chosen": TALK + " Knock knock.", "rejected": TALK + " No."})
     (row,) = data.read_rows(path, "comparisons")
-    assert row == {
-        "prompt": "Hi\n\nAssistant: Hello!\n\nHuman: A joke?",
-        "chosen": "Knock knock.",
-        "rejected": "No.",
-    }
+    assert row == JOKE | {"prompt": "Hi\n\nAssistant: Hello!\n\nHuman: A joke?"}
+
+
+def test_sides_of_unequal_turns_are_split_at_their_shared_beginning(tmp_path):
+    longer = TALK + " Knock knock.\n\nHuman: Who is there?\n\nAssistant: Anna."
+    path = written(tmp_path, {"chosen": longer, "rejected": TALK + " No."})
+    (row,) = data.read_rows(path, "comparisons")
+    assert row["prompt"] == "Hi\n\nAssistant: Hello!\n\nHuman: A joke?"
+    assert row["chosen"] == "Knock knock.\n\nHuman: Who is there?\n\nAssistant: Anna."
+    assert row["rejected"] == "No."
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        JOKE,
+        {"prompt": [USER], "chosen": [KNOCK], "rejected": [NO]},
+        {"chosen": [USER, KNOCK], "rejected": [USER, NO]},
+        {"prompt": "A joke?", "chosen": [USER, KNOCK], "rejected": [USER, NO]},
+        {"chosen": "A joke? Knock knock.", "rejected": "A joke? No."},
+        JOKE | {"margin": None, "messages": None},
+    ],
+    ids=["standard", "conversational", "implicit", "ultrafeedback", "implicit text", "None"],
+)
+def test_a_comparison_in_each_of_trls_forms_is_the_same_row(tmp_path, row):
+    (read,) = data.read_rows(written(tmp_path, row), "comparisons")
+    assert read == JOKE
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [USER], "completion": [KNOCK]},
+        {"messages": [USER, KNOCK]},
+        {"text": "\n\nHuman: A joke?\n\nAssistant: Knock knock."},
+    ],
+    ids=["conversational", "messages", "transcript"],
+)
+def test_a_demonstration_in_each_of_trls_forms_is_the_same_row(tmp_path, row):
+    (read,) = data.read_rows(written(tmp_path, row), "demonstrations")
+    assert (read["prompt"], read["completion"]) == ("A joke?", "Knock knock.")
+
+
+def test_a_longer_conversation_keeps_who_said_what(tmp_path):
+    system = {"role": "system", "content": "Be brief."}
+    row = {"messages": [system, USER, NO, USER, KNOCK]}
+    (read,) = data.read_rows(written(tmp_path, row), "demonstrations")
+    assert read["completion"] == "Knock knock."
+    assert read["prompt"] == (
+        "\n\nSystem: Be brief.\n\nHuman: A joke?\n\nAssistant: No.\n\nHuman: A joke?"
+    )
 
 
 def test_trl_rows_keep_their_other_columns(tmp_path):
-    row = {"prompt": "p", "chosen": "a", "rejected": "", "rater": 7}
+    row = {"prompt": "p", "chosen": "a", "rejected": "", "rater": 7, "margin": -0.5}
     assert data.read_rows(written(tmp_path, row), "comparisons") == [row]
 
 
+def test_a_byte_order_mark_windows_line_ends_and_blank_lines_are_read(tmp_path):
+    line = json.dumps(GOOD)
+    (tmp_path / "foreign.jsonl").write_bytes(f"\ufeff{line}\r\n\r\n{line}\r\n\n\n".encode())
+    assert data.read_rows(tmp_path / "foreign.jsonl", "demonstrations") == [GOOD, GOOD]
+
+
 GOOD = {"prompt": "p", "completion": "c"}
+RANKED = {"prompt": "p", "completions": ["a", "b", "c"], "scores": [0.5, 2, -1]}
 
 
 @pytest.mark.parametrize(
@@ -248,33 +308,70 @@ GOOD = {"prompt": "p", "completion": "c"}
         ),
         ("demonstrations", {"prompt": "", "completion": "c"}, "row 2: the field 'prompt' is empty"),
         ("demonstrations", "{broken", "row 2: not JSON"),
+        ("demonstrations", "[" * 100_000, "row 2: not JSON"),
         ("demonstrations", "[1, 2]", "row 2: a list, where an object was expected"),
-        ("demonstrations", "", "row 2: not JSON"),
+        ("demonstrations", {"text": "Once upon a time"}, "row 2: the field 'prompt' is missing"),
+        (
+            "demonstrations",
+            {"messages": [USER, KNOCK | {"role": "tool"}]},
+            "row 2: the field 'messages' holds",
+        ),
+        (
+            "demonstrations",
+            {"messages": [USER, KNOCK | {"content": None}]},
+            "row 2: the field 'messages' holds",
+        ),
+        (
+            "demonstrations",
+            {"prompt": "p", "completion": "\ud83d"},
+            "row 2: the field 'completion' holds half a character",
+        ),
     ],
 )
 def test_a_row_that_does_not_fit_is_named_with_its_field(tmp_path, kind, line, named):
+    path = written(tmp_path, GOOD, line, GOOD)
     with pytest.raises(data.DataError, match=re.escape(named)):
-        data.read_rows(written(tmp_path, GOOD, line, GOOD), kind)
+        data.read_rows(path, kind)
+    said = []
+    assert data.read_rows(path, kind, skip_bad_rows=True, note=said.append) == [GOOD, GOOD]
+    assert len(said) == 1 and said[0].startswith("1 of 3 rows left out") and named in said[0]
 
 
 @pytest.mark.parametrize(
     "row, named",
     [
         ({"prompt": "p", "chosen": "a"}, "row 1: the field 'rejected' is missing"),
+        ({"prompt": "p", "chosen": "a", "rejected": None}, "row 1: the field 'rejected' is missin"),
         ({"chosen": "a", "rejected": "b"}, "row 1: no field 'prompt'"),
         (
             {"chosen": "\n\nHuman: A\n\nAssistant: a", "rejected": "\n\nHuman: B\n\nAssistant: b"},
-            "do not share one",
+            "do not share a beginning",
         ),
-        (
-            {"prompt": "p", "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"},
-            "'chosen' holds",
-        ),
+        ({"chosen": [KNOCK], "rejected": [NO]}, "do not share a beginning"),
+        ({"prompt": "p", "chosen": ["a"], "rejected": "b"}, "'chosen' holds"),
+        ({"prompt": "p", "chosen": 5, "rejected": "b"}, "'chosen' holds"),
+        ({"prompt": "p", "completions": ["a", "b"]}, "row 1: the field 'scores' is missing"),
+        (RANKED | {"scores": [1, None, 2]}, "row 1: the field 'scores' holds None"),
+        (RANKED | {"scores": [1, "N/A", 2]}, "row 1: the field 'scores' holds 'N/A'"),
+        (RANKED | {"scores": [1, float("nan"), 2]}, "row 1: the field 'scores' holds nan"),
+        (RANKED | {"scores": "N/A"}, "row 1: the field 'scores' holds 'N'"),
+        (RANKED | {"scores": [1, 2]}, "not of one length"),
+        (RANKED | {"completions": ["a", None, "b"]}, "row 1: the field 'completions' holds None"),
     ],
 )
 def test_a_comparison_that_does_not_fit_is_named(tmp_path, row, named):
     with pytest.raises(data.DataError, match=re.escape(named)):
         data.read_rows(written(tmp_path, row), "comparisons")
+
+
+def test_rankings_are_read_with_their_scores_or_ranks(tmp_path):
+    ranks = {"prompt": "p", "completions": ["a", "b"], "ranks": [2, 1]}
+    assert data.read_rows(written(tmp_path, RANKED, ranks), "comparisons") == [RANKED, ranks]
+
+
+def test_numpys_numbers_become_plain_ones():
+    row = data.text_row(RANKED | {"scores": np.array([0.5, 2, -1], dtype=np.float32)}, "row 1")
+    assert row == RANKED and {type(score) for score in row["scores"]} == {float}
 
 
 def test_files_that_are_not_what_they_should_be_are_named(tmp_path):
@@ -312,3 +409,86 @@ def test_a_data_set_of_the_hub_is_read_like_a_file(monkeypatch):
     assert data.read_rows("me/mine", "demonstrations", "test") == [
         {"prompt": "me/mine", "completion": "test"}
     ]
+
+
+# ---- Files are the truth -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A data folder of its own, with few prompts, all demonstrations and some comparisons."""
+    data.write_rows(tmp_path / "data" / "comparisons.jsonl", tiny.comparisons())
+    tiny.small_data(tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    return tmp_path / "data"
+
+
+def edit(file: Path, change: dict) -> None:
+    """Change some fields of a file's first row."""
+    first, *others = data.read_jsonl(file)
+    data.write_rows(file, [first | change, *others])
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """The stages that the recipes train, in order; none takes a step."""
+    seen = []
+
+    class Ready(Exception):
+        pass
+
+    def ready(stage, *_):
+        seen.append(stage)
+        raise Ready
+
+    def make(recipe, *arguments, **settings):
+        with pytest.raises(Ready):
+            recipe(*arguments, **settings)
+        return seen[-1]
+
+    monkeypatch.setattr(recipes, "train", ready)
+    return make
+
+
+def test_an_edited_demonstration_changes_what_the_sft_model_learns(folder, tmp_path, stages):
+    base = tiny.checkpoint(tmp_path / "base")
+    before = stages(recipes.make_sft, tmp_path / "sft", base)
+    edit(folder / "demonstrations.jsonl", {"completion": "Anna sang."})
+    after = stages(recipes.make_sft, tmp_path / "sft", base)
+    assert before.rows[0] != after.rows[0] and before.rows[1:] == after.rows[1:]
+    assert fingerprint(before) != fingerprint(after)
+
+
+def test_an_edited_prompt_is_what_ppo_answers(folder, tmp_path, stages):
+    sft, reward = (tiny.checkpoint(tmp_path / name) for name in ("sft", "reward"))
+    before = stages(recipes.make_ppo, tmp_path / "ppo", sft, reward)
+    edit(folder / "prompts.jsonl", {"prompt": "Write about anna."})
+    after = stages(recipes.make_ppo, tmp_path / "ppo", sft, reward)
+    assert fingerprint(before) != fingerprint(after)
+    assert data.tasks("train")[0].prompt == "Write about anna."
+
+
+def test_an_edited_comparison_changes_what_the_reward_model_learns(folder, tmp_path, stages):
+    sft = tiny.checkpoint(folder / "checkpoints" / "sft")
+    before = stages(recipes.make_reward, tmp_path / "reward", sft)
+    edit(folder / "comparisons.jsonl", {"chosen": "Anna sang."})
+    after = stages(recipes.make_reward, tmp_path / "reward", sft)
+    assert before.rankings[0] != after.rankings[0] and before.rankings[1:] == after.rankings[1:]
+
+
+def test_another_sft_model_writes_answers_of_its_own_to_compare(
+    folder, tmp_path, stages, monkeypatch, capsys
+):
+    """The shipped comparisons hold the shipped model's answers, not those of this one."""
+    tiny.checkpoint(folder / "checkpoints" / "sft")
+    other = tiny.checkpoint(tmp_path / "sft", seed=1)
+    monkeypatch.setattr(recipes, "make_comparisons", lambda *_, **__: tiny.comparisons(8))
+    stage = stages(recipes.make_reward, tmp_path / "reward", other)
+    assert len(stage.rankings) == 8 < len(data.comparisons())
+    assert "this SFT model's own answers" in capsys.readouterr().out
+
+
+def test_a_split_that_is_not_there_is_named(folder):
+    with pytest.raises(data.DataError, match="'test'.*train, validation, heldout"):
+        data.tasks("test")

@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, data
+from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.evaluation import diagnose
 
 SOUND = {
@@ -15,7 +15,8 @@ SOUND = {
     "best_of": {"n": 16, "gain": [0.2, 0.15, 0.25]},
     "ppo": {"explained_variance": [-0.5, 0.2, 0.5, 0.6], "kl": [0.1, 2.0, 4.0, 6.0]},
 }
-FAILURES = {  # what is changed in a sound chain: the stage, the check and the evidence that must be named
+# What is changed in a sound chain: the stage, the check and the evidence that must be named
+FAILURES = {
     "base cannot copy": (
         "base",
         {"copies_name": 0.1},
@@ -122,9 +123,9 @@ def test_a_summary_is_plain_data():
 @pytest.fixture
 def chain(tmp_path, monkeypatch):
     """The four stages, untrained, as the shipped ones, and no runs; few prompts."""
-    monkeypatch.setattr(checkpoints, "SHIPPED", tiny.checkpoints(tmp_path / "shipped"))
-    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
-    monkeypatch.setattr(data, "SPLITS", {"train": 20, "validation": 10, "heldout": 10})
+    monkeypatch.setattr(paths, "DATA", tiny.small_data(tmp_path / "shipped"))
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    tiny.checkpoints(tmp_path / "shipped" / "checkpoints")
     return tmp_path
 
 
@@ -153,8 +154,8 @@ def test_the_readers_own_run_is_looked_at_first_finished_or_not(chain):
 
 
 def test_nothing_at_all_is_measured_as_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr(checkpoints, "MINE", tmp_path / "runs")
+    monkeypatch.setattr(paths, "DATA", tiny.small_data(tmp_path))
+    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
     assert {found.ok for found in diagnose.diagnose(diagnose.measure(lambda line: None))} == {None}
 
 

@@ -28,7 +28,7 @@ IMPORTS = """import math
 
 import rlhf_lessons as rl
 import sample_check as check
-from rlhf_lessons.data import FOLDER, tasks
+from rlhf_lessons.data import tasks
 from rlhf_lessons.plots import canvas"""
 HALF = '''def half(x: float) -> float:
     """Return the half of x."""

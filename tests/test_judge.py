@@ -1,4 +1,4 @@
-"""The judge scores as a person would, never fails, and finds good what the toy world's own writers write."""
+"""The judge scores as a person would, never fails, and likes what the toy world's writers write."""
 
 import random
 import re
@@ -60,7 +60,8 @@ def test_every_ideal_answer_fulfils_its_prompt():
 
 
 def test_a_slip_costs_at_least_a_fifth_of_the_utility():
-    # Not always: a slip may hit upon something right (another rhyme, the sum turned round), about 1 time in 200.
+    # Not always: noise may hit upon something right (another rhyme, the sum turned round),
+    # about 1 time in 200.
     rng, cheap, n = random.Random(2), 0, 0
     for task in tasks.prompts("train", 400, seed=4):
         for _ in range(5):

@@ -1,5 +1,4 @@
-"""What every lesson holds for its reader: minutes that add up, guesses, a quiz whose choices are
-explained, a break."""
+"""What every lesson holds for its reader: minutes that add up, guesses, a quiz, a bug."""
 
 import re
 from pathlib import Path
@@ -53,8 +52,7 @@ def minutes(cells) -> tuple[float, float, float]:
 
 
 def minutes_to_read(cells, votes: int) -> float:
-    """180 words a minute, 4 seconds a line of code, without exercises, imports, and sections marked
-    as more."""
+    """180 words a minute, 4 seconds a line of code; no exercises, no imports, no extras."""
     words = lines = more = 0
     for cell in cells:
         if cell.source.startswith("## "):

@@ -1,4 +1,4 @@
-"""A USB stick: what `start.py download` puts on it, and what a computer without a network makes of it.
+"""A USB stick: what `start.py download` puts on it, and what a computer without a network does.
 
 The folder, the tiny package and the commands are those of test_start.py; no test needs the network.
 """
@@ -10,28 +10,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_start import PROJECT, home, load, make_wheel, start  # noqa: F401 (home is a fixture)
+from test_start import PROJECT, begun, empty_environment, home, load, make_wheel, start  # noqa: F401
 
 from setup import offline
 
 
 @pytest.fixture
-def course(home):  # noqa: F811
-    """A course with things that its owner made, whose packages come from a folder that pip knows."""
-    (home / "setup").mkdir(exist_ok=True)
-    shutil.copy(PROJECT / "setup" / "offline.py", home / "setup")
-    for name in (
-        "my_lessons/0.ipynb",
-        "runs/ratings.sqlite3",
-        "data/prompts.jsonl",
-        ".gitignore",
-        ".venv/x",
-        ".git/x",
-    ):
-        (home / name).parent.mkdir(exist_ok=True)
-        (home / name).write_text(name)
-    shutil.rmtree(home / ".venv")
-    return home
+def course(begun):  # noqa: F811
+    """A course with things that its owner made; pip knows a folder with its packages."""
+    (begun / "setup").mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "setup" / "offline.py", begun / "setup")
+    made = ("my_lessons/0.ipynb", "runs/ratings.sqlite3", "data/prompts.jsonl")
+    for name in (*made, ".gitignore", ".git/x"):
+        (begun / name).parent.mkdir(exist_ok=True)
+        (begun / name).write_text(name)
+    return begun
 
 
 @pytest.fixture
@@ -74,9 +67,7 @@ def test_what_the_owner_made_stays_at_home_and_what_is_on_the_stick_stays_there(
     (stick / "holiday.jpg").write_text("not ours")
     asked = []
     for _ in range(2):
-        assert offline.fill(
-            course, stick, lambda *words: asked.append(words) or (0, []), "https://index"
-        ) == (0, [])
+        offline.fill(course, stick, lambda *words: asked.append(words), "https://index")
 
     there = {path.relative_to(stick).as_posix() for path in stick.rglob("*") if path.is_file()}
     assert there >= {
@@ -87,15 +78,16 @@ def test_what_the_owner_made_stays_at_home_and_what_is_on_the_stick_stays_there(
         "holiday.jpg",
     }
     assert not [name for name in there if name.startswith(("my_lessons", "runs", ".venv", ".git/"))]
-    words = [
+    words = (
+        "wheel",
         "-r",
         "requirements.txt",
         "--wheel-dir",
         str(stick.resolve() / "wheels"),
         "--extra-index-url",
         "https://index",
-    ]
-    assert asked == [(words, "wheel")] * 2
+    )
+    assert asked == [words] * 2
 
 
 def test_a_second_kind_of_computer_adds_its_packages(course, tmp_path):
@@ -125,14 +117,14 @@ def test_a_stick_for_another_kind_of_computer_says_so_in_one_line(course, tmp_pa
 @pytest.mark.parametrize("where", [".", "usb", "data/usb"])
 def test_a_folder_in_the_course_itself_is_refused(course, where):
     with pytest.raises(ValueError, match="lies in the course itself"):
-        offline.fill(course, course / where, lambda *words: (0, []), None)
+        offline.fill(course, course / where, print, None)
     assert not (course / "usb").exists()
 
 
 def test_a_stick_that_is_too_full_is_noticed_before_the_download(course, tmp_path, monkeypatch):
     monkeypatch.setattr(offline.shutil, "disk_usage", lambda path: SimpleNamespace(free=2e8))
     with pytest.raises(ValueError, match="too full"):
-        offline.fill(course, tmp_path / "stick", lambda *words: (0, []), None)
+        offline.fill(course, tmp_path / "stick", print, None)
 
 
 def test_no_network_while_filling_is_told_in_one_line(course, tmp_path, no_network):
@@ -146,8 +138,10 @@ def test_on_linux_the_stick_gets_pytorch_without_a_gpus_libraries(course, tmp_pa
     module = load(course)
     (course / ".cache").mkdir(exist_ok=True)
     asked = []
-    monkeypatch.setattr(module, "probe", lambda: ([3, 12], tmp_path))
-    monkeypatch.setattr(module, "pip_install", lambda *words: asked.append(words[0]) or (0, []))
+    module.LEARNER.folder.mkdir(exist_ok=True)
+    module.LEARNER.write({"python": [3, 12]})
+    monkeypatch.setattr(module.Environment, "ask", lambda self: ([3, 12], tmp_path))
+    monkeypatch.setattr(module, "run_pip", lambda at, words: asked.append(words) or (0, []))
     monkeypatch.setattr(module.sys, "platform", "linux")
     monkeypatch.setattr(module.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     monkeypatch.setattr(
@@ -156,4 +150,4 @@ def test_on_linux_the_stick_gets_pytorch_without_a_gpus_libraries(course, tmp_pa
     monkeypatch.setitem(sys.modules, "setup.offline", offline)
 
     assert module.main(["download", os.fspath(tmp_path / "stick")]) == 0
-    assert asked[0][-2:] == ["--extra-index-url", module.CPU_INDEX]
+    assert asked[0][-2:] == ("--extra-index-url", module.CPU_INDEX)

@@ -1,4 +1,4 @@
-"""The proof's tables say what was measured, and its mean over the seeds is the mean of their prompts."""
+"""The proof's tables say what was measured; its mean over seeds is the mean of their prompts."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +14,7 @@ spec.loader.exec_module(prove)
 
 
 def measured(seed: int, utility: float) -> dict:
-    """What `prove.measure` gives, made up: PPO's answers to four prompts all have the same utility."""
+    """What `prove.measure` gives, made up: PPO's answers to four prompts have the same utility."""
     means = {
         name: {m: [value] * 4 for m in METRICS}
         for name, value in (("base", 0.0), ("sft", 0.5), ("ppo", utility))

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import rlhf_lessons as rl
-from rlhf_lessons import checkpoints, paths
+from rlhf_lessons import data, paths
 from rlhf_lessons.data import tasks
 from rlhf_lessons.exercises import check as checks
 from rlhf_lessons.feedback import Store, new_id
@@ -21,7 +21,9 @@ NASTY = "</script><script>alert(1)</script>&<b>$\\frac{"
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    return tiny.checkpoints(tmp_path_factory.mktemp("shipped"))
+    folder = tiny.small_data(tmp_path_factory.mktemp("shipped"), data.SPLITS)
+    tiny.checkpoints(folder / "checkpoints")
+    return folder
 
 
 @pytest.fixture
@@ -31,8 +33,7 @@ def home(tmp_path, shipped, monkeypatch):
 
 def move_to(runs, shipped, monkeypatch):
     """Return an empty folder for what the reader makes; untrained models are the shipped ones."""
-    monkeypatch.setattr(checkpoints, "MINE", runs)
-    monkeypatch.setattr(checkpoints, "SHIPPED", shipped)
+    monkeypatch.setattr(paths, "DATA", shipped)
     monkeypatch.setattr(mine, "DEFAULT", runs / "ratings.sqlite3")
     monkeypatch.setattr(paths, "RUNS", runs)
     return runs

@@ -11,6 +11,7 @@ import tiny
 from test_report import move_to, rate, written
 
 import rlhf_lessons as rl
+from rlhf_lessons import data
 from rlhf_lessons.cli import main
 from rlhf_lessons.reports import class_table as gather
 
@@ -19,7 +20,9 @@ NUMBERS = re.compile(re.escape(gather.OPENING) + "(.*?)" + gather.CLOSING, re.S)
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory):
-    return tiny.checkpoints(tmp_path_factory.mktemp("shipped"))
+    folder = tiny.small_data(tmp_path_factory.mktemp("shipped"), data.SPLITS)
+    tiny.checkpoints(folder / "checkpoints")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,13 @@
-"""The table of the sixty votes says what was measured, and the shipped one is of the shipped measurements."""
+"""The table of the sixty votes says what was measured, and the shipped one fits what ships."""
 
 import importlib.util
 import json
 from pathlib import Path
 
-from rlhf_lessons import data
+from rlhf_lessons import paths
 
 ROOT = Path(__file__).parent.parent
-RESULTS = data.FOLDER / "results"
+RESULTS = paths.DATA / "results"
 spec = importlib.util.spec_from_file_location("sixty_votes", ROOT / "benchmarks" / "sixty_votes.py")
 sixty = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sixty)

@@ -1,4 +1,4 @@
-"""Tests of the front door: `start.py` in a folder of its own, where the requirements are one tiny package.
+"""Tests of the front door: `start.py` in a folder where the requirements are one tiny package.
 
 `home` gives each test such a folder; no test needs the network or touches this project's own .venv.
 """
@@ -41,8 +41,8 @@ def make_wheel(folder, name="tinytool", version="1.0"):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A course in a folder with a space and an accent in its name, whose `course` prints what it finds."""
-    root = tmp_path / "mes leçons"
+    """A course in a folder with a difficult name, whose `course` prints what it finds."""
+    root = tmp_path / ("mes leçons" if os.name == "nt" else "mes leçons %20 #1; what?")
     package = root / "rlhf_lessons"
     package.mkdir(parents=True)
     shutil.copy(PROJECT / "start.py", root)
@@ -64,6 +64,23 @@ def home(tmp_path, monkeypatch):
     return root
 
 
+@pytest.fixture(scope="session")
+def empty_environment(tmp_path_factory):
+    """An environment as start.py makes it, before any package comes in."""
+    root = tmp_path_factory.mktemp("environment")
+    shutil.copy(PROJECT / "start.py", root)
+    environment = load(root).LEARNER
+    environment.make(sys.executable)
+    return environment.folder
+
+
+@pytest.fixture
+def begun(home, empty_environment):
+    """The folder `home`, in which a set-up has come as far as an empty environment."""
+    shutil.copytree(empty_environment, home / ".venv", symlinks=True)
+    return home
+
+
 def start(home, *words):
     """Run start.py as a person does; an index for PyTorch is named so that none is looked for."""
     command = [sys.executable, "start.py", *words, "--torch-index", "https://localhost:1"]
@@ -80,18 +97,23 @@ def load(home):
 
 @pytest.fixture
 def no_work(home, monkeypatch):
-    """start.py as a module that believes in a working .venv, and whose pip and programs do nothing."""
+    """start.py as a module that believes in its environments; its pip and programs do nothing."""
     module = load(home)
     packages = home / ".venv" / "packages"
     packages.mkdir(parents=True)
-    monkeypatch.setattr(module, "probe", lambda: ([3, 12], packages))
+    packages_of_tests = home / ".cache" / "tests" / "packages"
+    packages_of_tests.mkdir(parents=True)
+    monkeypatch.setattr(module.Environment, "ask", lambda self: ([3, 12], self.folder / "packages"))
+    monkeypatch.setattr(
+        module.Environment, "make", lambda self, base: self.write({"python": [3, 12]})
+    )
     monkeypatch.setattr(module, "torch_index", lambda wanted: wanted)
-    monkeypatch.setattr(module, "pip_install", lambda arguments: (0, []))
-    monkeypatch.setattr(module, "run", lambda arguments: 0)
+    monkeypatch.setattr(module, "run_pip", lambda environment, arguments: (0, []))
+    monkeypatch.setattr(module, "run", lambda environment, arguments: 0)
     return module
 
 
-# ---- Set-up, with true environments -------------------------------------------------------------------
+# ---- Set-up, with true environments ----------------------------------------------------------
 
 
 def test_a_fresh_folder_is_set_up_and_the_second_start_takes_seconds(home):
@@ -108,11 +130,11 @@ def test_a_fresh_folder_is_set_up_and_the_second_start_takes_seconds(home):
     )  # the issue: "the second start takes seconds"; about half a second on two idle cores
 
 
-def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
-    start(home, "course")
-    moved = home.rename(home.with_name("moved"))
+def test_an_environment_survives_a_move_and_is_made_again_when_broken(begun):
+    start(begun, "course")
+    moved = begun.rename(begun.with_name("moved"))
     after_move = start(moved, "course")
-    shutil.rmtree(load(moved).BIN)
+    shutil.rmtree(load(moved).LEARNER.bin)
     after_break = start(moved, "course")
 
     assert after_move.stdout.startswith("course 1.0"), after_move.stderr
@@ -121,41 +143,38 @@ def test_an_environment_survives_a_move_and_is_made_again_when_broken(home):
     )
 
 
-def test_an_interrupted_install_is_mended_and_a_new_requirement_is_installed(home):
-    assert start(home, "course", "fail").returncode == 7  # the program's exit code is passed on
-    module = load(home)
-    _, packages = module.probe()
-    module.STAMP.unlink()
+def test_an_interrupted_install_is_completed_and_a_new_requirement_is_installed(begun):
+    assert start(begun, "course", "fail").returncode == 7  # the program's exit code is passed on
+    module = load(begun)
+    _, packages = module.LEARNER.ask()
+    module.LEARNER.write({"python": module.LEARNER.read()["python"]})
     (packages / "tinytool.py").unlink()
-    (
-        packages / "tinytool-1.0.dist-info" / "INSTALLER"
-    ).unlink()  # pip writes it when a package is whole
 
-    mended = start(home, "course")
-    make_wheel(home.parent / "wheels", version="2.0")
-    (home / "requirements.txt").write_text("tinytool==2.0\n")
-    updated = start(home, "course")
+    completed = start(begun, "course")
+    make_wheel(begun.parent / "wheels", version="2.0")
+    (begun / "requirements.txt").write_text("tinytool==2.0\n")
+    updated = start(begun, "course")
 
-    assert "course 1.0" in mended.stdout, mended.stderr
+    assert "course 1.0" in completed.stdout, completed.stderr
     assert "new since last time" in updated.stdout and "course 2.0" in updated.stdout, (
         updated.stderr
     )
 
 
-def test_without_a_network_one_line_says_so_and_nothing_counts_as_installed(home, monkeypatch):
+def test_without_a_network_one_line_says_so_and_nothing_counts_as_installed(begun, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nobody answers there
 
-    failed = start(home, "course")
+    failed = start(begun, "course")
 
     assert failed.returncode == 1
     assert failed.stderr.startswith("No connection") and failed.stderr.count("\n") == 1
-    assert not load(home).STAMP.exists()
+    assert "installed" not in load(begun).LEARNER.read()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a program without asking it")
-def test_a_stop_during_the_install_ends_pip_and_the_next_start_goes_on(home, monkeypatch):
+def test_a_stop_during_the_install_ends_pip_and_the_next_start_continues(begun, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as index, monkeypatch.context() as slow:
         index.settimeout(60)
         slow.delenv("PIP_NO_INDEX")
@@ -163,7 +182,7 @@ def test_a_stop_during_the_install_ends_pip_and_the_next_start_goes_on(home, mon
         slow.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.getsockname()[1]}/simple")
         command = [sys.executable, "start.py", "course", "--torch-index", "https://localhost:1"]
         with subprocess.Popen(
-            command, cwd=home, stderr=subprocess.PIPE, encoding="utf-8"
+            command, cwd=begun, stderr=subprocess.PIPE, encoding="utf-8"
         ) as process:
             connection, _ = index.accept()
             assert connection.recv(10_000).startswith(b"GET /simple/tinytool")  # and gets no answer
@@ -173,11 +192,86 @@ def test_a_stop_during_the_install_ends_pip_and_the_next_start_goes_on(home, mon
         connection.close()
 
     assert process.returncode == 130 and "Stopped" in said and "Traceback" not in said
-    assert not load(home).STAMP.exists()
-    assert "course 1.0" in start(home, "course").stdout
+    assert "installed" not in load(begun).LEARNER.read()
+    assert "course 1.0" in start(begun, "course").stdout
 
 
-# ---- Set-up, with a pip that only pretends -------------------------------------------------------------
+def files_of(folder) -> dict:
+    """Every file below a folder, with its size and time of change."""
+    return {p: (p.lstat().st_size, p.lstat().st_mtime_ns) for p in folder.rglob("*")}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an environment of Windows has a Python of its own")
+@pytest.mark.parametrize("stamp", ["no stamp", "a stamp"])
+def test_without_pyvenv_cfg_the_python_of_the_system_is_not_taken_for_ours(home, stamp):
+    """The python in .venv is a link: without pyvenv.cfg beside it, it is the system's."""
+    system = home.parent / "system"
+    start_a_system = [sys.executable, "-m", "venv", "--without-pip", str(system)]
+    subprocess.run(start_a_system, check=True)
+    environment = load(home).LEARNER
+    environment.bin.mkdir(parents=True)
+    environment.python.symlink_to(system / "bin" / "python")
+    if stamp == "a stamp":
+        environment.write({"python": sys.version_info[:2], "installed": "all"})
+    before = files_of(system)
+
+    assert environment.ask() is None
+    started = start(home, "course")
+
+    assert "is broken" in started.stdout and "course 1.0" in started.stdout, started.stderr
+    assert (environment.folder / "pyvenv.cfg").is_file()
+    assert files_of(system) == before
+
+
+def test_an_environment_that_was_cut_short_is_made_anew(home):
+    """As somebody finds it whose computer went off while pip itself was unpacked."""
+    environment = load(home).LEARNER
+    command = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
+    subprocess.run(command, check=True)
+    _, packages = environment.ask()
+    (packages / "pip").mkdir()
+    (packages / "pip" / "__init__.py").touch()
+
+    again = start(home, "course")
+
+    assert "is broken" in again.stdout and "course 1.0" in again.stdout, again.stderr
+
+
+def test_a_second_set_up_waits_for_the_first_and_for_what_is_left_of_one(home):
+    fcntl = pytest.importorskip("fcntl")
+    (home / ".cache").mkdir()
+    with open(home / ".cache" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "start.py", "course", "--torch-index", "https://localhost:1"]
+        process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, encoding="utf-8")
+        first = process.stdout.readline()
+        assert not (home / ".venv").exists()
+    rest, _ = process.communicate(timeout=60)
+
+    assert "waiting for its end" in first
+    assert "course 1.0" in rest
+
+
+def test_the_tests_tools_stay_out_of_the_learners_environment(begun):
+    """The tests see all that learners have, and besides what learners never see."""
+    make_wheel(begun.parent / "wheels", "testtool")
+    (begun / "requirements-test.txt").write_text("testtool\n")
+    (begun / "pytest.py").write_text(
+        "import sys, testtool, tinytool, rlhf_lessons\n"
+        "print(testtool.__file__, tinytool.__file__, rlhf_lessons.__file__, sep='\\n')\n"
+    )
+    first, second = start(begun, "test"), start(begun, "test")
+    module = load(begun)
+
+    tests, learner = module.TESTS.ask()[1], module.LEARNER.ask()[1]
+    found = [str(tests / "testtool.py"), str(learner / "tinytool.py")]
+    assert first.stdout.splitlines()[-3:-1] == found, first.stderr
+    assert second.stdout.splitlines()[:2] == found  # nothing is installed again
+    assert not (learner / "testtool.py").exists()
+    assert not (tests / "tinytool.py").exists()
+
+
+# ---- Set-up, with a pip that only pretends ---------------------------------------------------
 
 
 def test_start_can_be_read_by_a_python_too_old_to_run_it():
@@ -216,70 +310,76 @@ def test_a_full_disk_is_noticed_before_the_download(no_work, monkeypatch, capsys
     ("NewConnectionError: [Errno -2] Name or service not known", "No connection"),
     ("Failed to resolve 'pypi.org' ([Errno 11001] getaddrinfo failed)", "No connection"),
     ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.", "No connection"),
-    ("HINT: This error might have occurred since this system has no Windows Long Path support", "path"),
-    ("ERROR: No matching distribution found for torch==2.13.0", "no torch==2.13.0 for this computer"),
+    ("HINT: ... might have occurred since this system has no Windows Long Path support", "path"),
+    ("ERROR: No matching distribution found for torch==2.13.0", "no torch==2.13.0 for this"),
     ("ERROR: something new", "pip failed. It said: ERROR: something new"),
 ])  # fmt: skip
 def test_each_failure_of_pip_becomes_one_line_and_leaves_no_stamp(
     no_work, monkeypatch, capsys, line, advice
 ):
-    monkeypatch.setattr(
-        no_work, "pip_install", lambda arguments: (1, ["Collecting torch\n", line + "\n"])
-    )
-    no_work.CACHE.mkdir()
+    monkeypatch.setattr(no_work, "run_pip", lambda *words: (1, ["Collecting torch\n", line + "\n"]))
 
     assert no_work.main(["course"]) == 1
     said = capsys.readouterr().err
     assert advice in said and said.count("\n") == 1
-    assert not no_work.STAMP.exists()
+    assert "installed" not in no_work.LEARNER.read()
 
 
-def test_the_tests_need_their_extras_once_and_lab_is_content_with_them(no_work, home, monkeypatch):
-    (home / "requirements-test.txt").write_text("-r requirements.txt\n")
+def test_the_tests_need_their_extras_once_and_lab_is_content_without_them(
+    no_work, home, monkeypatch
+):
+    (home / "requirements-test.txt").touch()
     asked = []
-    monkeypatch.setattr(
-        no_work, "pip_install", lambda arguments: asked.append(arguments[1]) or (0, [])
-    )
-    no_work.CACHE.mkdir()
+
+    def pip(environment, arguments):
+        asked.append((environment, arguments[2]))
+        return 0, []
+
+    monkeypatch.setattr(no_work, "run_pip", pip)
 
     for command in ("course", "test", "test", "course"):
         assert no_work.main([command]) == 0
-    assert asked == ["requirements.txt", "requirements-test.txt"]
+    assert asked == [
+        (no_work.LEARNER, "requirements.txt"),
+        (no_work.TESTS, "requirements-test.txt"),
+    ]
 
 
 def test_words_for_pytest_are_passed_on_in_order(no_work, home, monkeypatch):
     (home / "requirements-test.txt").touch()
-    no_work.CACHE.mkdir()
     started = []
-    monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 5)
+    monkeypatch.setattr(no_work, "run", lambda *words: started.append(words) or 5)
 
     assert (
         no_work.main(["test", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"])
         == 5
     )
-    assert started == [
-        ["-m", "pytest", "-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]
-    ]
+    words = ["-x", "tests/test_start.py", "-k", "disk or network", "--tb=short"]
+    assert started == [(no_work.TESTS, ["-m", "pytest", *words])]
 
 
 def test_teacher_builds_in_the_lessons_own_environment_and_takes_no_other_words(
     no_work, monkeypatch, capsys
 ):
-    no_work.CACHE.mkdir()
     started = []
-    monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 0)
+    monkeypatch.setattr(no_work, "run", lambda *words: started.append(words) or 0)
 
     assert no_work.main(["teacher"]) == 0
-    assert started == [["-m", "teaching.editions"]]
+    assert started == [(no_work.LEARNER, ["-m", "teaching.editions"])]
     with pytest.raises(SystemExit):
         no_work.main(["teacher", "lesson1"])
     assert "not understood: lesson1" in capsys.readouterr().err
 
 
 def test_another_torch_index_makes_the_environment_again(no_work, monkeypatch):
-    no_work.CACHE.mkdir()
     made = []
-    monkeypatch.setattr(no_work, "make_venv", lambda: made.append(1) or no_work.probe())
+
+    def make(environment, base):
+        made.append(1)
+        environment.write({"python": [3, 12]})
+
+    no_work.LEARNER.write({"python": [3, 12]})
+    monkeypatch.setattr(no_work.Environment, "make", make)
 
     no_work.main(["course"])
     no_work.main(["course"])
@@ -334,17 +434,16 @@ def test_lab_hands_out_the_lessons_and_opens_the_first(no_work, home, monkeypatc
     (home / "notebooks").mkdir()
     write_lesson(home / "notebooks" / "00_before_and_after.ipynb", "print(1)", output="1")
     monkeypatch.setitem(sys.modules, "setup.lesson_copies", sys.modules[hand_out.__module__])
-    no_work.CACHE.mkdir()
     started = []
-    monkeypatch.setattr(no_work, "run", lambda arguments: started.append(arguments) or 0)
+    monkeypatch.setattr(no_work, "run", lambda *words: started.append(words) or 0)
 
     assert no_work.main(["lab", "--no-browser", "--port", "8890"]) == 0
-    assert {"--no-browser", "--port=8890"} <= set(started[0])
-    assert "--LabApp.default_url=/lab/tree/my_lessons/00_before_and_after.ipynb" in started[0]
+    assert {"--no-browser", "--port=8890"} <= set(started[0][1])
+    assert "--LabApp.default_url=/lab/tree/my_lessons/00_before_and_after.ipynb" in started[0][1]
     assert read_lesson(home / "my_lessons" / "00_before_and_after.ipynb") == ("print(1)", [])
 
 
-# ---- The learner's own copies --------------------------------------------------------------------------
+# ---- The learner's own copies ----------------------------------------------------------------
 
 
 def write_lesson(path, source, output=None):

@@ -1,4 +1,4 @@
-"""The teacher's kit holds together: links lead somewhere, minutes add up, pictures have words, slides are whole."""
+"""The teacher's kit holds together: links, minutes, pictures with their words, whole slides."""
 
 import importlib.util
 import json
@@ -34,7 +34,7 @@ def prose(page: Path) -> str:
 
 
 def load(script: Path) -> ModuleType:
-    """Run a script of the kit as a module, with its folder on the path, as if it were started there."""
+    """Run a script of the kit as a module, with its folder on the path, as if started there."""
     spec = importlib.util.spec_from_file_location(script.stem + "_of_the_kit", script)
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(script.parent))
@@ -113,7 +113,8 @@ def test_each_class_of_the_four_weeks_fills_its_90_minutes():
 
 NOTEBOOKS = {int(file.name[:2]): file for file in sorted((PROJECT / "notebooks").glob("0*.ipynb"))}
 WELCOME = 3  # minutes
-SCORES_AND_RANKINGS = 9  # votes of lesson 3's 32 that "one ranking, no scores" saves: two rankings, and scores of three
+# Votes of lesson 3's 32 that "one ranking, no scores" saves: two rankings, and scores of three
+SCORES_AND_RANKINGS = 9
 
 
 def half_day() -> dict[int, int]:
@@ -143,7 +144,7 @@ def test_the_half_day_is_the_core_path_in_its_order():
 
 @pytest.mark.parametrize("lesson", [0, 1, 2, 3, 4, 6])
 def test_the_half_day_gives_each_lesson_the_minutes_that_the_lesson_states(lesson):
-    """What the plan leaves out is taken off: exercises of lessons 0 and 6, most rankings, the scores, later rounds."""
+    """The plan leaves out exercises of lessons 0 and 6, most rankings, scores, later rounds."""
     cells = cells_of(lesson)
     read, work, run = minutes(cells)
     if lesson == 0:

@@ -1,4 +1,4 @@
-"""The toy world keeps its promises: prompts that read back, splits apart, answers that are good and short."""
+"""The toy world keeps its promises: prompts read back, splits apart, answers good and short."""
 
 import os
 import random
@@ -60,7 +60,6 @@ def test_the_families_have_equal_shares(split):
 )
 def test_a_prompt_outside_the_toy_world_is_none(prompt):
     assert parse(prompt) is None
-    assert data.known(prompt) is False
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,8 @@ def test_more_prompts_than_there_are_is_an_error():
 def test_the_same_seed_gives_the_same_world_and_another_seed_another():
     assert prompts("train", 50, 3) == prompts("train", 50, 3) != prompts("train", 50, 4)
     assert list(scraps(50, 3)) == list(scraps(50, 3)) != list(scraps(50, 4))
-    assert data.demonstrations(50) == data.demonstrations(50) != data.demonstrations(50, seed=1)
+    written = data.written_demonstrations
+    assert written(50) == written(50) != written(50, seed=1)
 
 
 def test_ideal_answers_are_judged_as_done(answered):
@@ -170,14 +170,17 @@ def test_a_rater_with_a_taste_likes_that_taste(answered):
     "code",
     [
         "import rlhf_lessons as rl; dir(rl)",
-        "import rlhf_lessons as rl; rl.judge('What is 4-2 and 3-1?', '4-2 is 2 and 3-1 is 2.'); rl.tasks('train')",
+        "import rlhf_lessons as rl\n"
+        "rl.judge('What is 4-2 and 3-1?', '4-2 is 2 and 3-1 is 2.'); rl.tasks('train')",
         "import rlhf_lessons.world.raters, rlhf_lessons.world.corpus, rlhf_lessons.data",
-        "import rlhf_lessons.plots; from rlhf_lessons.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
+        "import rlhf_lessons.plots; from rlhf_lessons.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass",
         "from rlhf_lessons.cli import main\ntry: main(['ask', '--help'])\nexcept SystemExit: pass",
     ],
 )
 def test_torch_is_not_loaded_before_it_is_needed(code):
-    code += "\nimport sys; heavy = {'torch', 'transformers', 'datasets'} & set(sys.modules); assert not heavy, heavy"
+    code += "\nimport sys; heavy = {'torch', 'transformers', 'datasets'} & set(sys.modules)"
+    code += "\nassert not heavy, heavy"
     found = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -5,6 +5,7 @@
 
 import random
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from rlhf_lessons import data
 from rlhf_lessons.lm.models import new_model, save_model, to_reward_model, toy_config
 from rlhf_lessons.lm.tokenizer import train_tokenizer
 from rlhf_lessons.stages import run as runs
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain
+from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 
 STAGES = ("pretrain", "sft", "reward", "ppo")
@@ -62,18 +64,25 @@ def stage(name: str, seed: int = 0):
             PretrainConfig(steps=40, batch_size=2, context=32, validate_every=10),
         )
     if name == "sft":
-        return SFT(lm, words, data.demonstrations(40), SFTConfig(epochs=4, batch_size=4))
+        return SFT(lm, words, data.demonstrations()[:40], SFTConfig(epochs=4, batch_size=4))
     if name == "reward":
         return RewardModelling(lm, words, comparisons(), RewardConfig(epochs=8, batch_size=4))
-    config = PPOConfig(
-        steps=12, batch_size=8, minibatches=2, critic_warmup=1, max_new_tokens=8, kl_target=2.0
-    )
+    config = PPOConfig(steps=12, batch_size=8, critic_warmup=1, max_new_tokens=8)
     return PPO(lm, words, to_reward_model(lm), prompts, config)
 
 
-def checkpoint(folder: Path, quality: float = 0.5, **measured) -> Path:
+def small_data(folder: Path, sizes: dict[str, int] | None = None) -> Path:
+    """Copy the first few prompts of each split, and all demonstrations, into a data folder."""
+    sizes = sizes or {"train": 20, "validation": 10, "heldout": 10}
+    rows = [asdict(task) for split, n in sizes.items() for task in data.tasks(split)[:n]]
+    data.write_rows(folder / "prompts.jsonl", rows)
+    data.write_rows(folder / "demonstrations.jsonl", data.demonstrations())
+    return folder
+
+
+def checkpoint(folder: Path, quality: float = 0.5, seed: int = 0, **measured) -> Path:
     """A saved model with a card; in a folder called reward, a reward model."""
-    lm = to_reward_model(model()) if folder.name == "reward" else model()
+    lm = to_reward_model(model(seed)) if folder.name == "reward" else model(seed)
     card = {"stage": folder.name, "quality": quality, "seconds": 1, "measured": measured}
     words = tokenizer()
     if folder.name == "base":

@@ -1,4 +1,7 @@
-"""Tiny models of two architectures and the words that they know. PyTorch is loaded only when one is made."""
+"""Tiny models of two architectures and the words that they know.
+
+PyTorch is loaded only when one is made.
+"""
 
 import random
 
@@ -38,7 +41,7 @@ def tiny_gpt2(tokenizer, seed: int = 0):
 
 
 def louder(model):
-    """Larger weights: a fresh model's answers hardly depend on its input, which would hide mistakes."""
+    """Larger weights: a fresh model's answers hardly depend on its input, which hides mistakes."""
     import torch
 
     torch.set_num_threads(1)

@@ -10,11 +10,12 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from rlhf_lessons.data import FOLDER, DataError
+from rlhf_lessons import paths
+from rlhf_lessons.data import DataError
 from rlhf_lessons.feedback import Refused, Store, near_identical
 from rlhf_lessons.world.tasks import FAMILIES, parse
 
-ANSWERS = FOLDER / "class_answers.jsonl"  # by several models
+ANSWERS = paths.DATA / "class_answers.jsonl"  # by several models
 SHOWN = {"pair": 2, "ranking": 4, "scores": 2, "demonstration": 0}  # answers in a task
 WORDS = {
     "pair": "pairs",

@@ -1,11 +1,15 @@
-"""The arena: models answer the same prompts, the toy world's judge scores them, and every number has an interval.
+"""The arena: models answer the same prompts, and the toy world's judge scores them.
 
-Answers to one prompt resemble each other, so the bootstrap draws prompts, not answers. Two models are compared
-prompt by prompt on the same draws. All intervals are 95 %, the percentiles of 2,000 draws.
+Answers to one prompt resemble each other, so the bootstrap draws prompts, not answers. Two models
+are compared prompt by prompt on the same draws. All intervals are 95 %, the percentiles of 2,000
+draws.
 """
+
+import math
 
 import numpy as np
 
+from rlhf_lessons.data import grid
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
@@ -41,9 +45,9 @@ def score_all(
 
 
 def interval(values: np.ndarray, seed: int = 0) -> list[float]:
-    """The mean of values (prompts, ...) with its interval, `[mean, low, high]`, prompts drawn with replacement.
+    """The mean of values (prompts, ...) with its interval, `[mean, low, high]`.
 
-    NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
+    Prompts are drawn with replacement. NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
     """
     values = values.reshape(len(values), -1)
     sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(1)
@@ -79,9 +83,10 @@ def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
 def evaluate(
     models: dict, tasks: list[Task], n: int = 4, seed: int = 0, split: str = "heldout"
 ) -> dict:
-    """Let each of `models` (name to (model, tokenizer)) answer every task `n` times at temperature 1, and judge.
+    """Let each of `models` (name to (model, tokenizer)) answer every task `n` times, and judge.
 
-    Returns plain data: `models` holds `summarise` of each, `win_rates` each model against those named before it.
+    Returns plain data: `models` holds `summarise` of each, `win_rates` each model against those
+    named before it.
     """
     prompts = [task.prompt for task in tasks]
     scores = {
@@ -104,3 +109,35 @@ def evaluate(
         "models": {name: summarise(tasks, s) for name, s in scores.items()},
         "win_rates": rates,
     }
+
+
+def before_after(result: dict) -> str:
+    """Return the table of an `evaluate`: scores, families, wins, with intervals."""
+    models = result["models"]
+    families = list(next(iter(models.values()))["families"])
+    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
+    by_family = [
+        [name, *(cell(found["families"][family]["utility"]) for family in families)]
+        for name, found in models.items()
+    ]
+    lines = [
+        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
+        "brackets",
+        "",
+        *grid(["", *METRICS], scores),
+        "",
+        "True utility by family",
+        "",
+        *grid(["", *families], by_family),
+    ]
+    if result["win_rates"]:
+        lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
+    for win in result["win_rates"]:
+        lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
+    return "\n".join(lines)
+
+
+def cell(interval: list[float]) -> str:
+    """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
+    mean, low, high = interval
+    return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"

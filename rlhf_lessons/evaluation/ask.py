@@ -1,7 +1,9 @@
-"""One prompt to several models: what they answer, and a kind word where the toy world ends."""
+"""One prompt to several models: what they answer, and a notice where the toy world ends."""
+
+import textwrap
 
 from rlhf_lessons.checkpoints import STAGES, load
-from rlhf_lessons.data import tasks
+from rlhf_lessons.data import printable, tasks
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.world.tasks import parse
@@ -9,6 +11,7 @@ from rlhf_lessons.world.tasks import parse
 WRITERS = ("base", "sft", "ppo")  # the models that write; the reward model only scores
 MAX_NEW_TOKENS = 60
 MOST = 200  # answers of one model at a time
+WIDTH = 94  # letters of an answer in a line
 
 
 def load_writers(names: list[str], source: str = "best", say=print) -> dict:
@@ -29,10 +32,10 @@ def ask(
     temperature: float = 1.0,
     seed: int = 0,
 ) -> dict[str, list[str]]:
-    """Return `n` answers of each model to a prompt: name to texts. Temperature 0 gives the likeliest answer.
+    """Return `n` answers of each model to a prompt: name to texts. Temperature 0 is greedy.
 
-    `models` are names, or name to (model, tokenizer) where they are loaded already. ValueError where the prompt is
-    empty or too long, or a number is out of range.
+    `models` are names, or name to (model, tokenizer) where they are loaded already. ValueError
+    where the prompt is empty or too long, or a number is out of range.
     """
     if not prompt.strip():
         raise ValueError("the prompt is empty; ask for something")
@@ -44,31 +47,41 @@ def ask(
         models = load_writers(list(models))
     samples = {}
     for name, (model, tokenizer) in models.items():
-        used, room = (
-            len(encode_prompts(tokenizer, [prompt])[0]),
-            model.config.max_position_embeddings,
-        )
-        if used + MAX_NEW_TOKENS > room:
+        length = len(encode_prompts(tokenizer, [prompt])[0])
+        most = model.config.max_position_embeddings - MAX_NEW_TOKENS
+        if length > most:
             raise ValueError(
-                f"the prompt is too long: {used} tokens, and {room - MAX_NEW_TOKENS} are the most that "
-                "leave room for an answer"
+                f"the prompt is too long: {length} tokens, and {most} are the most that "
+                "leave space for an answer"
             )
-        samples[name] = generate(
-            model, tokenizer, [prompt] * n, MAX_NEW_TOKENS, temperature, seed
-        ).texts
+        asked = [prompt] * n
+        samples[name] = generate(model, tokenizer, asked, MAX_NEW_TOKENS, temperature, seed).texts
     return samples
 
 
-def kind_word(prompt: str) -> str | None:
-    """Return what to tell someone whose prompt lies outside the toy world, with one suggestion a family; else None."""
+def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
+    """Return the answers of `ask` as text for a terminal, one block a model."""
+    lines = [f"> {printable(prompt)}"]
+    for name, texts in samples.items():
+        lines += ["", name.upper()]
+        for number, text in enumerate(texts, 1):
+            parts = []
+            for line in printable(text).strip("\n").split("\n"):
+                parts += textwrap.wrap(line, WIDTH) or [""]
+            first = parts[0] or "(nothing: it ended at once)"
+            lines += [f"{number:4}  {first}", *(f"      {part}" for part in parts[1:])]
+    return "\n".join(lines)
+
+
+def out_of_world_notice(prompt: str) -> str | None:
+    """Return what to tell someone whose prompt the models cannot know, or None where they can."""
     if parse(prompt):
         return None
-    seen, tips = set(), []
-    for task in tasks("heldout"):
-        if task.family not in seen:
-            seen.add(task.family)
-            tips.append(f"  {task.prompt}")
-    return (
-        "This prompt lies outside the small world that these models know, so expect nonsense, and no fault of "
-        "yours. They have learned prompts such as:\n" + "\n".join(tips)
+    examples = {task.family: task.prompt for task in reversed(tasks("heldout"))}
+    return "\n  ".join(
+        [
+            "This prompt lies outside the small world that these models know, so expect nonsense, "
+            "and no fault of yours. They have learned prompts such as:",
+            *reversed(examples.values()),
+        ]
     )

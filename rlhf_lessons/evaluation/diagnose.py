@@ -165,20 +165,25 @@ def diagnose(measured: dict[str, dict]) -> list[Verdict]:
 
 def measure(note=print) -> dict[str, dict]:
     """Return the values that the checks need, of the reader's own models where there are any, else the shipped."""
-    from rlhf_lessons.checkpoints import MINE, SHIPPED, STAGES
+    from rlhf_lessons import paths
+    from rlhf_lessons.checkpoints import STAGES, shipped
     from rlhf_lessons.data import tasks
     from rlhf_lessons.evaluation.arena import answer_all
     from rlhf_lessons.evaluation.probes import base_probes
     from rlhf_lessons.lm.models import load_card, load_model
 
     folders = {
-        name: next((p for p in (MINE / name, SHIPPED / name) if p.is_dir()), None)
+        name: next((p for p in (paths.RUNS / name, shipped(name)) if p.is_dir()), None)
         for name in STAGES
     }
     for name, folder in folders.items():
         note(
             f"{name}: {folder or 'there is none'}"
-            + ("; a later run was stopped" if (MINE / f"{name}.run" / "state.pt").is_file() else "")
+            + (
+                "; a later run was stopped"
+                if (paths.RUNS / f"{name}.run" / "state.pt").is_file()
+                else ""
+            )
         )
     prompts, measured = [task.prompt for task in tasks("validation")], {}
     if folders["base"]:
@@ -193,7 +198,7 @@ def measure(note=print) -> dict[str, dict]:
             "n": N,
             "gain": best_of(sft, load_model(folders["reward"]), prompts[:PROMPTS], N),
         }
-    measured["ppo"] = ppo_metrics(MINE / "ppo.run", folders["ppo"])
+    measured["ppo"] = ppo_metrics(paths.RUNS / "ppo.run", folders["ppo"])
     return measured
 
 

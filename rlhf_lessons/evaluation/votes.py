@@ -13,9 +13,9 @@ from functools import cache
 
 import numpy as np
 
-from rlhf_lessons.data import known
 from rlhf_lessons.feedback.payloads import PASSES, compared
 from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.tasks import parse
 
 ENOUGH = 5  # raters for a bootstrap by rater
 GAP = 0.05  # true utilities closer than this decide nothing
@@ -98,7 +98,7 @@ def foreseeable(steady: dict) -> dict:
 
 def truth(vote: Comparison) -> float:
     """Return the true utility of a comparison's first answer less that of the second; 0 outside the toy world."""
-    if not known(vote.prompt):
+    if parse(vote.prompt) is None:
         return 0.0
     a, b = (utility(vote.prompt, one["text"], one["ended"]) for one in (vote.a, vote.b))
     return a - b

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from rlhf_lessons.data import grid, printable, to_json
 from rlhf_lessons.feedback import importing
 from rlhf_lessons.feedback.export import written
 from rlhf_lessons.feedback.store import DEFAULT, Store
-from rlhf_lessons.terminal import grid, shown, to_json
 
 Out = Annotated[Path, Positional, arg(metavar="OUT")]
 File = Annotated[Path, Positional, arg(metavar="FILE")]
@@ -131,7 +131,7 @@ def stats(round: Round = None, db: Db = str(DEFAULT), json: Json = False) -> Non
         for name, (label, _) in FIGURES.items()
     ]
     lines += [
-        [f"comparisons that {shown(row['model'])} would win", *cells(row, True)]
+        [f"comparisons that {printable(row['model'])} would win", *cells(row, True)]
         for row in found["leaderboard"]
     ]
     print("\n".join(grid(["", "value", "95 % interval", "votes", ""], lines)))
@@ -183,7 +183,9 @@ def pick(arguments: list[str]) -> tuple[Callable, str, list[str]]:
         return COMMANDS[first], f"ratings {first}", rest
     wanted = first in ("-h", "--help", "help")
     print(
-        HELP if wanted or not first else f"There is no command 'ratings {shown(first)}'.\n\n{HELP}",
+        HELP
+        if wanted or not first
+        else f"There is no command 'ratings {printable(first)}'.\n\n{HELP}",
         file=sys.stdout if wanted else sys.stderr,
     )
     sys.exit(0 if wanted else 2)

@@ -10,7 +10,7 @@ import random
 
 import torch
 
-from rlhf_lessons import data
+from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.stages.reward import score
@@ -74,4 +74,4 @@ def class_answers(n: int = 300) -> list[dict]:
 
 
 if __name__ == "__main__":
-    data.write_rows(data.FOLDER / "class_answers.jsonl", class_answers())
+    data.write_rows(paths.DATA / "class_answers.jsonl", class_answers())

@@ -10,8 +10,8 @@ import math
 import os
 from pathlib import Path
 
+from rlhf_lessons.data import printable
 from rlhf_lessons.feedback.export import safe_cell
-from rlhf_lessons.terminal import shown
 
 OPENING, CLOSING = (
     '<script type="application/json" id="rlhf-lessons-report">',
@@ -61,7 +61,7 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
             f"{folder}: there is no report in it; rl.report() writes one as report.html"
         )
     for file in files:
-        name = shown(file.relative_to(folder).as_posix()).replace(
+        name = printable(file.relative_to(folder).as_posix()).replace(
             "\n", "?"
         )  # a name may be hostile, or no UTF-8
         try:
@@ -103,7 +103,7 @@ def fit(value: object, kind: type, name: str) -> object:
     if value is None:
         return ""
     if kind is str and isinstance(value, str) and len(value) <= 500:
-        return " ".join(shown(value).split())
+        return " ".join(printable(value).split())
     most = (
         1 if kind is float and name != "median_seconds" else 1e9
     )  # the other numbers with a fraction are shares

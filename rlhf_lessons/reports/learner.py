@@ -11,7 +11,8 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from rlhf_lessons import checkpoints
+from rlhf_lessons import checkpoints, paths
+from rlhf_lessons.data import printable
 from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics, wilson
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
@@ -20,7 +21,6 @@ from rlhf_lessons.feedback.personal import PersonalReward, votes_of
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.reports import looks, page
-from rlhf_lessons.terminal import shown
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
@@ -40,7 +40,7 @@ def report(name: str = "", *, rater: str = "you", store: Store | str | Path | No
             f"There is no report: nobody called '{rater}' has voted here. Who has: {voters(store)}."
         )
         return
-    folder = checkpoints.MINE / "report"
+    folder = paths.RUNS / "report"
     folder.mkdir(parents=True, exist_ok=True)
     blocks = page.blocks(found)
     numbers = {"course": "RLHF Lessons", "summary": page.summary(found), "curves": found["curves"]}
@@ -98,7 +98,7 @@ def people(store: Store | str | Path | None) -> list[dict]:
 
 def voters(store: Store | str | Path | None) -> str:
     """Return the names of all people who voted, in one line."""
-    return ", ".join(sorted({shown(row["name"]) for row in people(store)})) or "nobody yet"
+    return ", ".join(sorted({printable(row["name"]) for row in people(store)})) or "nobody yet"
 
 
 def fingerprint(rows: list[dict]) -> str:
@@ -209,11 +209,11 @@ def chosen(rows: list[dict]) -> dict | None:
 def own_models() -> list[dict]:
     """Return the reader's finished models: {"folder", "stage", "quality", "means", "shipped", "seconds", "made"}."""
     found = []
-    for card in sorted(checkpoints.MINE.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
+    for card in sorted(paths.RUNS.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
         try:
             told, quality = load_card(card.parent), checkpoints.quality(card.parent)
             stage = told["stage"]
-            shipped = checkpoints.quality(checkpoints.SHIPPED / stage)
+            shipped = checkpoints.quality(checkpoints.shipped(stage))
             found.append(
                 {
                     "folder": card.parent.name,

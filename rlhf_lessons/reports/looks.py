@@ -10,8 +10,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from rlhf_lessons.data import printable, to_json
 from rlhf_lessons.plots import COLOURS
-from rlhf_lessons.terminal import shown, to_json
 from rlhf_lessons.widgets.html import escaped
 
 ID = "rlhf-lessons-report"
@@ -180,5 +180,7 @@ def wrapped(text: str, width: float, size: float) -> list[str]:
     """Return the lines of a text that is to fit into so many inches at this size, in points."""
     letters = max(4, int(width * 72 / (0.56 * size)))
     return [
-        part for line in shown(text).split("\n") for part in textwrap.wrap(line, letters) or [""]
+        part
+        for line in printable(text).split("\n")
+        for part in textwrap.wrap(line, letters) or [""]
     ]

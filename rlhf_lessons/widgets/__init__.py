@@ -1,18 +1,22 @@
-"""What the reader sees and clicks: a prompt box, cards for rating, pictures and tables.
+"""What the reader sees and clicks: cards for rating, prompt boxes, pictures and tables. They draw; nothing learns here.
 
 Each name is fetched from its module when it is first used: the rater card works without loading PyTorch.
 """
 
+import json
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 HOMES = {
     "AskBox": "ask",
+    "ClippedObjective": "clip",
     "Explorer": "explorer",
-    "PairRater": "pairs",
-    "make_pairs": "pairs",
+    "FoolBox": "fooling",
+    "MaskBox": "mask",
     "Picture": "html",
     "answers_table": "html",
+    "coloured_words": "fooling",
     "table": "html",
 }
 __all__ = [*HOMES]
@@ -24,7 +28,18 @@ def __getattr__(name: str):
     return getattr(import_module(f"rlhf_lessons.widgets.{HOMES[name]}"), name)
 
 
+@cache
+def words() -> dict:
+    """Return the words of the card and of the student's page, by section and name (`words.json`)."""
+    return json.loads(source("words.json"))
+
+
 def card_js() -> str:
-    """Return the rater card as one ES module, as notebooks want it: its judgements, then the card itself."""
-    parts = [Path(__file__).with_name(name) for name in ("judgements.js", "card.js")]
-    return "\n".join(part.read_text(encoding="utf-8") for part in parts)
+    """Return the rater card as one ES module, as notebooks want it: words, judgements, outbox and the card itself."""
+    parts = (source(name) for name in ("judgements.js", "outbox.js", "card.js"))
+    return "\n".join([f"export const WORDS = {json.dumps(words())};", *parts])
+
+
+def source(name: str) -> str:
+    """Return the text of a file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import ipywidgets as w
 
 from rlhf_lessons import data
-from rlhf_lessons.evaluation.ask import ask, kind_word
+from rlhf_lessons.evaluation.ask import ask, out_of_world_notice
 from rlhf_lessons.widgets.html import columns_html, escaped, said
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
@@ -72,7 +72,7 @@ class AskBox(w.VBox):
             self.answers.value = columns_html(
                 {name: said(texts[0]) for name, texts in found.items()}
             )
-            self.note.value = escaped(kind_word(prompt) or "") if self.toy_world else ""
+            self.note.value = escaped(out_of_world_notice(prompt) or "") if self.toy_world else ""
         except ValueError as error:  # empty or too long: the message says which
             self.note.value = escaped(f"{error}.")
         finally:

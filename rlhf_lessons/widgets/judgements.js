@@ -1,17 +1,18 @@
 // The kinds of judgement that the rater card asks for, and what their buttons and panes are made of.
 //
-// `card.js` follows: together they are one ES module, so that a notebook can load it (`card_js` in `__init__.py`).
-// Whatever models or people wrote goes in as text nodes.
+// WORDS (of `words.json`) stand before it, `outbox.js` and `card.js` follow: together they are one ES module, which a
+// notebook can load (`card_js` in `__init__.py`). Whatever models or people wrote goes in as text nodes.
 
-export const CRITERIA = {
-  relevance: "Does it do what was asked?", accuracy: "Is what it says right?", clarity: "Does it read well?",
-};
-const PAIR = [ // key, label, choice, strength: in the order of the buttons
-  ["1", "A much better", "left", 2], ["2", "A better", "left", 1], ["3", "Tie", "tie", 0],
-  ["4", "B better", "right", 1], ["5", "B much better", "right", 2], ["0", "Both bad", "bad", 0],
+const PAIR = [ // key, choice, strength: in the order of the buttons and of their labels
+  ["1", "left", 2], ["2", "left", 1], ["3", "tie", 0], ["4", "right", 1], ["5", "right", 2], ["0", "bad", 0],
 ];
 const letter = (place) => "ABCDEFGHI"[place];
 const upTo = (n) => Array.from({ length: n }, (_, i) => i + 1);
+
+/** Return a sentence of WORDS with its gaps, such as {n}, filled. */
+export function fill(sentence, values) {
+  return sentence.replace(/\{(\w+)\}/g, (gap, name) => values[name] ?? gap);
+}
 
 /** Return a new element. Strings among the children become text nodes, so nothing in them is ever markup. */
 function make(tag, attributes = {}, ...children) {
@@ -48,46 +49,49 @@ function newId() {
 
 /** Return the pane of one answer: its letter, its text, and room for what the reveal says of it. */
 function pane(answer, place) {
-  const label = `Answer ${letter(place)}`;
-  const text = answer.text.replace(/^\s*\n/, "").trimEnd() || "(nothing: it ended at once)";
+  const label = fill(WORDS.answer.name, { letter: letter(place) });
+  const text = answer.text.replace(/^\s*\n/, "").trimEnd() || WORDS.answer.empty;
   const body = make("div", { class: "rl-text", tabindex: 0, role: "group", "aria-label": label }, text);
-  if (answer.ended === false) body.append(make("span", { class: "rl-cut" }, " … (cut off at the length limit)"));
+  if (answer.ended === false) body.append(make("span", { class: "rl-cut" }, WORDS.answer.cut));
   return make("article", { class: `rl-pane rl-${letter(place)}`, "aria-label": label },
     make("span", { class: "rl-letter", "aria-hidden": "true" }, letter(place)), body,
     make("div", { class: "rl-note", "data-place": place }));
 }
 
 // The kinds of judgement. Each takes the task and the card ({judge(payload), say(words)}) and returns {question, parts:
-// what to show, keys: {key: action}, hint: the keys that stand on no button, untouched: what
-// to say to Enter before anything was touched, show(payload): put a judgement on the
-// screen, means(others): what the others said of each answer, in words}.
+// what to show, keys: {key: action}, hint: the keys that stand on no button, untouched: what to say to Enter before
+// anything was touched, show(payload): put a judgement on the screen, means(others): what the others said of each
+// answer, in words}.
 
 function pair(task, card) {
-  const choices = PAIR.map(([key, label, choice, strength]) => button(label, key,
+  const labels = task.labels ?? WORDS.pair.labels; // a round may ask something else of two answers
+  const choices = PAIR.map(([key, choice, strength], i) => button(labels[i], key,
     () => card.judge({ choice, strength }),
     { "aria-pressed": "false", class: `rl-choice rl-${choice} rl-strength-${strength}` }));
   return {
-    question: "Which answer is better?",
+    question: WORDS.pair.question,
     parts: [make("div", { class: "rl-answers" }, ...task.answers.map(pane)),
       make("div", { class: "rl-scale" }, ...choices)],
     keys: Object.fromEntries(PAIR.map(([key], i) => [key, () => choices[i].click()])),
-    show: (said) => PAIR.forEach(([, , choice, strength], i) => choices[i].setAttribute("aria-pressed",
+    show: (said) => PAIR.forEach(([, choice, strength], i) => choices[i].setAttribute("aria-pressed",
       choice === said.choice && (strength === 0 || strength === (said.strength ?? 1)))),
   };
 }
 
 function ranking(task, card) {
-  const list = make("ol", { class: "rl-list", "aria-label": "Answers, the best first" });
+  const { ranking: words } = WORDS;
+  const list = make("ol", { class: "rl-list", "aria-label": words.list });
   const tied = new Set(); // answers that are as good as the one above them
   const rows = task.answers.map((answer, item) => {
-    const press = (symbol, words, action) => button(symbol, "", action, { "aria-label": words });
+    const press = (symbol, name, action) =>
+      button(symbol, "", action, { "aria-label": fill(name, { letter: letter(item) }) });
     const hold = (event) => drag(event, item);
     return make("li", { class: "rl-row" },
-      make("span", { class: "rl-handle", "aria-hidden": "true", title: "Drag", pointerdown: hold }, "⠿"),
+      make("span", { class: "rl-handle", "aria-hidden": "true", title: words.drag, pointerdown: hold }, "⠿"),
       make("span", { class: "rl-rank", "aria-hidden": "true" }), pane(answer, item), make("div", { class: "rl-moves" },
-        press("= tie", `Tie answer ${letter(item)} with the one above`, () => tie(item)),
-        press("▲", `Move answer ${letter(item)} up`, () => put(item, order().indexOf(item) - 1)),
-        press("▼", `Move answer ${letter(item)} down`, () => put(item, order().indexOf(item) + 1))));
+        press(words.tie, words.tie_name, () => tie(item)),
+        press("▲", words.up_name, () => put(item, order().indexOf(item) - 1)),
+        press("▼", words.down_name, () => put(item, order().indexOf(item) + 1))));
   });
   const n = rows.length, order = () => [...list.children].map((row) => rows.indexOf(row)); // the best first
   const ranks = () => {
@@ -106,8 +110,8 @@ function ranking(task, card) {
       for (const node of [tie, up]) node.setAttribute("aria-disabled", i === 0);
       down.setAttribute("aria-disabled", i === n - 1);
     });
-    const beside = same.length ? `, tied with ${same.join(" and ")}` : "";
-    if (moved !== undefined) card.say(`Answer ${letter(moved)}: place ${rank[moved]}${beside}`);
+    const where = { letter: letter(moved), rank: rank[moved], others: same.join(words.and) };
+    if (moved !== undefined) card.say(fill(same.length ? words.tied : words.place, where));
   };
   const put = (item, to) => {
     const focus = document.activeElement, others = order().filter((other) => other !== item);
@@ -135,14 +139,13 @@ function ranking(task, card) {
       rows[item].classList.remove("rl-dragged");
     };
   };
-  const chooseFirst = "First choose an answer with the keys ↑ and ↓";
   const chosen = () => rows.findIndex((row) => row.contains(document.activeElement));
   const step = (by) => {
     const from = chosen() < 0 ? (by > 0 ? -1 : n) : order().indexOf(chosen());
     list.children[Math.max(0, Math.min(n - 1, from + by))].querySelector(".rl-text").focus();
   };
   const withChosen = (action) => () =>
-    (chosen() < 0 ? card.say(chooseFirst) : action(chosen()));
+    (chosen() < 0 ? card.say(words.untouched) : action(chosen()));
   const save = () => card.judge({ ranks: ranks() });
   const show = (said) => {
     const items = [...rows.keys()].sort((a, b) => said.ranks[a] - said.ranks[b]);
@@ -153,35 +156,35 @@ function ranking(task, card) {
   };
   show({ ranks: upTo(n) });
   return {
-    question: "Put the answers in order, the best first. Ties are welcome.",
-    parts: [list, button("Save this order", "Enter", save, { class: "rl-main" })],
+    ...words,
+    parts: [list, button(words.save, "Enter", save, { class: "rl-main" })],
     keys: { ArrowUp: () => step(-1), ArrowDown: () => step(1), T: withChosen(tie), Enter: save,
       ...Object.fromEntries(upTo(n).map((place) => [place, withChosen((item) => put(item, place - 1))])) },
-    hint: `↑ ↓ choose an answer, 1 to ${n} put it in this place, T tie it with the one above`,
-    untouched: chooseFirst,
+    hint: fill(words.hint, { n }),
     show,
-    means: (others) => others.ranks?.map((mean) => `others: place ${mean.toFixed(1)} on average`),
+    means: (others) => others.ranks?.map((mean) => fill(words.others, { mean: mean.toFixed(1) })),
   };
 }
 
 function scores(task, card) {
-  const groups = task.answers.flatMap((_, place) => Object.keys(CRITERIA).map((name) => {
-    const id = newId(), words = `${name} of answer ${letter(place)}`;
-    const inputs = upTo(7).map((value) =>
-      make("input", { type: "radio", name: id, value, "aria-label": `${words}: ${value} of 7` }));
-    return { place, name, words, inputs };
+  const { scores: words } = WORDS, criteria = Object.entries(words.criteria);
+  const groups = task.answers.flatMap((_, place) => criteria.map(([criterion, [name, meaning]]) => {
+    const id = newId(), of = { name, letter: letter(place) };
+    const inputs = upTo(7).map((value) => make("input", { type: "radio", name: id, value,
+      "aria-label": fill(words.value, { ...of, value }) }));
+    return { place, criterion, name, meaning, of, inputs };
   }));
-  const spans = (words) => words.map((word) => make("span", {}, word));
-  const scale = ({ name, inputs }) => make("fieldset", { class: "rl-criterion" },
-    make("legend", {}, make("b", {}, name), ` ${CRITERIA[name]}`),
+  const spans = (texts) => texts.map((text) => make("span", {}, text));
+  const scale = ({ name, meaning, inputs }) => make("fieldset", { class: "rl-criterion" },
+    make("legend", {}, make("b", {}, name), ` ${meaning}`),
     make("div", { class: "rl-seven" }, ...inputs.map((input) => make("label", {}, input, ...spans([input.value])))),
-    make("div", { class: "rl-ends", "aria-hidden": "true" }, ...spans(["not at all", "fully"])));
+    make("div", { class: "rl-ends", "aria-hidden": "true" }, ...spans([words.lowest, words.highest])));
   const value = ({ inputs }) => Number(inputs.find((input) => input.checked)?.value ?? 0);
   const focus = ({ inputs }) => (inputs.find((input) => input.checked) ?? inputs[0]).focus();
   const save = () => {
     const open = groups.find((group) => !value(group)), given = task.answers.map(() => ({}));
-    if (open) { card.say(`Still open: ${open.words}`); focus(open); return; }
-    for (const group of groups) given[group.place][group.name] = value(group);
+    if (open) { card.say(fill(words.open, open.of)); focus(open); return; }
+    for (const group of groups) given[group.place][group.criterion] = value(group);
     card.judge({ scores: given });
   };
   const score = (number) => {
@@ -189,38 +192,35 @@ function scores(task, card) {
       ?? groups.find((group) => !value(group)) ?? groups[0];
     here.inputs[number - 1].checked = true;
     focus(groups[groups.indexOf(here) + 1] ?? here);
-    card.say(`${here.words}: ${number} of 7`);
+    card.say(fill(words.value, { ...here.of, value: number }));
   };
   return {
-    question: "Score each answer from 1 to 7.",
+    ...words,
     parts: [
       make("div", { class: "rl-answers" }, ...task.answers.map((answer, place) => make("div", { class: "rl-scored" },
         pane(answer, place), ...groups.filter((group) => group.place === place).map(scale)))),
-      button("Save these scores", "Enter", save, { class: "rl-main" })],
+      button(words.save, "Enter", save, { class: "rl-main" })],
     keys: { Enter: save, ...Object.fromEntries(upTo(7).map((number) => [number, () => score(number)])) },
-    hint: "1 to 7 score, then on to the next criterion; Tab from one to the next",
-    untouched: "First score each answer with the keys 1 to 7",
     show: (said) => {
-      for (const { place, name, inputs } of groups) inputs[said.scores[place][name] - 1].checked = true;
+      for (const { place, criterion, inputs } of groups) inputs[said.scores[place][criterion] - 1].checked = true;
     },
-    means: (others) => others.scores?.map((means) =>
-      `others: ${Object.entries(means).map(([name, mean]) => `${name} ${mean.toFixed(1)}`).join(", ")}`),
+    means: (others) => others.scores?.map((means) => fill(words.others, {
+      means: criteria.map(([criterion, [name]]) => `${name} ${means[criterion].toFixed(1)}`).join(", ") })),
   };
 }
 
 function demonstration(task, card) {
-  const draft = task.answers[0]?.text ?? "";
-  const text = make("textarea", { rows: 6, maxlength: 5000, "aria-label": "The ideal answer", spellcheck: "true" });
+  const { demonstration: words } = WORDS, draft = task.answers[0]?.text ?? "";
+  const text = make("textarea", { rows: 6, maxlength: 5000, "aria-label": words.text, spellcheck: "true" });
   text.value = draft;
-  const empty = "The answer is still empty";
-  const save = () => (text.value.trim() ? card.judge({ text: text.value }) : card.say(empty));
+  const save = () => (text.value.trim() ? card.judge({ text: text.value }) : card.say(words.empty));
   return {
-    question: draft ? "Make this draft the ideal answer." : "Write the ideal answer.",
-    parts: [text, button("Save this answer", "Enter", save, { class: "rl-main" }),
+    question: draft ? words.question_draft : words.question,
+    hint: words.hint,
+    untouched: draft ? words.untouched : words.empty,
+    parts: [text, button(words.save, "Enter", save, { class: "rl-main" }),
       make("div", { class: "rl-note", "data-place": 0 })],
     keys: { W: () => text.focus(), Enter: save },
-    hint: "W write; Tab leads out of the box, Enter then saves",
-    untouched: draft ? "First go into the draft with the key W" : empty,
     show: (said) => { text.value = said.text; },
   };
 }

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.widgets import card_js
 from rlhf_lessons.feedback.session import Session
+from rlhf_lessons.widgets import card_js
 from rlhf_lessons.widgets.rate import as_task
 
 WIDGETS = Path(rate_module.__file__).parent
@@ -56,7 +56,8 @@ PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="styleshee
   window.hear = (message) => listeners.forEach((callback) => callback(message));
   const send = (message) => window.toHost(message).then((replies) => replies.forEach(window.hear));
   const listen = (callback) => { listeners.add(callback); return () => listeners.delete(callback); };
-  window.mount = (el) => mountCard(el, { send, listen, patience: 1500, scope: "test" });
+  window.mount = (el) => mountCard(el, { send, listen, patience: 1500,
+    silence: "the server does not answer", scope: "test" });
   window.unmount = window.mount(document.getElementById("here"));
 </script>"""
 
@@ -85,29 +86,29 @@ class Bench:
     """A card on a page, its session, and the store behind."""
 
     def __init__(self, page, where: Path, rows: list[dict], **game):
-        self.page, self.store, self.fault, self.heard = page, Store(where), lambda message: None, []
+        self.store, self.fault, self.heard = Store(where), lambda message: None, []
         self.store.add_tasks("r", rows)
         self.new_kernel(**game)
+        self.open(page)
+        self.is_now("open")
+
+    def open(self, page) -> None:
+        """Show the card on this page."""
+        self.page = page
         page.expose_function("toHost", self.host)
         files = {
             "/": (PAGE, "text/html"),
             "/card.js": (card_js(), "text/javascript"),
             "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css"),
         }
-        page.route(
-            "http://card.test/**",
-            lambda route: route.fulfill(
-                **dict(
-                    zip(
-                        ("body", "content_type"),
-                        files[route.request.url.removeprefix("http://card.test")],
-                    )
-                )
-            ),
-        )
+
+        def give(route) -> None:
+            body, content_type = files[route.request.url.removeprefix("http://card.test")]
+            route.fulfill(body=body, content_type=content_type)
+
+        page.route("http://card.test/**", give)
         page.goto("http://card.test/")
         self.card, self.status = page.locator(".rl-card").first, page.locator(".rl-status").first
-        self.is_now("open")
 
     def new_kernel(self, **game) -> None:
         """Forget all that is not in the store, as a restart does."""

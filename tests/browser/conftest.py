@@ -1,4 +1,7 @@
-"""A real browser for the tests in this folder: Debian's Chromium, driven by Playwright, which downloads none itself."""
+"""A real browser for the tests in this folder: Debian's Chromium, driven by Playwright.
+
+Playwright downloads none itself.
+"""
 
 import itertools
 import os
@@ -14,8 +17,8 @@ AXE = (
     HERE / "axe.min.js"
 )  # axe-core 4.14.1, Mozilla Public License 2.0, https://github.com/dequelabs/axe-core
 MISSING = (
-    "no Chromium here, which the tests in a browser need: on Debian apt install chromium, elsewhere set "
-    "CHROMIUM to the path of a Chromium or Chrome"
+    "no Chromium here, which the tests in a browser need: on Debian apt install chromium, else "
+    "set CHROMIUM to the path of a Chromium or Chrome"
 )
 ARGS = [
     "--no-sandbox",
@@ -33,13 +36,13 @@ ARGS = [
 
 
 def pytest_collection_modifyitems(items):
-    """Put these tests last: Playwright keeps an asyncio loop running in the main thread, where others start theirs."""
+    """Put these tests last: Playwright keeps an asyncio loop in the main thread, as others do."""
     items.sort(key=lambda item: HERE in item.path.parents)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Let all tests that want a browser be skipped in one place, so that the summary says it in one line."""
+    """Let all tests that want a browser be skipped in one place, as one line of the summary."""
     report = yield
     if report.skipped and isinstance(report.longrepr, tuple) and MISSING in report.longrepr[2]:
         report.longrepr = (str(HERE), 0, report.longrepr[2])
@@ -47,7 +50,10 @@ def pytest_runtest_makereport(item, call):
 
 
 def find_chromium() -> str:
-    """Return the path of Chromium; skip without one. With CI_REQUIRES_BROWSER=1, fail then, or if it is no Debian's."""
+    """Return the path of Chromium; skip without one.
+
+    With CI_REQUIRES_BROWSER=1, fail without one, or if it is not Debian's.
+    """
     required = os.environ.get("CI_REQUIRES_BROWSER") == "1"
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
@@ -75,14 +81,19 @@ def browser():
 
 @pytest.fixture
 def bench(browser, tmp_path):
-    """Make a card on a page of its own: `bench(rows, viewport=(1100, 800), game={"guess": f}, **of_the_context)`."""
+    """Make a card on a page of its own: `bench(rows, viewport=(1100, 800), game={"guess": f})`.
+
+    What else is named is passed on to the browser's context.
+    """
     from card_page import Bench
 
     contexts, failures, numbers = [], [], itertools.count()
 
     def make(rows, viewport=(1100, 800), game=None, **look) -> Bench:
         contexts.append(
-            browser.new_context(viewport=dict(zip(("width", "height"), viewport)), **look)
+            browser.new_context(
+                viewport=dict(zip(("width", "height"), viewport, strict=True)), **look
+            )
         )
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)

@@ -1,4 +1,4 @@
-"""What the test of the card in Jupyter needs: a server for JupyterLab and Notebook 7, and a reader with a page open."""
+"""What tests in Jupyter need: servers for JupyterLab and Notebook 7, a reader with a page open."""
 
 import os
 import re
@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -36,41 +36,60 @@ RUN = """(cell) => {
 STOPWATCH = """(card) => {  // milliseconds from each click or key to "Saved #n"
   let from = 0;
   window.took = [];
-  for (const act of ['click', 'keydown']) card.addEventListener(act, () => { from = performance.now(); }, true);
+  const begin = () => { from = performance.now(); };
+  for (const act of ['click', 'keydown']) card.addEventListener(act, begin, true);
   const status = card.querySelector('.rl-status');
-  new MutationObserver(() => status.textContent.startsWith('Saved #') && window.took.push(performance.now() - from))
+  const saved = () => status.textContent.startsWith('Saved #');
+  new MutationObserver(() => saved() && window.took.push(performance.now() - from))
     .observe(status, { childList: true });
 }"""
 
 
-@contextmanager
-def jupyter(folder: Path):
-    """Run a Jupyter server on a folder; it serves JupyterLab and Notebook 7. Yield address(kind, notebook)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    token, home = secrets.token_hex(8), folder / ".jupyter"
+def learners_python() -> str:
+    """Return the Python of the environment in which learners open JupyterLab.
+
+    `start.py test` runs the tests in one of their own; elsewhere there is only one.
+    """
+    apart = Path(sys.prefix) == ROOT / ".cache" / "tests"
+    folder = "Scripts" if os.name == "nt" else "bin"
+    return str(ROOT / ".venv" / folder / "python") if apart else sys.executable
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """Return the variables for a server: its own settings, and no votes of the tests before."""
+    home = folder / ".jupyter"
     page_config = home / "config" / "labconfig" / "page_config.json"
-    page_config.parent.mkdir(parents=True)  # without the pop-up with news
+    page_config.parent.mkdir(parents=True, exist_ok=True)  # without the pop-up with news
     page_config.write_text(
         '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
     )
-    env = dict(
+    return dict(
         os.environ,
         JUPYTER_CONFIG_DIR=str(home / "config"),
         JUPYTER_RUNTIME_DIR=str(home / "runtime"),
+        JUPYTER_DATA_DIR=str(home / "data"),
+        JUPYTER_PREFER_ENV_PATH="1",
         IPYTHONDIR=str(home / "ipython"),
         PYTHONPATH=str(ROOT),
         OMP_NUM_THREADS="1",
-        JUPYTER_DATA_DIR=str(home / "data"),
-        JUPYTER_PREFER_ENV_PATH="1",
         RLHF_LESSONS_RUNS=str(folder / "runs"),
-    )  # no votes of the tests before
+    )
+
+
+@contextmanager
+def server(folder: Path, kind: str):
+    """Run JupyterLab as learners have it, or Notebook 7; yield address(notebook)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token, env = secrets.token_hex(8), variables(folder)
+    if kind == "lab":
+        env.pop("JUPYTER_PATH", None)
     command = [
-        sys.executable,
+        learners_python() if kind == "lab" else sys.executable,
         "-m",
         "jupyter",
-        "lab",
+        kind,
         f"--port={port}",
         "--no-browser",
         "--ServerApp.ip=127.0.0.1",
@@ -80,25 +99,38 @@ def jupyter(folder: Path):
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}",
     ]
-    with open(folder / "server.log", "w") as log:
-        server = subprocess.Popen(
+    with open(folder / f"{kind}.log", "w") as log:
+        process = subprocess.Popen(
             command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True
         )
     try:
         until = time.monotonic() + PATIENCE / 1000
         while not answers(f"http://127.0.0.1:{port}/api"):
-            assert server.poll() is None and time.monotonic() < until, (
-                folder / "server.log"
-            ).read_text()
+            waiting = process.poll() is None and time.monotonic() < until
+            assert waiting, (folder / f"{kind}.log").read_text()
             time.sleep(0.1)
-        paths = {"lab": "lab/tree", "notebook": "notebooks"}
-        yield lambda kind, name: f"http://127.0.0.1:{port}/{paths[kind]}/{name}?token={token}"
+        path = {"lab": "lab/tree", "notebook": "notebooks"}[kind]
+        yield lambda name: f"http://127.0.0.1:{port}/{path}/{name}?token={token}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
         try:
-            server.wait(15)  # it ends its kernels first
+            process.wait(15)  # it ends its kernels first
         except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def jupyter(folder: Path):
+    """Yield address(kind, notebook), which starts a server of the kind "lab" or "notebook"."""
+    with ExitStack() as servers:
+        running = {}
+
+        def address(kind: str, name: str) -> str:
+            if kind not in running:
+                running[kind] = servers.enter_context(server(folder, kind))
+            return running[kind](name)
+
+        yield address
 
 
 def answers(address: str) -> bool:
@@ -123,7 +155,7 @@ class Reader:
         self.opened()
 
     def opened(self) -> None:
-        """Wait until page and kernel are there: a cell that is run earlier is dropped without a word."""
+        """Wait until page and kernel are there: a cell that is run earlier is dropped silently."""
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
         self.page.wait_for_function(READY)
 
@@ -136,7 +168,7 @@ class Reader:
         self.n = n
 
     def saved(self, then: str = "Enter") -> None:
-        """Wait until the judgement is saved, and go on to the next task by this key."""
+        """Wait until the judgement is saved, then continue with the next task by this key."""
         expect(self.card.locator(".rl-status")).to_have_text(
             re.compile(r"^Saved #\d+$"), timeout=PATIENCE
         )

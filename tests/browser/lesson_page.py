@@ -1,4 +1,4 @@
-"""What the tests of the lessons in JupyterLab need: a lesson, open in a browser, whose cells run one by one."""
+"""What the tests of the lessons need: one, open in JupyterLab, whose cells run one by one."""
 
 from pathlib import Path
 

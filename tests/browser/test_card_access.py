@@ -1,8 +1,12 @@
 """The rater card in a real browser: texts stay text, keys stay inside, and nobody is shut out."""
 
+import json
+
 import pytest
 from card_page import BY_KEYS, GRADES, HOSTILE, KINDS, pairs, task
 from playwright.sync_api import expect
+
+from rlhf_lessons import widgets
 
 PHONE = {"viewport": (390, 844), "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 DESK = {"viewport": (1100, 960)}
@@ -151,3 +155,47 @@ def test_a_reader_of_the_screen_is_told_what_happens(bench):
     card.button("Tie").click()
     expect(card.card.get_by_role("status")).to_have_text("Saved #1")
     assert card.page.evaluate("document.activeElement.className") == "rl-card"  # the keys work on
+
+
+def marked(words):
+    """Return words as a translation into a language of brackets: every text is marked, the gaps stay."""
+    if isinstance(words, str):
+        return f"⟦{words}⟧"
+    if isinstance(words, list):
+        return [marked(word) for word in words]
+    return {name: marked(word) for name, word in words.items()}
+
+
+def test_every_word_of_the_card_can_be_translated(bench, monkeypatch):
+    monkeypatch.setattr(widgets, "words", lambda: marked(json.loads(widgets.source("words.json"))))
+    texts, prompt = ["one", "two", "three", "four"], "prompt"
+    card = bench([task(kind, texts=texts, prompt=prompt) for kind in KINDS])
+    untranslated = """() => [...document.querySelectorAll(".rl-card *")].flatMap((node) => [
+        ...[...node.childNodes].filter((child) => child.nodeType === 3).map((child) => child.data),
+        node.ariaLabel, node.title, node.placeholder])
+        .filter((text) => /[a-z]{3}/i.test(text ?? "") && !/⟦/.test(text))"""
+    kept = {*texts, prompt, "Enter"}  # what people and models wrote, and the names of keys
+    for kind in KINDS:
+        card.is_now("open")
+        card.press("f")
+        assert set(card.page.evaluate(untranslated)) <= kept
+        card.press("Escape", *BY_KEYS[kind])
+        card.is_now("saved")
+        card.press("r")
+        card.is_now("revealed")
+        assert set(card.page.evaluate(untranslated)) <= kept
+        card.press("Enter")
+    card.is_now("rest")
+    assert set(card.page.evaluate(untranslated)) <= kept
+
+
+def test_a_round_may_ask_something_else_of_two_answers(bench):
+    card = bench(pairs(1))
+    labels = ["A, surely", "A", "I cannot tell", "B", "B, surely", "Neither"]
+    question = "Whose is it? <b>Ours?</b>"
+    asked = card.desk.current["task"] | {"question": question, "labels": labels, "task": "another"}
+    card.page.evaluate("message => hear(message)", {"type": "task", "task": asked})
+    expect(card.page.get_by_role("region", name=f"Rater card: {question}")).to_be_visible()
+    expect(card.card.locator(".rl-question")).to_have_text(question)
+    for label in labels:
+        expect(card.button(label)).to_be_visible()

@@ -171,3 +171,85 @@ def test_a_card_that_was_taken_away_leaves_nothing_behind(bench):
     card.page.evaluate("hear({type: 'note', text: 'is anybody there?'})")
     expect(card.page.locator(".rl-card")).to_have_count(0)
     assert len(card.heard) == asked
+
+
+# What waits in the browser's storage
+
+
+KEPT = "Object.keys(localStorage).filter((name) => name.startsWith('rl-card:test:'))"
+
+
+def vote_unheard(card, name: str) -> None:
+    """Vote while the host hears nothing."""
+    card.fault = lambda message: [] if message["type"] == "answer" else None
+    card.button(name).click()
+    card.is_now("pending")
+
+
+def test_a_vote_outlives_the_tab_in_which_it_was_made(bench):
+    card = bench(pairs(2))
+    vote_unheard(card, "Tie")
+    assert len(card.page.evaluate(KEPT)) == 1
+    other = card.page.context.new_page()
+    card.page.close()
+    card.fault = lambda message: None
+    card.open(other)
+    card.saved(1)
+    assert card.rows() == [("pair", {"choice": "tie", "strength": 0})]
+    assert card.page.evaluate(KEPT) == []
+
+
+def test_two_votes_that_waited_in_two_tabs_are_both_sent_once_the_older_first(bench):
+    card = bench(pairs(3))
+    first = card.desk.current["task"]["task"]
+    vote_unheard(card, "Tie")
+    other = {"type": "answer", "id": "of-another-tab", "task": first, "kind": "skip"}
+    card.page.evaluate(
+        "found => localStorage.setItem('rl-card:test:of-another-tab', JSON.stringify(found))",
+        {"made": 1, "message": other | {"payload": {"reason": "hm"}}},
+    )
+    card.fault = lambda message: None
+    card.heard.clear()
+    card.page.reload()
+    card.is_now("open")
+    sent = [message for message in card.heard if message["type"] == "answer"]
+    assert [message["kind"] for message in sent] == ["skip", "pair"]
+    assert [kind for kind, _ in card.rows()] == ["skip"]  # of two about one task, the first counts
+    assert card.page.evaluate(KEPT) == []
+
+
+@pytest.mark.parametrize("damaged", ["", "null", "[]", '{"made": 1}', '{"message": {}}', "{"])
+def test_what_else_lies_in_the_storage_is_not_sent(bench, damaged):
+    card = bench(pairs(1))
+    card.page.evaluate("text => localStorage.setItem('rl-card:test:x', text)", damaged)
+    card.page.evaluate("localStorage.setItem('rl-card:other:y', '{\"message\": {\"id\": 1}}')")
+    card.heard.clear()
+    card.page.reload()
+    card.is_now("open")
+    assert [message["type"] for message in card.heard] == ["ready"]
+
+
+def test_a_vote_is_sent_where_storage_is_switched_off(bench):
+    card = bench(pairs(1))
+    card.page.evaluate("""() => { for (const name of ["setItem", "getItem", "removeItem"]) {
+        Storage.prototype[name] = () => { throw new Error("off"); }; } }""")
+    card.button("Tie").click()
+    card.saved(1)
+
+
+def test_a_vote_that_waits_is_sent_at_once_when_the_network_is_back(bench):
+    card = bench(pairs(1))
+    card.page.clock.install()
+    vote_unheard(card, "Tie")
+    card.page.clock.run_for(1600)  # the host was silent for so long
+    expect(card.status).to_contain_text("NOT saved")
+    card.fault = lambda message: None
+    card.page.evaluate("void dispatchEvent(new Event('online'))")  # no timer has run
+    card.saved(1)
+
+
+def test_votes_of_somebody_who_leaves_the_device_can_be_dropped(bench):
+    card = bench(pairs(1))
+    vote_unheard(card, "Tie")
+    card.page.evaluate("import('/card.js').then((card) => card.forgetVotes('test'))")
+    assert card.page.evaluate(KEPT) == []

@@ -1,10 +1,12 @@
-"""The lessons' widgets in a real JupyterLab: a reader opens a lesson, runs the cells before the widget, and uses it."""
+"""The lessons' widgets in a real JupyterLab: a reader opens a lesson, runs the cells before the
+widget, and uses it."""
 
 import re
+import sys
 from functools import partial
 
 import pytest
-from jupyter_page import PATIENCE, jupyter
+from jupyter_page import PATIENCE, jupyter, learners_python
 from lesson_page import Lesson, slider
 from playwright.sync_api import expect
 
@@ -15,7 +17,7 @@ SHADES = """box => [...box.querySelectorAll('span')].map(token =>
 
 @pytest.fixture(scope="module")
 def lesson(browser, tmp_path_factory):
-    """Open a lesson: `lesson("02")`. Tests of one lesson that follow each other share its page and its kernel."""
+    """Open a lesson: `lesson("02")`. Consecutive tests of one lesson share its page and kernel."""
     folder, opened = tmp_path_factory.mktemp("lessons"), {}
     with jupyter(folder) as address:
 
@@ -30,6 +32,19 @@ def lesson(browser, tmp_path_factory):
 
         yield only
         only(None)
+
+
+@pytest.mark.skipif(
+    learners_python() == sys.executable, reason="only start.py test keeps the tests' tools apart"
+)
+def test_a_learner_sees_nothing_of_the_tests_tools(lesson):
+    page = lesson("00").page
+    plugins = page.evaluate("window.jupyterapp.listPlugins()")
+    expect(page.locator(".lm-MenuBar-item", has_text="Kernel")).to_be_visible()
+    expect(page.locator(".lm-MenuBar-item", has_text="Nbgrader")).to_have_count(0)
+    expect(page.get_by_text("Validate", exact=True)).to_have_count(0)
+    assert any("anywidget" in name for name in plugins)
+    assert not [name for name in plugins if "nbgrader" in name or "jupyter-notebook" in name]
 
 
 def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
@@ -81,7 +96,7 @@ def test_lesson_1_a_guess_is_locked_and_a_text_is_walked_token_by_token(lesson, 
 
 
 def walk(reader: Lesson, box, tokens, text) -> None:
-    """Type a text, take a token, let it choose one, take both back; the shades are of the surprise."""
+    """Type a text, take a token, let it choose one, take both back; shades show the surprise."""
     box.get_by_label("Your text").fill("Queen Queen <b>loved")
     box.get_by_role("button", name="Begin here").click()
     expect(text).to_contain_text("Queen")
