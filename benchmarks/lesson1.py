@@ -19,7 +19,8 @@ from rlhf_lessons.lm.models import new_model, toy_config
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.plots import smooth
 from rlhf_lessons.recipes import encode_corpus
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, validation_loss
+from rlhf_lessons.stages.config import PretrainConfig
+from rlhf_lessons.stages.pretrain import Pretrain, validation_loss
 from rlhf_lessons.world.corpus import scraps
 
 OUT = Path(__file__).parent.parent / "data" / "results" / "lesson1_traps.json"

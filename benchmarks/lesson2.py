@@ -23,8 +23,9 @@ from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.batching import inputs, pad
 from rlhf_lessons.recipes import encode_corpus
+from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.stages.pretrain import validation_loss
-from rlhf_lessons.stages.sft import SFT, SFTConfig, encode_demonstrations
+from rlhf_lessons.stages.sft import SFT, encode_demonstrations
 from rlhf_lessons.world.corpus import scraps
 
 SIZES = (25, 100, 400)

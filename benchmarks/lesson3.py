@@ -21,10 +21,12 @@ import torch
 
 import rlhf_lessons as rl
 from rlhf_lessons import data, paths
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.recipes import make_comparisons
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, report, score
+from rlhf_lessons.stages.config import RewardConfig
+from rlhf_lessons.stages.reward import RewardModelling, score
 
 RESULT = paths.DATA / "results" / "lesson3_reward.json"
 EPOCHS = {150: 8, 600: 4, 2400: 2}  # rankings, and how often each is seen: few are seen oftener

@@ -21,10 +21,12 @@ import torch
 import rlhf_lessons as rl
 from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.recipes import true_reward
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import PPOConfig, RewardConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 
 RESULT = paths.DATA / "results" / "lesson4_ppo.json"
 CONFIG = PPOConfig(steps=20, batch_size=48, critic_warmup=2)

@@ -15,7 +15,8 @@ import torch
 
 from rlhf_lessons.lm.models import new_model, toy_config
 from rlhf_lessons.recipes import PRETRAIN, VOCABULARY
-from rlhf_lessons.stages.pretrain import Pretrain, next_token_loss
+from rlhf_lessons.stages.losses import next_token_loss
+from rlhf_lessons.stages.pretrain import Pretrain
 
 
 def measure(blocks: int, steps: int) -> list[float]:

@@ -20,9 +20,10 @@ from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import METRICS, answer_all, interval, score_all, summarise, wins
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import report, score
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.world.answers import TASTES, tastes
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater

@@ -33,7 +33,8 @@ from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.pairs import pairs_to_rate
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
 from rlhf_lessons.feedback.simulate import simulate
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
+from rlhf_lessons.stages.config import PPOConfig
+from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.world.answers import tastes
 from rlhf_lessons.world.raters import Rater
 

@@ -9,11 +9,9 @@ from rlhf_lessons.data import to_json
 from rlhf_lessons.evaluation.arena import answer_all, before_after, evaluate
 from rlhf_lessons.evaluation.ask import WRITERS, ask, side_by_side
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.stages.ppo import PPOConfig
-from rlhf_lessons.stages.pretrain import PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig, score
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import forget, read_metrics
-from rlhf_lessons.stages.sft import SFTConfig
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 
@@ -115,7 +113,7 @@ POSITIVE = (
     "steps",
     "epochs",
     "batch_size",
-    "minibatches",
+    "num_minibatches",
     "context",
     "validate_every",
     "lr",

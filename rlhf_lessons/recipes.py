@@ -18,22 +18,29 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, bits_per_byte
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report
+from rlhf_lessons.stages.config import (
+    PPO_RECIPE,
+    PRETRAIN,
+    REWARD,
+    SFT_RECIPE,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+)
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 from rlhf_lessons.stages.run import finished, train
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
-REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
 RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each

@@ -8,10 +8,12 @@ import torch
 
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import new_model, toy_config
-from rlhf_lessons.stages import pretrain
+from rlhf_lessons.stages import losses as formulas
+from rlhf_lessons.stages.config import PretrainConfig
+from rlhf_lessons.stages.pretrain import Pretrain, validation_loss
 from rlhf_lessons.world.corpus import scraps
 
-NAMES = [name for name, found in BUGS.items() if found.where.startswith("stages.pretrain")]
+NAMES = [name for name, found in BUGS.items() if found.where == "stages.losses:next_token_loss"]
 WINDOWS = torch.randint(5, 300, (4, 17), generator=torch.manual_seed(0))
 
 
@@ -21,11 +23,11 @@ def test_there_are_three():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_right_loss_is_back_after_the_block(name):
-    right = pretrain.next_token_loss
+    right = formulas.next_token_loss
     with pytest.raises(RuntimeError), bug(name):
-        assert pretrain.next_token_loss is not right
+        assert formulas.next_token_loss is not right
         raise RuntimeError
-    assert pretrain.next_token_loss is right
+    assert formulas.next_token_loss is right
 
 
 @pytest.mark.parametrize("name, shift", [("targets not shifted", 0), ("targets shifted twice", 2)])
@@ -38,7 +40,7 @@ def test_a_wrong_shift_is_the_mean_surprise_of_the_wrong_token(name, shift):
             [logprobs[b, t, WINDOWS[b, s]] for b in range(4) for t, s in pairs]
         ).mean()
         with bug(name):
-            found = pretrain.next_token_loss(model, WINDOWS)
+            found = formulas.next_token_loss(model, WINDOWS)
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -46,7 +48,7 @@ def test_without_the_end_token_the_loss_is_that_of_the_others():
     model, windows = tiny.model(), WINDOWS.clone()
     windows[0, 5] = windows[2, 9] = model.config.eos_token_id
     with torch.no_grad(), bug("end left out of pretraining"):
-        found = pretrain.next_token_loss(model, windows)
+        found = formulas.next_token_loss(model, windows)
     with torch.no_grad():
         losses = (
             -model(windows[:, :-1]).logits.log_softmax(-1).gather(-1, windows[:, 1:, None])[..., 0]
@@ -64,19 +66,19 @@ def trained():
     words, found = tiny.tokenizer(), {}
     rows = words([f"<bos>{text}<eos>" for text in scraps(300)])["input_ids"]
     tokens = torch.tensor([token for row in rows for token in row])
-    config = pretrain.PretrainConfig(
+    config = PretrainConfig(
         steps=150, batch_size=8, context=32, lr=2e-2, warmup=5, validate_every=1000
     )
     for name in (None, *NAMES):
         model = new_model(toy_config(300, layers=1, width=32, heads=2, mlp=64), seed=0)
         with bug(name) if name else contextlib.nullcontext():
-            losses = [step.loss for step in pretrain.Pretrain(model, tokens, tokens[:33], config)]
+            losses = [step.loss for step in Pretrain(model, tokens, tokens[:33], config)]
         with torch.no_grad():
             logprobs = model(torch.tensor([rows[0]])).logits[0].log_softmax(-1)
         end = logprobs[len(rows[0]) - 2, model.config.eos_token_id].item()
         found[name] = (
             sum(losses[-10:]) / 10,
-            pretrain.validation_loss(model, tokens[:2000], 32),
+            validation_loss(model, tokens[:2000], 32),
             end,
         )
     return found

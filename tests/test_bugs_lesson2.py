@@ -9,6 +9,7 @@ from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.batching import inputs, pad
 from rlhf_lessons.lm.models import new_model, toy_config
 from rlhf_lessons.stages import sft
+from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.widgets.mask import LABELS, MaskBox
 
 NAMES = ("prompt tokens in the loss", "pad is the end token", "labels not shifted")
@@ -17,7 +18,7 @@ NAMES = ("prompt tokens in the loss", "pad is the end token", "labels not shifte
 def trained(model, tokenizer, rows, name=None):
     """Return a copy of a model, trained in a trap or none, and the loss that its last step reported."""
     model = copy.deepcopy(model)
-    config = sft.SFTConfig(epochs=20, lr=5e-3)
+    config = SFTConfig(epochs=20, lr=5e-3)
     if name is None:
         steps = list(sft.SFT(model, tokenizer, rows, config))
     else:
@@ -100,7 +101,9 @@ def test_unshifted_labels_give_a_loss_too_good_to_be_true(
 ):
     broken, loss = trained(fresh, tokenizer, demonstrations, "labels not shifted")
     assert loss < 0.5 * healthy[1]
-    assert sft.demonstration_loss(broken, tokenizer, demonstrations) > 3
+    rows = sft.encode_demonstrations(tokenizer, demonstrations)
+    with torch.no_grad():
+        assert sft.sft_loss(broken, rows, tokenizer.pad_token_id) > 3
 
 
 def test_the_mask_box_shows_each_token_and_what_the_mistakes_change(tokenizer):

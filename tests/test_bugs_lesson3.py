@@ -12,8 +12,9 @@ from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.batching import pad
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages import reward
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, score
+from rlhf_lessons.stages import reward, rollout
+from rlhf_lessons.stages.config import RewardConfig
+from rlhf_lessons.stages.reward import RewardModelling, score
 
 PROMPT = "What is 1+2 and 3-1?"
 SHIPPED = json.loads((paths.DATA / "results" / "lesson3_reward.json").read_text(encoding="utf-8"))
@@ -69,7 +70,7 @@ def test_ties_become_pairs_won_by_whichever_stands_first():
 
 
 def test_a_reward_read_at_padding_depends_on_the_company():
-    model, tokenizer, right = to_reward_model(tiny.model()), tiny.tokenizer(), reward.last_scores
+    model, tokenizer, right = to_reward_model(tiny.model()), tiny.tokenizer(), rollout.last_scores
     short, long = "3 and 2.", "3 and 2, and a goat, and another goat, and soup."
 
     def alone_and_beside() -> tuple[float, float]:
@@ -81,7 +82,7 @@ def test_a_reward_read_at_padding_depends_on_the_company():
     with bug("reward read at padding"):
         alone, beside = alone_and_beside()
     assert abs(alone - beside) > 1e-2
-    assert reward.last_scores is right
+    assert rollout.last_scores is right
     alone, beside = alone_and_beside()
     assert alone == pytest.approx(beside, abs=1e-5)
 
@@ -89,9 +90,9 @@ def test_a_reward_read_at_padding_depends_on_the_company():
 def test_a_row_without_padding_is_read_rightly_all_the_same():
     model, (ids, mask) = to_reward_model(tiny.model()), pad([[5, 6, 7], [8, 9, 10]], 0)
     with torch.no_grad():
-        right = reward.last_scores(model, ids, mask)
+        right = rollout.last_scores(model, ids, mask)
         with bug("reward read at padding"):
-            assert torch.equal(reward.last_scores(model, ids, mask), right)
+            assert torch.equal(rollout.last_scores(model, ids, mask), right)
 
 
 def measured(what: str, **other) -> np.ndarray:

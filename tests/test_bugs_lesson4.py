@@ -8,7 +8,7 @@ import torch
 from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages import losses, ppo
+from rlhf_lessons.stages import losses, ppo, rollout
 from rlhf_lessons.widgets.clip import ClippedObjective, in_words, pull
 
 NAMES = (
@@ -24,11 +24,11 @@ MASK = torch.arange(6) < torch.tensor([6, 3, 1])[:, None]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_after_the_block_the_right_function_is_back_even_after_an_error(name):
-    before = losses.gae, ppo.generate, ppo.new_critic
+    before = losses.gae, rollout.generate, ppo.new_critic
     with pytest.raises(ZeroDivisionError), bug(name):
-        assert (losses.gae, ppo.generate, ppo.new_critic) != before
+        assert (losses.gae, rollout.generate, ppo.new_critic) != before
         raise ZeroDivisionError
-    assert (losses.gae, ppo.generate, ppo.new_critic) == before
+    assert (losses.gae, rollout.generate, ppo.new_critic) == before
     assert BUGS[name].look.endswith(".")
 
 
@@ -53,18 +53,20 @@ def test_padding_in_the_returns_changes_short_answers_only():
 def test_another_temperature_samples_colder_than_the_stage_asks(monkeypatch):
     """That this makes the ratio leave 1 is seen in the notebook, on the shipped model."""
     monkeypatch.setattr(
-        ppo, "generate", lambda policy, tokenizer, prompts, length, temperature, seed: temperature
+        rollout,
+        "generate",
+        lambda policy, tokenizer, prompts, length, temperature, seed: temperature,
     )
     with bug("another temperature"):
-        assert ppo.generate(None, None, [], 60, 1.0, 0) == pytest.approx(0.6)
-    assert ppo.generate(None, None, [], 60, 1.0, 0) == 1.0
+        assert rollout.generate(None, None, [], 60, 1.0, 0) == pytest.approx(0.6)
+    assert rollout.generate(None, None, [], 60, 1.0, 0) == 1.0
 
 
 def test_with_top_k_only_the_likeliest_tokens_come(llama, tokenizer):
     prompts = ["Write about anna."] * 64
-    free = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
+    free = rollout.generate(llama, tokenizer, prompts, 8, 1.0, 0)
     with bug("top-k in the sampling only"):
-        few = ppo.generate(llama, tokenizer, prompts, 8, 1.0, 0)
+        few = rollout.generate(llama, tokenizer, prompts, 8, 1.0, 0)
     assert len(set(few.tokens[:, 0].tolist())) <= 5 < len(set(free.tokens[:, 0].tolist()))
     assert few.logprobs[few.response_mask].mean() > free.logprobs[free.response_mask].mean()
 

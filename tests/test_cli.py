@@ -16,10 +16,8 @@ from rlhf_lessons.cli import main
 from rlhf_lessons.evaluation import ask as asking
 from rlhf_lessons.lm.models import load_card, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
-from rlhf_lessons.stages.ppo import PPOConfig
-from rlhf_lessons.stages.pretrain import PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world import corpus
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
@@ -111,7 +109,7 @@ def test_a_stages_flags_are_its_config(capsys):
             ["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"],
             "keep_layers must lie between 1 and 1",
         ),
-        (["ppo", "--minibatches", "7"], "batch_size must be a multiple of minibatches"),
+        (["ppo", "--num-minibatches", "7"], "batch_size must be a multiple of num_minibatches"),
     ],
 )
 def test_input_that_does_not_fit_is_named_in_a_line_and_exits_with_2(

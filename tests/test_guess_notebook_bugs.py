@@ -7,7 +7,7 @@ from rlhf_lessons.exercises import bugs as bugs
 from rlhf_lessons.exercises import notebook as clock
 from rlhf_lessons.exercises.bugs import Bug, bug
 from rlhf_lessons.lm import models
-from rlhf_lessons.stages.sft import SFTConfig
+from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.widgets.guess import Guess
 from rlhf_lessons.world import tasks
 

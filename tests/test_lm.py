@@ -23,7 +23,7 @@ from rlhf_lessons.lm.tokenizer import (
     encode_prompts,
     train_tokenizer,
 )
-from rlhf_lessons.stages.reward import last_scores
+from rlhf_lessons.stages.rollout import last_scores
 
 PROMPTS = [
     "Write about anna.",

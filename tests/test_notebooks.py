@@ -12,9 +12,13 @@ import tiny
 import torch
 
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages.losses import clipped_policy_loss, gae
-from rlhf_lessons.stages.pretrain import next_token_loss
-from rlhf_lessons.stages.reward import bradley_terry_loss, score
+from rlhf_lessons.stages.losses import (
+    bradley_terry_loss,
+    clipped_policy_loss,
+    gae,
+    next_token_loss,
+)
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -377,7 +381,7 @@ def test_the_advantages_of_lesson_4_are_the_packages():
     rewards, values = torch.randn(2, 9, generator=torch.manual_seed(0))
     mine = functions(LESSONS[4]).gae_by_hand(rewards, values, lam=0.9)
     package = gae(
-        rewards[None], values[None], torch.ones(1, 9, dtype=torch.bool), gamma=1.0, lam=0.9
+        rewards[None], values[None], torch.ones(1, 9, dtype=torch.bool), gamma=1.0, gae_lambda=0.9
     )
     assert all(torch.allclose(a, b[0], atol=1e-6) for a, b in zip(mine, package))
 

@@ -7,12 +7,15 @@ import pytest
 import torch
 from tiny_models import WORDS, sentence, tiny_gpt2, tiny_llama
 
+from rlhf_lessons.evaluation.probes import probe
+from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import new_model, to_reward_model, toy_config
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig, probe, validation_loss
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling, normalise, report, score
-from rlhf_lessons.stages.sft import SFT, SFTConfig, demonstration_loss
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain, validation_loss
+from rlhf_lessons.stages.reward import RewardModelling, normalise, score
+from rlhf_lessons.stages.sft import SFT, encode_demonstrations, sft_loss
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +87,16 @@ def test_sft_learns_to_answer_and_to_end(tokenizer):
         for word, other in zip(WORDS[:6], WORDS[3:9], strict=True)
     ]
     model = small_llama(tokenizer)
-    before = demonstration_loss(model, tokenizer, rows)
+
+    def loss() -> float:
+        with torch.no_grad():
+            encoded = encode_demonstrations(tokenizer, rows)
+            return sft_loss(model, encoded, tokenizer.pad_token_id).item()
+
+    before = loss()
     list(SFT(model, tokenizer, rows, SFTConfig(epochs=240, batch_size=6, lr=1e-2)))
     samples = generate(model, tokenizer, [row["prompt"] for row in rows], 40, temperature=0)
-    assert demonstration_loss(model, tokenizer, rows) < 0.1 < before
+    assert loss() < 0.1 < before
     assert samples.texts == [row["completion"] for row in rows] and samples.ended.all()
 
 
@@ -104,19 +113,6 @@ def test_reward_model_learns_the_order_and_shuffled_labels_teach_nothing(tokeniz
         assert name == "shuffled" or steps[-1].accuracy > 0.9
     assert accuracy["true"] > 0.9
     assert 0.3 < accuracy["shuffled"] < 0.7  # 40 rankings, about 150 pairs that are not independent
-
-
-def test_margin_widens_the_lead_and_centring_brings_scores_to_zero(tokenizer, rankings):
-    def scores(**options):
-        config = RewardConfig(epochs=4, lr=3e-3, warmup=2, **options)
-        run = RewardModelling(small_llama(tokenizer), tokenizer, rankings[:40], config)
-        list(run)
-        texts = [text for row in rankings[40:60] for text in row["completions"]]
-        return score(run.model, tokenizer, ["Write about a."] * len(texts), texts)
-
-    plain, wide, centred = scores(), scores(margin=5.0), scores(centre=1.0)
-    assert wide.std() > plain.std() > centred.std()
-    assert centred.abs().mean() < plain.abs().mean()
 
 
 def test_normalised_scores_have_mean_zero_and_deviation_one_and_keep_their_order(tokenizer):

@@ -14,11 +14,12 @@ from tiny_models import tiny_llama
 
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
 from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain
+from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.sft import SFT
 
 
 @pytest.fixture(params=["pretrain", "sft", "reward", "ppo"])
@@ -37,9 +38,7 @@ def make_stage(request, tokenizer, demonstrations, rankings):
             return RewardModelling(
                 model, tokenizer, rankings[:24], RewardConfig(epochs=3, batch_size=12)
             )
-        config = PPOConfig(
-            steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8, kl_target=1.0, kl_horizon=32
-        )
+        config = PPOConfig(steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8)
         return PPO(
             model,
             tokenizer,

@@ -15,10 +15,11 @@ from rlhf_lessons import data
 from rlhf_lessons.lm.models import new_model, save_model, to_reward_model, toy_config
 from rlhf_lessons.lm.tokenizer import train_tokenizer
 from rlhf_lessons.stages import run as runs
-from rlhf_lessons.stages.ppo import PPO, PPOConfig
-from rlhf_lessons.stages.pretrain import Pretrain, PretrainConfig
-from rlhf_lessons.stages.reward import RewardConfig, RewardModelling
-from rlhf_lessons.stages.sft import SFT, SFTConfig
+from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.pretrain import Pretrain
+from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 
 STAGES = ("pretrain", "sft", "reward", "ppo")
@@ -66,9 +67,7 @@ def stage(name: str, seed: int = 0):
         return SFT(lm, words, data.demonstrations()[:40], SFTConfig(epochs=4, batch_size=4))
     if name == "reward":
         return RewardModelling(lm, words, comparisons(), RewardConfig(epochs=8, batch_size=4))
-    config = PPOConfig(
-        steps=12, batch_size=8, minibatches=2, critic_warmup=1, max_new_tokens=8, kl_target=2.0
-    )
+    config = PPOConfig(steps=12, batch_size=8, critic_warmup=1, max_new_tokens=8)
     return PPO(lm, words, to_reward_model(lm), prompts, config)
 
 

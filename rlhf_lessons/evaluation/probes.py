@@ -2,7 +2,9 @@
 
 import random
 
-from rlhf_lessons.stages.pretrain import probe
+import torch
+
+from rlhf_lessons.lm.batching import inputs, pad
 from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
 
@@ -26,6 +28,28 @@ def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]
     return cases
 
 
+@torch.inference_mode()
+def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
+    """Return the share of (context, continuation) cases predicted right.
+
+    A case is right if each token of the continuation is the likeliest one in its place.
+    """
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    contexts = []
+    targets = []
+    for context, target in cases:
+        contexts.append(start + tokenizer(context, add_special_tokens=False)["input_ids"])
+        targets.append(tokenizer(target, add_special_tokens=False)["input_ids"])
+    rows = [context + target for context, target in zip(contexts, targets, strict=True)]
+    ids, attention_mask = pad(rows, tokenizer.pad_token_id)
+    logits = model(**inputs(ids.to(model.device), attention_mask.to(model.device))).logits
+    right = 0
+    for guesses, context, target in zip(logits.argmax(-1).tolist(), contexts, targets, strict=True):
+        first = len(context) - 1  # the place that predicts the target's first token
+        right += guesses[first : first + len(target)] == target
+    return right / len(cases)
+
+
 def base_probes(model, tokenizer) -> dict[str, float]:
-    """Return the share of right continuations for each ability."""
+    """Return the share of correct continuations for each ability."""
     return {name: probe(model, tokenizer, cases) for name, cases in probe_cases().items()}

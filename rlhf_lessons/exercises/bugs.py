@@ -88,17 +88,17 @@ def learning(shift: int, leave_out: int = -100) -> Callable:
 
 END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
 BUGS["targets not shifted"] = Bug(
-    "stages.pretrain:next_token_loss",
+    "stages.losses:next_token_loss",
     learning(shift=0),
     "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the model copies.",
 )
 BUGS["targets shifted twice"] = Bug(
-    "stages.pretrain:next_token_loss",
+    "stages.losses:next_token_loss",
     learning(shift=2),
     "The loss falls as if all were well, but stays higher, and samples lack every other token.",
 )
 BUGS["end left out of pretraining"] = Bug(
-    "stages.pretrain:next_token_loss",
+    "stages.losses:next_token_loss",
     learning(shift=1, leave_out=END),
     "The curve is the healthy one, and no sample ends: count the share that does.",
 )
@@ -182,7 +182,7 @@ BUGS["ties in the loss"] = Bug(
     "The loss stays near log 2 = 0.69, and the more so the more ties there are.",
 )
 BUGS["reward read at padding"] = Bug(
-    "stages.reward:last_scores",
+    "stages.rollout:last_scores",
     read_in_the_last_column,
     "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.",
 )
@@ -192,10 +192,10 @@ BUGS["reward read at padding"] = Bug(
 def score_after_the_end(gae: Callable) -> Callable:
     """Put each score one token after the end, where padding begins: the mask takes it away."""
 
-    def broken(rewards, values, mask, gamma, lam):
+    def broken(rewards, values, mask, gamma, gae_lambda):
         columns = torch.arange(mask.shape[1], device=mask.device)
         at_the_end = columns == mask.sum(1, keepdim=True) - 1
-        return gae(rewards.masked_fill(at_the_end, 0.0), values, mask, gamma, lam)
+        return gae(rewards.masked_fill(at_the_end, 0.0), values, mask, gamma, gae_lambda)
 
     return broken
 
@@ -203,8 +203,8 @@ def score_after_the_end(gae: Callable) -> Callable:
 def padding_in_the_returns(gae: Callable) -> Callable:
     """Forget the mask: what the critic says about padding flows back into the answers."""
 
-    def broken(rewards, values, mask, gamma, lam):
-        return gae(rewards, values, torch.ones_like(mask), gamma, lam)
+    def broken(rewards, values, mask, gamma, gae_lambda):
+        return gae(rewards, values, torch.ones_like(mask), gamma, gae_lambda)
 
     return broken
 
@@ -252,12 +252,12 @@ BUGS["padding in the returns"] = Bug(
     "padding to a batch: the advantages must not change.",
 )
 BUGS["another temperature"] = Bug(
-    "stages.ppo:generate",
+    "stages.rollout:generate",
     another_temperature,
     "The ratio is far from 1 before the first update: watch ratio_error.",
 )
 BUGS["top-k in the sampling only"] = Bug(
-    "stages.ppo:generate",
+    "stages.rollout:generate",
     sampled_from_few,
     "Reward in training starts above that of the model it starts from: only the likely tokens are drawn. The model, "
     "used without top-k, is no better than before.",

@@ -1,7 +1,8 @@
 """What the stages share: the shape of a run, an optimiser's step, the learning rate, and saving.
 
-Left out: mixed precision and several devices, which a model of this size does not need. Dropout is off everywhere
-(models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not depend on chance.
+Left out: mixed precision and several devices, which a model of this size does not need. Dropout is
+off everywhere (models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not
+depend on chance.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rlhf_lessons.paths import written_whole
 
 
 class NonFiniteLoss(RuntimeError):
-    """A loss or gradient that is no number. It is raised before the weights change, so they are the last good."""
+    """A loss or gradient is no number. Raised before the weights change: they are the last good."""
 
 
 class Optimiser:
@@ -22,7 +23,9 @@ class Optimiser:
     def __init__(
         self, model: nn.Module, lr: float, eps=1e-8, weight_decay=0.0, max_grad_norm=1.0, beta2=0.95
     ):
-        self.model, self.lr, self.max_grad_norm = model, lr, max_grad_norm
+        self.model = model
+        self.lr = lr
+        self.max_grad_norm = max_grad_norm
         self.adam = torch.optim.AdamW(
             model.parameters(),
             lr=lr,
@@ -31,6 +34,10 @@ class Optimiser:
             weight_decay=weight_decay,
             fused=True,
         )
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the step before."""
+        self.adam.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor, step: int) -> None:
         """Add the gradient of `loss`; NonFiniteLoss, naming the step, if it is no finite number."""
@@ -41,7 +48,7 @@ class Optimiser:
         loss.backward()
 
     def apply(self, step: int, scale: float) -> float:
-        """Move the weights at `scale` times the learning rate; returns the gradient's norm before clipping."""
+        """Move the weights at `scale` times the learning rate; return the norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm).item()
         if not norm < float("inf"):
             raise NonFiniteLoss(
@@ -50,17 +57,19 @@ class Optimiser:
         for group in self.adam.param_groups:
             group["lr"] = self.lr * scale
         self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
         return norm
 
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
-    """The factor on the learning rate: up over `warmup` steps, then down in a straight line to zero."""
+    """Return the factor on the learning rate: up over `warmup` steps, then linearly down to zero."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
 
 
 def generator(*numbers: int) -> torch.Generator:
-    """A random generator that depends on these numbers only, such as (seed, step): a resumed run needs no more."""
+    """Return a random generator that depends on these numbers only, such as (seed, step).
+
+    A resumed run therefore needs no random state.
+    """
     seed = 0
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (2**63 - 25)
@@ -68,15 +77,38 @@ def generator(*numbers: int) -> torch.Generator:
 
 
 def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
-    """The `size` row numbers that `step` uses: all rows once, in random order, then all again in another order."""
+    """Return the `size` row numbers that `step` uses: all rows once in random order, then again."""
     first = step * size
     passes = range(first // rows, (first + size - 1) // rows + 1)
     order = torch.cat([torch.randperm(rows, generator=generator(seed, n)) for n in passes])
     return order[first - passes[0] * rows :][:size].tolist()
 
 
+def check_fit(model, tokenizer, lengths: list[int], what: str, name: str = "model") -> None:
+    """Refuse what a model cannot read, before anything is trained: ValueError names both numbers.
+
+    `lengths` are those of the rows in tokens, and `what` is what a row is called.
+    """
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the {name} knows only {known}: "
+            "use the tokenizer that it was trained with"
+        )
+    positions = getattr(model.config, "max_position_embeddings", None) or float("inf")
+    for row, length in enumerate(lengths):
+        if length > positions:
+            raise ValueError(
+                f"{what} {row} is {length} tokens long, but the {name} has {positions} positions: "
+                "shorten or remove it"
+            )
+
+
 class Stage(Iterator):
-    """Trains a step at each iteration. A stage has `config`, `steps` and, by name, `models` and `optimisers`."""
+    """Trains one step at each iteration: `for step in stage`. Stopping is `break`.
+
+    A stage has `config`, `steps` and, by name, `models` and `optimisers`.
+    """
 
     step = 0  # steps done
 
@@ -91,16 +123,16 @@ class Stage(Iterator):
         return result
 
     def descend(self, loss: Tensor, step: int) -> tuple[float, float]:
-        """One step down `loss` for a stage of one model; returns learning rate and gradient norm."""
-        optimiser, scale = (
-            self.optimisers["model"],
-            linear_schedule(step, self.steps, self.config.warmup),
-        )
+        """Take one step down `loss` in a stage of one model; return learning rate and norm."""
+        optimiser = self.optimisers["model"]
+        scale = linear_schedule(step, self.steps, self.config.warmup)
+        optimiser.zero_grad()
         optimiser.backward(loss, step)
-        return optimiser.lr * scale, optimiser.apply(step, scale)
+        norm = optimiser.apply(step, scale)
+        return optimiser.lr * scale, norm
 
     def state_dict(self) -> dict:
-        """All that a run needs to go on bit for bit: data order and randomness follow from `step` and the seed."""
+        """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""
         return {
             "stage": type(self).__name__,
             "config": repr(self.config),
@@ -112,7 +144,7 @@ class Stage(Iterator):
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on where `state` was taken. ValueError if it comes from another stage or another config."""
+        """Continue where `state` was taken. ValueError if it is of another stage or config."""
         for what, mine in (("stage", type(self).__name__), ("config", repr(self.config))):
             if state.get(what) != mine:
                 raise ValueError(
@@ -132,7 +164,10 @@ def save_state(state: dict, path) -> None:
 
 
 def load_state(path) -> dict:
-    """Load a saved run: tensors and plain data only, so no file can run code. ValueError if it is damaged."""
+    """Load a saved run: tensors and plain data only, so no file can run code.
+
+    ValueError if it is damaged.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -1,69 +1,136 @@
-"""The mathematics of PPO as pure functions. Tensors are (batch, time); `mask` is True on a response's real tokens."""
+"""Every formula of the four stages as a pure function, under the names that the exercises use.
+
+Stages call these through the module, `losses.gae(...)`, never by a name of their own:
+`exercises/bugs.py` swaps single functions here, and a stage must then find the swapped one.
+
+Tensors of PPO are (batch, time): column 0 holds a response's first token, and the mask is True on
+its tokens and False on padding. All losses and log-probs are in nats.
+"""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+IGNORE = -100  # the label that takes no part in a loss
 
+
+# Pretraining and SFT
+def next_token_loss(model, windows: Tensor) -> Tensor:
+    """Return the mean cross-entropy of windows (batch, time + 1), each token predicted in turn."""
+    logits = model(windows[:, :-1], use_cache=False).logits
+    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+
+
+def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over all labels (batch, time) that are not IGNORE.
+
+    The logits (batch, time, vocabulary) at one place predict the label at the next.
+    """
+    logits = logits[:, :-1]
+    labels = labels[:, 1:]
+    counts = labels != IGNORE
+    return F.cross_entropy(logits[counts].float(), labels[counts])
+
+
+# Reward model
+def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Return -log sigmoid(chosen - rejected), elementwise: the loss of P(win) = sigmoid(lead)."""
+    return -F.logsigmoid(chosen - rejected)
+
+
+def ranking_loss(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean over pairs (pairs,) of the Bradley-Terry loss."""
+    return (weight * bradley_terry_loss(chosen, rejected)).sum() / weight.sum()
+
+
+# KL divergence: Schulman, "Approximating KL divergence", 2020. Each takes x = log policy -
+# log reference of tokens drawn from the policy.
 def kl_k1(logratio: Tensor) -> Tensor:
-    """k1 = x, with x = log policy - log reference of a token drawn from the policy: unbiased, but noisy."""
+    """Return k1 = x: unbiased, but noisy. As a price in the reward only k1 has the right gradient."""
     return logratio
 
 
 def kl_k2(logratio: Tensor) -> Tensor:
-    """k2 = x^2 / 2: never negative and with little noise, but biased."""
+    """Return k2 = x^2 / 2: never negative and with little noise, but biased."""
     return 0.5 * logratio**2
 
 
 def kl_k3(logratio: Tensor) -> Tensor:
-    """k3 = e^-x - 1 + x: never negative and unbiased. All three: Schulman, "Approximating KL divergence", 2020."""
+    """Return k3 = e^-x - 1 + x: never negative and unbiased."""
     return torch.expm1(-logratio) + logratio
 
 
-KL_ESTIMATORS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+# PPO
+def token_rewards(
+    logprobs: Tensor, reference: Tensor, mask: Tensor, scores: Tensor, kl_coef: float
+) -> Tensor:
+    """Return the reward of each token (batch, time): it pays for its KL, and the last gets the score.
 
-
-def whiten(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean 0 and deviation 1 over real tokens; padding, whatever it holds, takes no part and gives 0."""
-    real = x[mask]
-    return ((x - real.mean()) * torch.rsqrt(real.var(unbiased=False) + 1e-8)).masked_fill(
-        ~mask, 0.0
-    )
+    `scores` is (batch,). Ziegler et al. 2019, eq. 2; the score lands on the last token itself.
+    """
+    rewards = -kl_coef * kl_k1(logprobs - reference).masked_fill(~mask, 0.0)
+    rows = torch.arange(len(mask), device=mask.device)
+    rewards[rows, mask.sum(1) - 1] += scores
+    return rewards
 
 
 def gae(
-    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
+    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation: advantages, and returns = advantages + values (Schulman 2015, eq. 16).
+    """Return generalised advantage estimates, and returns = advantages + values.
 
-    A_t is the sum over l of (gamma lam)^l d_(t+l), with d_t = r_t + gamma V_(t+1) - V_t. Responses begin at
-    column 0, and after their last real token there is no value to come.
+    A_t is the sum over l of (gamma lambda)^l d_(t+l), with d_t = r_t + gamma V_(t+1) - V_t
+    (Schulman et al. 2015, eq. 16). After a response's last token there is no value to come.
     """
-    rewards, values = rewards * mask, values * mask
-    advantages, later = torch.zeros_like(values), torch.zeros_like(values[:, 0])
+    rewards = rewards * mask
+    values = values * mask
+    advantages = torch.zeros_like(values)
+    later = torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
         next_value = values[:, t + 1] if t + 1 < values.shape[1] else 0.0
-        later = rewards[:, t] + gamma * next_value - values[:, t] + gamma * lam * later
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        later = delta + gamma * gae_lambda * later
         advantages[:, t] = later
     return advantages * mask, (advantages + values) * mask
 
 
-def clipped_policy_loss(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
-    """PPO's loss of each token, -min(r A, clip(r) A) with r = policy / old policy (Schulman 2017, eq. 7)."""
-    ratio = (logprobs - old).clamp(-20, 20).exp()
-    return torch.max(-advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip))
+def whiten(x: Tensor, mask: Tensor) -> Tensor:
+    """Return x with mean 0 and deviation 1 over the mask; padding takes no part and gives 0."""
+    tokens = x[mask]
+    scale = torch.rsqrt(tokens.var(unbiased=False) + 1e-8)
+    return ((x - tokens.mean()) * scale).masked_fill(~mask, 0.0)
 
 
-def clipped_value_loss(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Half the squared error of each token: the larger of plain, and with values held within `clip` of the old."""
-    near = old + (values - old).clamp(-clip, clip)
-    return 0.5 * torch.max((values - returns) ** 2, (near - returns) ** 2)
+def clipped_policy_loss(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """Return PPO's loss of each token, -min(r A, clip(r) A) with r = policy / old policy.
+
+    Schulman et al. 2017, eq. 7.
+    """
+    ratio = (logprobs - old_logprobs).clamp(-20, 20).exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return torch.max(-advantages * ratio, -advantages * clipped)
 
 
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(returns - values) / Var(returns): 1 for a perfect critic, 0 for one that knows only the mean."""
-    return (1 - (returns - values)[mask].var() / returns[mask].var()).item()
+def clipped_value_loss(
+    values: Tensor, old_values: Tensor, returns: Tensor, clip_range_value: float
+) -> Tensor:
+    """Return half the squared error of each token: the larger of plain and clipped.
+
+    Clipped values stay within `clip_range_value` of the old ones.
+    """
+    clipped = old_values + (values - old_values).clamp(-clip_range_value, clip_range_value)
+    return 0.5 * torch.max((values - returns) ** 2, (clipped - returns) ** 2)
 
 
-def adapted_kl_coef(coef: float, kl: float, target: float, episodes: int, horizon: int) -> float:
-    """A higher coefficient where KL exceeds its target, else lower: at most a fifth in `horizon` (Ziegler, 2.2)."""
-    return coef * (1 + min(max(kl / target - 1, -0.2), 0.2) * episodes / horizon)
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float | None:
+    """Return 1 - Var(returns - values) / Var(returns): 1 for a perfect critic, 0 for the mean.
+
+    None where returns do not vary beyond rounding, as of one token in all: nothing to explain.
+    """
+    returns = returns[mask]
+    spread = returns.var(unbiased=False).item()
+    if not spread > 1e-8:
+        return None
+    return 1 - (returns - values[mask]).var(unbiased=False).item() / spread

@@ -1,6 +1,7 @@
 """Step 1 of RLHF, pretraining: learn to predict the next token of web scraps, and nothing else.
 
-Left out: hiding the documents of a window from each other (GPT-2 did not either), and mixed precision.
+Left out: hiding the documents of a window from each other (GPT-2 did not either), and mixed
+precision.
 """
 
 import math
@@ -8,25 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.lm.batching import inputs, pad
+from rlhf_lessons.stages import losses
+from rlhf_lessons.stages.config import PretrainConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    steps: int = 4000  # How many batches to train on.
-    batch_size: int = (
-        16  # Windows of text in a batch; small batches learn more from each token here.
-    )
-    context: int = 128  # Tokens in a window: how far back the model learns to look.
-    lr: float = 3e-3  # Highest learning rate; it falls linearly to zero.
-    warmup: int = 100  # Steps over which the learning rate rises.
-    weight_decay: float = 0.1  # Pull of all weights towards zero.
-    validate_every: int = 250  # Steps between two measurements of the validation loss.
-    seed: int = 0  # Decides the order of the windows.
 
 
 @dataclass
@@ -42,12 +29,18 @@ class PretrainStep:
 
 
 class Pretrain(Stage):
-    """Train `model` on a long row of token ids (1-D, LongTensor or numpy); each item is one `PretrainStep`."""
+    """Train `model` on a long row of token ids (1-D, LongTensor or numpy): one `PretrainStep` each.
+
+    The model is put into eval mode, and stays in it: it learns without dropout. ValueError if the
+    tokens do not fill one batch, or a window is longer than the model's positions.
+    """
 
     def __init__(self, model, tokens, validation_tokens, config: PretrainConfig):
-        """ValueError if the tokens do not fill one batch."""
-        self.model, self.config, self.steps = model.eval(), config, config.steps
-        self.tokens, self.validation_tokens = np.asarray(tokens), np.asarray(validation_tokens)
+        self.model = model.eval()
+        self.config = config
+        self.steps = config.steps
+        self.tokens = np.asarray(tokens)
+        self.validation_tokens = np.asarray(validation_tokens)
         self.models = {"model": model}
         self.optimisers = {"model": Optimiser(model, config.lr, weight_decay=config.weight_decay)}
         self.windows = (len(self.tokens) - 1) // config.context - 1
@@ -55,13 +48,21 @@ class Pretrain(Stage):
             raise ValueError(
                 f"{len(self.tokens)} tokens do not fill a batch of {config.batch_size} windows"
             )
+        positions = getattr(model.config, "max_position_embeddings", config.context)
+        if config.context > positions:
+            raise ValueError(
+                f"a window has {config.context} tokens, but the model {positions} positions: "
+                "choose a shorter context"
+            )
 
     def batch(self, step: int) -> Tensor:
-        """Windows (batch, context + 1): all text is seen once before any is seen again.
+        """Return windows (batch, context + 1): all text is seen once before any is seen again.
 
-        Each pass over the text starts at another offset and shuffles the windows, as the seed decides.
+        Each pass over the text starts at another offset and shuffles the windows, as the seed
+        decides.
         """
-        size, context = self.config.batch_size, self.config.context
+        size = self.config.batch_size
+        context = self.config.context
         this_pass, place = divmod(step, self.windows // size)
         rng = generator(self.config.seed, this_pass)
         offset = int(torch.randint(context, (1,), generator=rng))
@@ -71,59 +72,32 @@ class Pretrain(Stage):
 
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
-        loss = next_token_loss(self.model, self.batch(step))
-        lr, norm = self.descend(loss, step)
-        measure = (step + 1) % config.validate_every == 0 or step + 1 == config.steps
-        measured = (
-            validation_loss(self.model, self.validation_tokens, config.context) if measure else None
-        )
-        return PretrainStep(
-            step, (step + 1) * config.batch_size * config.context, loss.item(), lr, norm, measured
-        )
-
-
-def next_token_loss(model, windows: Tensor) -> Tensor:
-    """Mean cross-entropy in nats of windows (batch, time + 1): each token is predicted from those before it."""
-    logits = model(windows[:, :-1], use_cache=False).logits
-    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+        loss = losses.next_token_loss(self.model, self.batch(step))
+        lr, grad_norm = self.descend(loss, step)
+        validation = None
+        if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
+            validation = validation_loss(self.model, self.validation_tokens, config.context)
+        tokens = (step + 1) * config.batch_size * config.context
+        return PretrainStep(step, tokens, loss.item(), lr, grad_norm, validation)
 
 
 @torch.inference_mode()
 def validation_loss(
     model, tokens, context: int = 128, batch_size: int = 32, most: int = 32_768
 ) -> float:
-    """Loss in nats per token on the first `most` tokens of a text, in windows of `context`."""
+    """Return the loss in nats per token on the first `most` tokens of a text, in windows."""
     tokens = np.asarray(tokens)[: most + 1].astype(np.int64)
-    windows = np.stack(
-        [tokens[i : i + context + 1] for i in range(0, len(tokens) - context, context)]
-    )
-    batches = torch.from_numpy(windows).to(model.device).split(batch_size)
-    return sum(next_token_loss(model, batch).item() * len(batch) for batch in batches) / len(
-        windows
-    )
+    starts = range(0, len(tokens) - context, context)
+    windows = np.stack([tokens[i : i + context + 1] for i in starts])
+    total = 0.0
+    for batch in torch.from_numpy(windows).to(model.device).split(batch_size):
+        total += losses.next_token_loss(model, batch).item() * len(batch)
+    return total / len(windows)
 
 
 def bits_per_byte(nats_per_token: float, tokens: int, size: int) -> float:
-    """The loss in bits per byte of a text of `tokens` tokens and `size` bytes: comparable between tokenizers."""
-    return nats_per_token * tokens / (math.log(2) * size)
+    """Return the loss in bits per byte of a text of `tokens` tokens and `size` bytes.
 
-
-@torch.inference_mode()
-def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
-    """Share of (context, continuation) cases whose continuation is at every token the likeliest one.
-
-    It shows whether the base can do what a later stage needs, such as copy a name or add, in the context given.
+    It can be compared between tokenizers.
     """
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    contexts = [
-        start + tokenizer(context, add_special_tokens=False)["input_ids"] for context, _ in cases
-    ]
-    targets = [tokenizer(target, add_special_tokens=False)["input_ids"] for _, target in cases]
-    ids, mask = pad([c + t for c, t in zip(contexts, targets, strict=True)], tokenizer.pad_token_id)
-    guesses = (
-        model(**inputs(ids.to(model.device), mask.to(model.device))).logits.argmax(-1).tolist()
-    )
-    ends = [(len(c) - 1, len(c) - 1 + len(t)) for c, t in zip(contexts, targets, strict=True)]
-    return sum(g[i:j] == t for g, (i, j), t in zip(guesses, ends, targets, strict=True)) / len(
-        cases
-    )
+    return nats_per_token * tokens / (math.log(2) * size)

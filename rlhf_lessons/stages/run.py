@@ -1,7 +1,7 @@
 """Driving a stage from the terminal: a progress bar, a line of metrics a step, and a state to resume from.
 
 The state is saved at the start and every half minute, beside and then renamed, so that a run killed at any moment
-goes on from the last one bit for bit. Metrics of steps after it are dropped and measured again.
+continues from the last one bit for bit. Metrics of steps after it are dropped and measured again.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
@@ -24,11 +25,11 @@ SHOWN = ("validation_loss", "loss", "accuracy", "reward", "true_utility", "kl")
 
 
 class Stopped(RuntimeError):
-    """A run that could not finish; the message says at which step, why, and how to go on."""
+    """A run that could not finish; the message says at which step, why, and how to continue."""
 
 
 class Interrupted(Stopped):
-    """A run that was stopped from outside, between two steps; the same call goes on from there."""
+    """A run that was stopped from outside, between two steps; the same call continues from there."""
 
 
 def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
@@ -72,7 +73,7 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
             if asked_to_stop.is_set() and not done:
                 raise Interrupted(
                     f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
-                    "goes on from there"
+                    "continues from there"
                 )
     return metrics
 
@@ -94,7 +95,8 @@ def fingerprint(stage) -> str:
     digest = hashlib.sha256(str(len(stage)).encode())
     for model in stage.models.values():
         for name, weights in model.state_dict().items():
-            digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
+            plain = weights.detach().cpu().contiguous().view(-1).view(torch.uint8)
+            digest.update(name.encode() + plain.numpy().tobytes())  # bfloat16 is unknown to NumPy
     for name in ("tokens", "rows", "rankings", "prompts"):  # whichever the stage learns from
         rows = getattr(stage, name, ())
         digest.update(rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode())
@@ -111,7 +113,7 @@ def plain_numbers(step) -> dict:
 
 @contextlib.contextmanager
 def interruptible():
-    """Give an event that Ctrl-C (or a polite kill) sets, so that a step is never cut in half."""
+    """Give an event that Ctrl-C (or SIGTERM) sets, so that a step is never cut in half."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked  # only the main thread hears signals

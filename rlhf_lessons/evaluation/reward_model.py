@@ -1,0 +1,55 @@
+"""How good a reward model is: its order of held-out pairs, and how sure of it it may be."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rlhf_lessons.lm.batching import pad
+from rlhf_lessons.stages.reward import flat_pairs, to_rankings
+from rlhf_lessons.stages.rollout import score_ids
+
+
+@dataclass
+class RewardReport:
+    """How a reward model orders held-out pairs; the truth is known where rows have "utilities"."""
+
+    pairs: int
+    accuracy: float  # share of pairs in the labelled order
+    calibration: list[tuple[float, float, int]]  # (predicted, observed, pairs) of each bin
+    true_pairs: int = 0  # pairs whose true utilities differ, by `gap` at least
+    true_accuracy: float | None = None  # share of these in the true order; None without any
+    ceiling: float | None = None  # share of these with a true label: what label noise allows
+
+
+def report(
+    model, tokenizer, comparisons: list[dict], gap: float = 0.0, bins: int = 5
+) -> RewardReport:
+    """Measure `model` on comparisons held out from its training; equal scores count as half right.
+
+    A bin of the calibration holds the pairs of which the model is about equally sure: how often it
+    says that it is right, and how often it is.
+    """
+    rankings = to_rankings(tokenizer, comparisons)
+    rows = [row for ranking in rankings for row in ranking.rows]
+    scores = score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
+    better, worse, _ = flat_pairs(rankings)
+    lead = scores[better] - scores[worse]
+    right = (lead.sign() + 1) / 2
+    sure = lead.abs().sigmoid()
+    place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
+    calibration = []
+    for b in place.unique():
+        inside = place == b
+        bin_means = sure[inside].mean().item(), right[inside].mean().item()
+        calibration.append((*bin_means, int(inside.sum())))
+    found = RewardReport(len(lead), right.mean().item(), calibration)
+
+    truth = [float("nan") if u is None else u for r in rankings for u in r.utilities]
+    truth = torch.tensor(truth)
+    true_lead = truth[better] - truth[worse]
+    far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
+    if far.any():
+        found.true_pairs = int(far.sum())
+        found.true_accuracy = ((lead * true_lead)[far].sign() + 1).mean().item() / 2
+        found.ceiling = (true_lead[far] > 0).float().mean().item()
+    return found

@@ -1,0 +1,100 @@
+"""The settings of the four stages: flag, help text and documentation at once. No torch is needed here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    steps: int = 4000
+    """How many batches to train on."""
+    batch_size: int = 16
+    """Windows of text in a batch; small batches learn more from each token here."""
+    context: int = 128
+    """Tokens in a window: how far back the model learns to look."""
+    lr: float = 3e-3
+    """Highest learning rate; it falls linearly to zero."""
+    warmup: int = 100
+    """Steps over which the learning rate rises."""
+    weight_decay: float = 0.1
+    """Pull of all weights towards zero."""
+    validate_every: int = 250
+    """Steps between two measurements of the validation loss."""
+    seed: int = 0
+    """Decides the order of the windows."""
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    epochs: int = 3
+    """How often each demonstration is seen."""
+    batch_size: int = 16
+    """Demonstrations in a batch."""
+    lr: float = 1e-3
+    """Highest learning rate; it falls linearly to zero."""
+    warmup: int = 10
+    """Steps over which the learning rate rises."""
+    seed: int = 0
+    """Decides the order of the demonstrations."""
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    epochs: int = 2
+    """How often each comparison is seen; a reward model soon overfits its labels."""
+    batch_size: int = 16
+    """Prompts in a batch; all pairs of a prompt are in the same batch."""
+    lr: float = 1e-3
+    """Highest learning rate; it falls linearly to zero."""
+    warmup: int = 60
+    """Steps over which the learning rate rises."""
+    keep_layers: int | None = None
+    """How many layers of the language model to keep, from the lowest; None keeps all."""
+    seed: int = 0
+    """Decides the first weights of the head and the order of the prompts."""
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    steps: int = 40
+    """How many times to sample a batch of responses and learn from it."""
+    batch_size: int = 512
+    """Responses in a batch."""
+    num_minibatches: int = 2
+    """Parts of the batch; each gives one step of the optimisers."""
+    update_epochs: int = 2
+    """Passes over the batch before new responses are sampled."""
+    lr: float = 8e-4
+    """The policy's learning rate at the start; it falls linearly to zero."""
+    critic_lr: float = 1.6e-3
+    """The critic's learning rate at the start; it falls linearly to zero."""
+    critic_warmup: int = 4
+    """Steps at first in which only the critic learns; an ignorant one misleads the policy."""
+    kl_coef: float = 0.05
+    """Price in reward of one nat of KL from the reference, the SFT model."""
+    missing_eos_penalty: float = 1.0
+    """Reward that a response without an end token loses."""
+    gamma: float = 1.0
+    """Discount a token; 1 since a response is as good as its last token says."""
+    gae_lambda: float = 0.95
+    """Lambda of GAE: 1 trusts only the returns seen, 0 only the critic."""
+    clip_range: float = 0.2
+    """How far a token's probability ratio may move from 1 before the token stops counting."""
+    clip_range_value: float = 0.2
+    """How far a value may move from its old one before the move stops counting."""
+    target_kl: float = 0.05
+    """Leave the batch once the policy is this many nats a token from the one that sampled it."""
+    temperature: float = 1.0
+    """Temperature of sampling; log-probs are of the same distribution."""
+    max_new_tokens: int = 60
+    """Tokens in the longest response."""
+    max_grad_norm: float = 1.0
+    """Longer gradients are shortened to this."""
+    seed: int = 0
+    """Decides the order of prompts, the samples and the minibatches."""
+
+
+# The settings of the shipped checkpoints, which the command line begins from.
+PRETRAIN = PretrainConfig(steps=2600)
+SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
+REWARD = RewardConfig(epochs=4)
+PPO_RECIPE = PPOConfig(steps=32, batch_size=384, kl_coef=0.1)
