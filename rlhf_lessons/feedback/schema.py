@@ -1,8 +1,8 @@
 """The tables of the ratings store, and how its database is opened.
 
 Events are the truth and are only ever added. `assignment` is what follows from them for one rater and one task, kept
-so that nobody has to replay the past; `importing.rebuild` makes it anew. Ids of prompts, completions and tasks are
-hashes of their content, so that files from many laptops fit together.
+so that nobody has to replay the past. Ids of prompts, completions and tasks are hashes of their content, so that
+files from many laptops fit together.
 """
 
 import hashlib
