@@ -23,7 +23,7 @@ from rlhf_lessons.classroom.room import BURST, JOINS, SLOWER, WRONG_CODES
 from rlhf_lessons.classroom.serve import secrets_of
 from rlhf_lessons.classroom.server import LARGEST
 from rlhf_lessons.feedback import new_id
-from rlhf_lessons.feedback.importing import forget
+from rlhf_lessons.feedback.exchange import forget
 
 server, source = class_server.server, class_server.source  # fixtures
 

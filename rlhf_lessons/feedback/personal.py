@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.export import unusable
+from rlhf_lessons.feedback.exchange import unusable
 from rlhf_lessons.lm.tokenizer import encode_completions
 from rlhf_lessons.stages.reward import score
 
@@ -76,15 +76,17 @@ def votes_of(answers: list[dict]) -> list[Vote]:
 class PersonalReward:
     """A function (prompts, completions, ended) -> rewards (batch,), as `PPO` takes one. `fit` gives one that learned.
 
-    `yardstick` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
+    `normalisation_set` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
     deviation 1 after each `fit`, so that a KL coefficient means the same for each reader.
     """
 
-    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]]):
+    def __init__(
+        self, reward_model, tokenizer, normalisation_set: tuple[list[str], list[str], list[bool]]
+    ):
         self.model, self.tokenizer = reward_model, tokenizer
         self.weights = torch.zeros(len(tokenizer))
         self.shipped = {}  # (prompt, completion, ended) -> the shipped model's reward: asked once for each
-        self.yardstick = (self.base(*yardstick), self.tokens(yardstick[1]))
+        self.measured_on = (self.base(*normalisation_set), self.tokens(normalisation_set[1]))
         self.mean, self.deviation = 0.0, 1.0
         self.normalise()
 
@@ -100,8 +102,8 @@ class PersonalReward:
         return learned
 
     def normalise(self) -> None:
-        """Measure mean and deviation of the reward on the yardstick."""
-        base, tokens = self.yardstick
+        """Measure mean and deviation of the reward on the normalisation set."""
+        base, tokens = self.measured_on
         rewards = GAIN * base + tokens @ self.weights
         self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
 

@@ -10,16 +10,15 @@ from sqlalchemy import bindparam, exists, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
+    MOST,
     PASSES,
     Refused,
     fit,
     near_identical,
     storable,
 )
-from rlhf_lessons.feedback.reading import texts_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
-    KEY,
     assignments,
     completions,
     events,
@@ -34,9 +33,13 @@ REPEAT_AFTER = (
     5  # answers that lie at least between a task and its repeat, while there is anything else to do
 )
 SIDES = random.SystemRandom()
-MOST = {"pair": (2, 2), "ranking": (2, 9), "scores": (1, 9), "demonstration": (0, 1)}  # completions
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
+
+
+def texts_of(c, ids: list[str]) -> dict:
+    """Return completions' rows by id."""
+    return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
 
 
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
@@ -125,13 +128,6 @@ OF_RATER = (
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
 )
-OF_EVENT = update(assignments).where(
-    assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
-)
-REVEALED = OF_EVENT.values(revealed=True)
-ANSWERED = OF_EVENT.where(
-    assignments.c.answer.is_not_distinct_from(bindparam("before", type_=KEY))
-).values({name: bindparam(name) for name in ("answer", "shown", "lease")})
 MINE, THEIRS = assignments.alias(), assignments.alias()
 WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
     tasks.c.round == ROUND,
@@ -340,18 +336,39 @@ class Queue:
         }
 
 
-def follow(c, event: dict) -> None:
-    """Bring the assignment of an event's task and rater up to date.
+ANSWERED = (
+    update(assignments)
+    .where(
+        assignments.c.task == bindparam("of_task"),
+        assignments.c.rater == bindparam("of_rater"),
+        assignments.c.answer.is_not_distinct_from(bindparam("before")),
+    )
+    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
+)
+
+
+def follow(c, *rows: dict) -> None:
+    """Bring the assignments of these events' tasks and raters up to date.
 
     Of two answers to one task, from two copies of a file, the first stands: an answer counts where
     it replaces the current one, or where there is none.
     """
-    where = {"of_task": event["task"], "of_rater": event["rater"]}
-    if event["kind"] == "reveal":
-        c.execute(REVEALED, where)
-    elif event["kind"] != "seal":
-        undone = event["kind"] == "undo"
-        lease = event["time"] + LEASE if undone else 0.0 if event["kind"] in PASSES else FOREVER
-        answer = None if undone else event["id"]
-        new = {"answer": answer, "shown": event["shown"], "lease": lease}
-        c.execute(ANSWERED, where | new | {"before": event["replaces"]})
+    answered = []
+    for event in rows:
+        if event["kind"] == "reveal":
+            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
+            c.execute(mine.values(revealed=True))
+        elif event["kind"] != "seal":
+            undone, passed = event["kind"] == "undo", event["kind"] in PASSES
+            answered.append(
+                {
+                    "of_task": event["task"],
+                    "of_rater": event["rater"],
+                    "before": event["replaces"],
+                    "now": None if undone else event["id"],
+                    "order": event["shown"],
+                    "until": event["time"] + LEASE if undone else 0.0 if passed else FOREVER,
+                }
+            )
+    if answered:
+        c.execute(ANSWERED, answered)

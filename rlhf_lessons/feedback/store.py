@@ -5,18 +5,23 @@ Each method is one transaction. It returns after the commit is on the disk, or r
 from many processes on one database.
 """
 
+import math
 import os
 import threading
 import time
-from contextlib import contextmanager
+from collections import namedtuple
+from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
+from statistics import mean
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 
 from rlhf_lessons import paths
 from rlhf_lessons.feedback.payloads import (
+    CHOICES,
+    CRITERIA,
     NAME,
     PASSES,
     Refused,
@@ -24,15 +29,17 @@ from rlhf_lessons.feedback.payloads import (
     checked_id,
     fit,
     new_id,
+    nickname,
     plain,
 )
-from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
-from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of
+from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows, texts_of
 from rlhf_lessons.feedback.schema import (
     assignments,
+    completions,
     events,
     in_short,
     open_engine,
+    prompts,
     raters,
     shown,
     tasks,
@@ -44,14 +51,38 @@ OF_RATER = GIVEN.where(
     assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
 )
 EVENT = select(events).where(events.c.id == bindparam("event"))
+# Ids of hidden raters and completions, {round: state}, the current round
+Room = namedtuple("Room", "hidden states current")
+
+CURRENT = (
+    select(events, raters.c.name, raters.c.team, raters.c.kind.label("rater_kind"))
+    .join(assignments, assignments.c.answer == events.c.id)
+    .join(raters, raters.c.id == events.c.rater)
+)
+ANSWERS = (
+    CURRENT.add_columns(
+        tasks.c.round,
+        tasks.c.kind.label("task_kind"),
+        tasks.c.source,
+        tasks.c.repeat_of,
+        prompts.c.text.label("prompt"),
+    )
+    .join(tasks, tasks.c.id == events.c.task)
+    .join(prompts, prompts.c.id == tasks.c.prompt)
+    .order_by(events.c.seq)
+)
 
 
 class Store:
-    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is none."""
+    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is none.
 
-    def __init__(self, where: str | Path = DEFAULT):
-        self.where, self.pid, self.local = where, os.getpid(), threading.local()
-        self.engine, self.queues = open_engine(where), {}
+    With `readonly` it must be there, and can be counted and exported from a disk that cannot be written to.
+    """
+
+    def __init__(self, where: str | Path = DEFAULT, readonly: bool = False):
+        self.where, self.readonly = where, readonly
+        self.engine = open_engine(where, readonly)
+        self.pid, self.local, self.queues = os.getpid(), threading.local(), {}
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -61,11 +92,8 @@ class Store:
         if (
             self.pid != os.getpid()
         ):  # a forked process must not use, nor close, its parent's connections
-            self.inherited, self.engine, self.pid = (
-                self.engine,
-                open_engine(self.where),
-                os.getpid(),
-            )
+            self.inherited, self.pid = self.engine, os.getpid()
+            self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.execution_options(write=write).begin() as c:
                 self.local.connection = c if write else None
@@ -99,6 +127,29 @@ class Store:
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
         return self._transaction(write=False)
 
+    def unwiped(self, c, begin: bool = False) -> bool:
+        """Return whether deleted text may still be found in the file's journal; with `begin`, note that it may.
+
+        The note is a number in the file's head, so that it outlives this program.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return False
+        if begin:
+            c.exec_driver_sql("PRAGMA user_version=1")
+        return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
+
+    def wipe(self) -> bool:
+        """Write the journal back into the file and empty it; return False while another program reads the file."""
+        if self.engine.dialect.name != "sqlite":
+            return True
+        with closing(self.engine.raw_connection()) as c:  # outside of any transaction
+            c.execute("PRAGMA busy_timeout=3000")
+            busy, *_ = c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                c.execute("PRAGMA user_version=0")
+            c.execute("PRAGMA busy_timeout=30000")
+        return not busy
+
     def close(self) -> None:
         """Let go of the file."""
         self.engine.dispose()
@@ -106,14 +157,15 @@ class Store:
     # Raters
 
     def add_rater(self, name: str, team: str = "", kind: str = "person") -> str:
-        """Add a rater and return the id. Two raters may have the same name."""
-        row = dict(
-            id=new_id(),
-            name=plain(name, "name", NAME),
-            team=plain(team, "team", NAME, empty=True),
-            kind=kind,
-        )
+        """Add a rater and return the id. A second Alice of the same kind is called `Alice 2`."""
+        name, team = nickname(name), plain(team, "team", NAME, empty=True)
         with self.write() as c:
+            same_kind = c.execute(select(raters.c.name).filter_by(kind=kind)).scalars()
+            taken = {other.casefold() for other in same_kind}
+            free, n = name, 2
+            while free.casefold() in taken:
+                free, n = f"{name[: NAME - len(str(n)) - 1]} {n}", n + 1
+            row = dict(id=new_id(), name=free, team=team, kind=kind)
             c.execute(raters.insert(), row)
         return row["id"]
 
@@ -121,7 +173,7 @@ class Store:
         """Return the id of the one rater of this name and kind, added where there is none: for a notebook."""
         with self.write() as c:
             found = c.execute(
-                select(raters.c.id).filter_by(name=plain(name, "name", NAME), kind=kind)
+                select(raters.c.id).filter_by(name=nickname(name), kind=kind)
             ).scalar()
             return found or self.add_rater(name, team, kind)
 
@@ -332,7 +384,7 @@ class Store:
                 .where(events.c.kind == "report", events.c.seq > after)
                 .order_by(events.c.seq)
             )
-            return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows]
+            return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
@@ -367,3 +419,96 @@ class Store:
         """
         with self.read() as c:
             return read_answers(c, room_of(c).hidden, round, rater)
+
+
+# What the store knows
+
+
+def sound(row) -> bool:
+    """Return whether an event can be read: one that was written into the file by other ways kills no page."""
+    try:
+        checked(row.kind, row.payload, len(row.shown or ()))
+        return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def room_of(c) -> Room:
+    """Return who and what is hidden, the states of the rounds, and the current round (None before the first)."""
+    hidden, states, current = set(), {}, None
+    said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
+    for row in c.execute(said):
+        if not sound(row):
+            continue
+        if row.kind == "round":
+            current = row.payload["round"]
+            states[current] = row.payload["state"]
+        else:
+            (hidden.add if row.payload["hidden"] else hidden.discard)(row.payload["id"])
+    return Room(hidden, states, current)
+
+
+def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> list[dict]:
+    """Return the rows of `Store.answers`."""
+    query = ANSWERS
+    if round is not None:
+        query = query.where(tasks.c.round == round)
+    if rater is not None:
+        query = query.where(events.c.rater == rater)
+    rows = [row._asdict() for row in c.execute(query) if sound(row)]
+    fields = [getattr(completions.c, field) for field in ("id", "text", "ended", "model", "reward")]
+    wanted = select(*fields)
+    if rater is not None:
+        wanted = wanted.where(completions.c.id.in_({id for row in rows for id in row["shown"]}))
+    texts = {row.id: row._asdict() for row in c.execute(wanted)}
+    rows = [row for row in rows if texts.keys() >= set(row["shown"] or ())]
+    for row in rows:
+        row["answers"] = [texts[i] for i in row["shown"] or ()]
+        row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"] or ())
+    return rows
+
+
+def hidden_side(c, given) -> dict:
+    """Return what a rater sees of a task after answering: models, rewards and others of `Store.reveal`."""
+    rows = texts_of(c, given.shown)
+    return {
+        "models": [rows[i].model for i in given.shown],
+        "rewards": [rows[i].reward for i in given.shown],
+        "others": others(c, given, room_of(c).hidden),
+    }
+
+
+def others(c, given, hidden: set[str]) -> dict:
+    """Return what raters other than that of `given` (an assignment) said of its task, in the order it was shown.
+
+    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices": {"left", "right",
+    "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion: mean}].
+    """
+    rows = c.execute(
+        CURRENT.where(events.c.task == given.task, events.c.rater != given.rater)
+    ).all()
+    rows = [
+        row
+        for row in rows
+        if row.rater not in hidden and row.kind in (given.kind, "hands") and sound(row)
+    ]
+    found = {"n": len(rows), "simulated": sum(row.rater_kind == "simulated" for row in rows)}
+    if rows and given.kind == "pair":
+        choices = dict.fromkeys(CHOICES, 0)
+        for row in rows:
+            swap = {"left": "right", "right": "left"} if row.shown != given.shown else {}
+            for choice, n in (
+                row.payload if row.kind == "hands" else {row.payload["choice"]: 1}
+            ).items():
+                choices[swap.get(choice, choice)] += n
+        found |= {"n": sum(choices.values()), "choices": choices}
+    elif rows and given.kind in ("ranking", "scores"):
+        field = {"ranking": "ranks", "scores": "scores"}[given.kind]
+        marks = [[row.payload[field][row.shown.index(id)] for row in rows] for id in given.shown]
+        found[field] = [
+            mean(of_one)
+            if field == "ranks"
+            else {name: mean(mark[name] for mark in of_one) for name in CRITERIA}
+            for of_one in marks
+        ]
+    return found
