@@ -54,7 +54,7 @@ def serve(
         host: Who may connect: only this computer, unless you name an address of it, or 0.0.0.0 for
             all its networks.
         port: Where to listen.
-        code: The class code; drawn at random, and kept beside the ratings file, where none is named.
+        code: The class code; drawn at random, and kept beside the ratings, where none is named.
         prefix: A path before all pages, such as /rate, where another server passes requests on.
         url: What students type, where it is not this computer's own address: that of a tunnel, or
             of a proxy.
