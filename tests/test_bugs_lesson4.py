@@ -12,7 +12,7 @@ from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import losses, ppo, rollout
 from rlhf_lessons.stages.config import PPOConfig
-from rlhf_lessons.widgets.clip import ClippedObjective, in_words, pull
+from rlhf_lessons.widgets.clip import ClippedObjective, objective_in_words, pull
 
 NAMES = (
     "score after the end",
@@ -150,9 +150,9 @@ def test_what_the_lesson_says_of_prices_and_mistakes_is_in_the_curves():
     ],
 )
 def test_a_token_pulls_as_the_words_say(ratio, advantage, slope, word):
-    assert pull(ratio, advantage, 0.2) == pytest.approx(slope, abs=1e-6) and word in in_words(
-        ratio, advantage, 0.2
-    )
+    assert pull(ratio, advantage, 0.2) == pytest.approx(
+        slope, abs=1e-6
+    ) and word in objective_in_words(ratio, advantage, 0.2)
 
 
 def test_the_picture_follows_the_sliders_and_says_so_in_words():
