@@ -10,7 +10,7 @@ cheeky, ornate, dragon, short), none of them right or wrong.
 import random
 import re
 
-from rlhf_lessons.world.tasks import NAMES, TEXTS, fix_articles, split_of, texts_of
+from rlhf_lessons.world.tasks import NAMES, TEXTS, a_to_an, split_of, texts_of
 
 FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
 WEIGHTS = {
@@ -62,10 +62,10 @@ def write(spec: dict, rng: random.Random, slip: str = "") -> str:
         likes -= {"twist", "dragon", "cheeky", "middle"}
     if slip in spec:
         spec = mistaken(spec, slip, values_of(slip, spec), rng)
-    return fix_articles(WRITERS[spec["family"]](spec, likes, slip, rng)).strip()
+    return a_to_an(WRITERS[spec["family"]](spec, likes, slip, rng)).strip()
 
 
-def facts_of(spec: dict, likes: set, rng: random.Random) -> dict:
+def template_facts(spec: dict, likes: set, rng: random.Random) -> dict:
     """Return what the templates need: the spec, the hero's pronouns, and an ornament or nothing."""
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
     hero = f"{spec.get('title', '')} {spec.get('Name', '')}".strip()
@@ -118,7 +118,7 @@ def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
         lines.pop("twist", None)
     if slip == "twice":
         lines["ending"] = lines["open"]
-    text = " ".join(lines.values()).format(**facts_of(spec, likes, rng))
+    text = " ".join(lines.values()).format(**template_facts(spec, likes, rng))
     return (
         text[: rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0]
         if slip == "cut"
@@ -141,7 +141,7 @@ def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     if slip != "signoff":
         text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
     text += "\n" + rng.choice(flavour["twist"]) if "twist" in likes else ""
-    return text.format(**facts_of(spec, likes, rng))
+    return text.format(**template_facts(spec, likes, rng))
 
 
 def write_poem(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
@@ -152,7 +152,7 @@ def write_poem(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
         lines += rng.choice(texts[mood])
     if slip == "rhyme":
         lines[-1] = rng.choice([second for _, second in texts["open"] if second != lines[-1]])
-    return "\n".join(lines).format(**facts_of(spec, likes, rng))
+    return "\n".join(lines).format(**template_facts(spec, likes, rng))
 
 
 def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:

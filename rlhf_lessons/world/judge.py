@@ -85,12 +85,6 @@ PLAIN_ONE = re.compile(
 )
 
 
-@lru_cache(maxsize=65536)
-def facts_of(prompt: str) -> dict | None:
-    """Return the facts of a prompt, as `parse` does, remembered."""
-    return parse(prompt[:300])
-
-
 @lru_cache(maxsize=4096)
 def forms(word: str) -> frozenset[str]:
     """Return the words that stand for `word`: itself, its plural, its synonyms."""
@@ -103,7 +97,7 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
     `ended` is False for a text that ran into the length limit: less clear, and the request not fulfilled.
     All scores are 0 for an empty response, and for a prompt outside the toy world.
     """
-    spec = facts_of(prompt)
+    spec = parse(prompt)
     text = response[:1500].replace("’", "'").replace("−", "-").strip()
     if not spec or not text:
         return Scores(0.0, 0.0, 0.0, 0.0, 0.0)

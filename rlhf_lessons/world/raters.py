@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from rlhf_lessons.world.answers import tastes
-from rlhf_lessons.world.judge import Scores, judge
+from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import parse
 
 
@@ -36,9 +36,7 @@ class Rater:
         scores = judge(prompt, response, ended)._asdict()
         spec = parse(prompt)
         seen = tastes(spec["family"], response) if spec else ()
-        return sum(
-            weight * scores.get(name, name in seen) for name, weight in self.weights.items()
-        )
+        return sum(weight * scores.get(name, name in seen) for name, weight in self.weights.items())
 
     def choose(self, prompt: str, left: str, right: str, rng: random.Random) -> str:
         """Return `left`, `right` or `tie`."""
