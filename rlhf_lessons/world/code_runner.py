@@ -1,8 +1,8 @@
 """What a few lines of Python would print, found out without running them.
 
-The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing is
-ever handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the subset is
-an error.
+The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing
+is ever handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the
+subset is an error.
 """
 
 import ast
@@ -28,7 +28,7 @@ class OutsideError(Exception):
 
 @lru_cache(maxsize=4096)
 def run_code(code: str) -> tuple[str, str]:
-    """Return what the code prints, and the error that stopped it (empty where none did). Never raises.
+    """Return what the code prints, and the error that stopped it, or "". Never raises.
 
     The error begins with `syntax` where the text is no Python at all.
     """
@@ -120,7 +120,7 @@ class Machine:
 
 
 def within_limits(value):
-    """Return a value, unless it is too large for this machine: lists hold numbers and texts only."""
+    """Return a value, unless it is too large; lists hold numbers and texts only."""
     if isinstance(value, int):
         fits = abs(value) <= MAX_NUMBER
     else:

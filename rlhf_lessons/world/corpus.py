@@ -1,10 +1,10 @@
 """Web scraps: the text on which the base model learns to predict the next token.
 
-A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a list
-of writing prompts, or a story in which someone asks a sum and nobody answers. Titles and headers say
-what the body must then repeat, which is how the base learns to copy. No scrap holds a request
-followed by its answer, and no scrap holds a combination of facts that is kept for validation or held
-out: both are tested over the whole corpus.
+A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a
+list of writing prompts, or a story in which someone asks a sum and nobody answers. Titles and
+headers say what the body must then repeat, which is how the base learns to copy. No scrap holds a
+request followed by its answer, and no scrap holds a combination of facts that is kept for
+validation or held out: both are tested over the whole corpus.
 """
 
 import itertools
@@ -46,14 +46,14 @@ def title_of(spec: dict, rng: random.Random) -> str:
 
 
 def titled(family: str, rng: random.Random) -> str:
-    """A title, then what it promises; what stands between varies, so that copying works anywhere."""
+    """A title, then what it promises. What stands between varies, so that any leads to copying."""
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
     return title_of(spec, rng) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:
-    """A column or a row of sums with their results, no two of which are a combination kept from training."""
+    """A column or a row of sums with their results, no two of them kept from training."""
     while True:
         sums = rng.sample(SUMS, rng.randint(2, 4))
         pairs = itertools.combinations(sums, 2)

@@ -4,7 +4,7 @@
 numbers in words and the shapes of English, not the templates: other words for a good answer score as high.
 
 - relevance: what was asked for is there; half of it is worth less than half.
-- accuracy: what it says is right. Each slip that a reader would point at costs `SLIP`.
+- accuracy: what it says is right. Each slip that a reader would point at costs `FAULT`.
 - clarity: it reads well: sentences, nothing twice, no heap of words, a sensible length, an end.
 - utility: relevance x (accuracy + clarity) / 2, so that a fluent answer to something else is worth nothing.
 - fulfils: 1.0 where a person would call it done, else 0.0.
@@ -23,8 +23,8 @@ from rlhf_lessons.world.code_runner import run_code
 from rlhf_lessons.world.english import (
     CUT,
     ENDS,
+    FAULT,
     KNOWN,
-    SLIP,
     SPLIT,
     WORD,
     any_of,
@@ -111,7 +111,7 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         text = re.sub(r"[ \t]{2,}", " ", text) if "  " in text else text
         text = HEADERS.sub("", text) if spec["family"] == "email" else text
         text, requests = REQUEST.subn("", text)
-        cost += SLIP * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
+        cost += FAULT * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
         cost += 0.15 * len(GLUED.findall(text)) + CUT * bare_noun(spec, text)
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
@@ -191,7 +191,7 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
     whole = sentences if text[-1:] in ENDS else sentences[:0]
     last = [s for s in dict.fromkeys(whole[-3:]) if s not in whole[:1]][-2:]
     faults += not any(ENDING.search(s.lower()) for s in last)
-    return relevance, 1 - SLIP * faults, 1 - prose_cost(text, sentences, 12)
+    return relevance, 1 - FAULT * faults, 1 - prose_cost(text, sentences, 12)
 
 
 def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
@@ -216,8 +216,8 @@ def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     parts = [part for part in (body, *postscript) if part]
     cost = sum(prose_cost(part, SPLIT.split(part), 4) for part in parts) if parts else 1.0
     if postscript and ("\n" in postscript[0] or postscript[0].count(" ") > 15):
-        cost += SLIP  # something else begins after the postscript
-    return relevance, 1 - SLIP * faults, 1 - cost
+        cost += FAULT  # something else begins after the postscript
+    return relevance, 1 - FAULT * faults, 1 - cost
 
 
 def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
@@ -239,11 +239,11 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
     beasts = [w for w in words if w in poem["creatures"] and w not in creature]
     if len(set(beasts)) > 2 or len(beasts) > sum(w in creature for w in words):
-        accuracy -= SLIP
+        accuracy -= FAULT
     if len({w for w in words if w in poem["places"]} - place) > 2:
-        accuracy -= SLIP
+        accuracy -= FAULT
     cost = english_cost([" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)])
-    cost += SLIP * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
+    cost += FAULT * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
     cost += 0.15 * sum(max(0, 4 - len(line.split())) for line in lines)
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
 

@@ -1,4 +1,4 @@
-"""Which words rhyme: by a list of sounds where English spelling misleads, by the letters elsewhere."""
+"""Which words rhyme: by a list of sounds where spelling misleads, by the letters elsewhere."""
 
 import re
 from collections import Counter, defaultdict
@@ -24,7 +24,7 @@ def rhymes(a: str, b: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def sounds(word: str) -> set[str]:
-    """Return the sounds in which a word may end: those listed for it, or what its spelling stands for."""
+    """Return the sounds in which a word may end: those listed, or what its spelling stands for."""
     if word in LISTED:
         return LISTED[word]
     ending = spelling(word)

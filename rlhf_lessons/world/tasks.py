@@ -1,9 +1,9 @@
-"""What can be asked in the toy world: five families of prompts, each with the facts that an answer needs.
+"""What can be asked in the toy world: five families of prompts, with the facts in them.
 
 A `Task` is a prompt plus its `spec`, the facts in it. `parse` goes the other way, from a prompt to
 its spec, so that the judge needs nothing but the two texts. Prompts are split by *combination*: the
-pair of facts that makes a prompt hard (a hero and a partner, two sums) lies wholly in one split, and
-the article's prompts are held out by hand. The words themselves live in `texts.toml`.
+pair of facts that makes a prompt hard (a hero and a partner, two sums) lies wholly in one split,
+and the article's prompts are held out by hand. The words themselves live in `texts.toml`.
 """
 
 import hashlib
@@ -106,7 +106,7 @@ def draw_spec(family: str, rng: random.Random) -> dict:
         case "code":
             spec |= draw_code(rng)
         case "maths":
-            spec |= zip(("e1", "e2"), rng.sample(SUMS, 2))
+            spec["e1"], spec["e2"] = rng.sample(SUMS, 2)
     return spec
 
 
