@@ -175,7 +175,7 @@ def has(words: list[str], wanted: frozenset[str]) -> bool:
 
 
 def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
-    """Hero, thing and plot are there; no other hero, title or thing takes over; it has an ending."""
+    """Hero, thing and plot are there; no other hero, title or thing takes over; it ends."""
     words = words_of(text)
     hero = spec["Name"].lower()
     sentences = [s for s in SPLIT.split(text) if s]
