@@ -51,7 +51,8 @@ def test_the_splits_share_no_prompt_and_no_combination():
     tasks = {split: data.tasks(split) for split in data.SPLITS}
     for one, other in itertools.combinations(tasks.values(), 2):
         assert not {task.prompt for task in one} & {task.prompt for task in other}
-        assert not {combination(task.spec) for task in one} & {combination(task.spec) for task in other}
+        taken = {combination(task.spec) for task in one}
+        assert taken.isdisjoint(combination(task.spec) for task in other)
 
 
 def test_the_articles_prompts_are_held_out():
