@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from rlhf_lessons import checkpoints, paths
-from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
+from rlhf_lessons.lm.models import CheckpointError, load_card, load_model, save_model
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,36 @@ def test_a_damaged_model_of_the_readers_own_is_passed_over_with_a_word(made, pla
     checkpoints.load("sft", say=said.append)
     assert len(said) == 1 and "shipped" in said[0] and "damaged or truncated" in said[0]
     with pytest.raises(CheckpointError, match="damaged or truncated"):
+        checkpoints.load("sft", source="mine")
+
+
+def no_object(folder):
+    (folder / "card.json").write_text("[]", encoding="utf-8")
+
+
+def code_of_its_own(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def another_vocabulary(folder):
+    """The model has 299 rows, and its tokenizer 300 tokens."""
+    model, tokenizer, card = *load_model(folder), load_card(folder)
+    model.resize_token_embeddings(299)
+    save_model(model, tokenizer, folder, card)
+
+
+@pytest.mark.parametrize("spoil", [no_object, code_of_its_own, another_vocabulary])
+def test_a_strange_model_of_the_readers_own_is_skipped_with_a_warning(made, places, spoil):
+    copied(made, places[0] / "sft")
+    mine = copied(made, places[1] / "sft")
+    spoil(mine)
+    said = []
+    model, _ = checkpoints.load("sft", say=said.append)
+    assert model.config.vocab_size == 300
+    assert len(said) == 1 and "shipped" in said[0] and "Yours cannot be used" in said[0]
+    with pytest.raises(CheckpointError):
         checkpoints.load("sft", source="mine")
 
 
