@@ -1,12 +1,13 @@
-"""`rl.live_reward_model`: a reward model that learns from votes while they are cast, and says how well it knows you.
+"""`rl.live_reward_model`: a reward model that learns from votes while they are cast, and says how
+well it knows you.
 
     card = rl.rate(pairs, "lesson 3")
     rl.live_reward_model(card)                                        # of one reader; it shows itself in the notebook
     rl.live_reward_model("round 1", store="class.sqlite3").watch()    # of a room: learns from everybody's votes
 
-Every 20 votes it learns anew from all votes so far. Each training is tested on the votes that came after it, so every
-vote is held out once and none is lost to testing. What it knows comes from the store: after a restart, run the cell
-again.
+Every 20 votes it learns anew from all votes so far. Each training is tested on the votes that came
+after it, so every vote is held out once and none is lost to testing. What it knows comes from the
+store: after a restart, run the cell again.
 """
 
 import base64
@@ -35,7 +36,8 @@ SAMPLES = 128  # answers on which the reward gets mean 0 and deviation 1
 
 @dataclass(frozen=True)
 class Point:
-    """How well the reward model of so many votes foresaw the next ones: figures of `ratings.stats`."""
+    """How well the reward model of so many votes foresaw the next ones: figures of
+    `ratings.stats`."""
 
     votes: int
     mine: dict
@@ -43,12 +45,12 @@ class Point:
 
 
 class LiveRewardModel(w.HTML):
-    """Shows itself as a cell's last line. `.reward` is the newest reward model, a function that `PPO` takes; None
-    before the first votes.
+    """Shows itself as a cell's last line. `.reward` is the newest reward model, a function that
+    `PPO` takes; None before the first votes.
 
-    `source` is what `rl.rate` returned, or the name of a round in `store`: then it learns from all raters of the round,
-    or of one `team`. `policy`, as (model, tokenizer), writes the best-of-16 samples; where it or the `reward_model` is
-    not given, it is the shipped one.
+    `source` is what `rl.rate` returned, or the name of a round in `store`: then it learns from all
+    raters of the round, or of one `team`. `policy`, as (model, tokenizer), writes the best-of-16
+    samples; where it or the `reward_model` is not given, it is the shipped one.
     """
 
     def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
@@ -71,7 +73,8 @@ class LiveRewardModel(w.HTML):
     # What the card asks
 
     def guess(self, prompt: str, left: str, right: str) -> float | None:
-        """Return P(the reader prefers the left answer); None before it learned from as many votes as it takes."""
+        """Return P(the reader prefers the left answer); None before it learned from as many votes
+        as it takes."""
         if self.seen < EVERY:
             return None
         return self.reward.chances([Vote(prompt, (left, right), (True, True), 0.5)]).item()
@@ -82,8 +85,9 @@ class LiveRewardModel(w.HTML):
             self.learn()
 
     def watch(self, *others: "LiveRewardModel", minutes: float = 60, pause: float = 2.0) -> None:
-        """Follow the round, together with the `others` (the other team's), show what is learned, and tell the room
-        what is known already, then after each training. Interrupt the cell to stop."""
+        """Follow the round, together with the `others` (the other team's), show what is learned,
+        and tell the room what is known already, then after each training. Interrupt the cell to
+        stop."""
         display(self, *others)
         until, last, told = time.monotonic() + 60 * minutes, None, {}
         try:
@@ -102,9 +106,11 @@ class LiveRewardModel(w.HTML):
     # Learning
 
     def votes(self) -> tuple[list[Vote], list[Vote], list[dict]]:
-        """Return the votes to learn from, the oldest first, those of the others, and the answers behind the first.
+        """Return the votes to learn from, the oldest first, those of the others, and the answers
+        behind the first.
 
-        For a reader: the reader's own, or where there are none those of the simulated rater that filled in.
+        For a reader: the reader's own, or where there are none those of the simulated rater that
+        filled in.
         """
         rows = self.store.answers(self.round)
         if not self.session:
@@ -126,7 +132,8 @@ class LiveRewardModel(w.HTML):
         return votes_of(mine), votes_of([row for row in rows if row["seq"] not in own]), mine
 
     def learn(self) -> "LiveRewardModel":
-        """Learn from all votes so far, test each earlier training on the votes after it, and show what came out."""
+        """Learn from all votes so far, test each earlier training on the votes after it, and show
+        what came out."""
         with self.one_at_a_time:
             mine, others, rows = self.votes()
             if mine:
@@ -147,7 +154,8 @@ class LiveRewardModel(w.HTML):
         return self
 
     def test(self, before: list[Vote], new: list[Vote], others: list[Vote]) -> Point:
-        """Train on the votes before, test on the new ones; a test that was made already is looked up."""
+        """Train on the votes before, test on the new ones; a test that was made already is looked
+        up."""
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
@@ -155,7 +163,8 @@ class LiveRewardModel(w.HTML):
         return self.tested[key]
 
     def yardstick(self, votes: list[Vote]) -> tuple[list[str], list[str], list[bool]]:
-        """Return samples of the policy for the prompts of these votes: prompts, texts, and whether each ended."""
+        """Return samples of the policy for the prompts of these votes: prompts, texts, and whether
+        each ended."""
         prompts = list(
             itertools.islice(itertools.cycle(dict.fromkeys(vote.prompt for vote in votes)), SAMPLES)
         )
@@ -185,7 +194,8 @@ class LiveRewardModel(w.HTML):
             agrees = "You agree" if self.session else "Raters agree"
             said.append(
                 f"{agrees} with {'your' if self.session else 'them'}sel{'f' if self.session else 'ves'} in "
-                f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest are slips, a "
+                f"{in_words(self.steady)} of {self.steady['n']} repeats, ties apart. If the rest "
+                "are slips, a "
                 f"perfect model would foresee {in_words(self.ceiling)}: it does not slip."
             )
         return " ".join(said)
@@ -209,7 +219,8 @@ class LiveRewardModel(w.HTML):
         return html
 
     def tell_room(self) -> None:
-        """Report to the class page, through the store, what was tested; nothing where no vote chose a side yet."""
+        """Report to the class page, through the store, what was tested; nothing where no vote chose
+        a side yet."""
         points, (prompt, plain, best) = (
             [point for point in self.points if point.mine["n"]],
             self.best,
@@ -236,8 +247,8 @@ class LiveRewardModel(w.HTML):
 
 
 def blocks(n: int, every: int) -> list[tuple[int, int]]:
-    """Return (first, beyond the last) vote of each test: `every` votes each, and longer ones where there are many,
-    since each test takes a training."""
+    """Return (first, beyond the last) vote of each test: `every` votes each, and longer ones where
+    there are many, since each test takes a training."""
     ends, starts = [], [0]
     while (end := starts[-1] + max(every, starts[-1] // 4)) < n:
         ends.append(end)
@@ -246,7 +257,8 @@ def blocks(n: int, every: int) -> list[tuple[int, int]]:
 
 
 def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
-    """Return the share of decided votes that a reward model foresees, as a figure of `ratings.stats`."""
+    """Return the share of decided votes that a reward model foresees, as a figure of
+    `ratings.stats`."""
     decided = [vote for vote in votes if vote.left != 0.5]
     if not decided:
         return NOTHING
