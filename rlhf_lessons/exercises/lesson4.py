@@ -136,7 +136,7 @@ def kl_estimates():
 
 
 @exercise
-def masked_gae():
+def gae():
     def loop(
         after=0.0,
         news=lambda r, now, next, lam: r + next - now,
@@ -205,7 +205,7 @@ def masked_gae():
 
 
 @exercise
-def clipped_loss():
+def clipped_policy_loss():
     def losses(
         choose=torch.minimum,
         clamp=lambda ratio, c: ratio.clamp(1 - c, 1 + c),
@@ -271,7 +271,7 @@ def clipped_loss():
 
 
 @exercise
-def whitened():
+def whiten():
     def scaled(x, m, mean, variance, power=-0.5):
         return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
 
