@@ -127,7 +127,7 @@ class truth_behind:
         )
 
     def wrong_nan_from_a_half_on(measured, flipped):
-        """You return nan for every e of a half or more"""
+        """You return nan, or give up, at every e of a half or more"""
         if flipped >= 0.5:
             return float("nan")
         return (measured - flipped) / (1 - 2 * flipped)
