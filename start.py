@@ -179,7 +179,8 @@ def variables(environment, temporary=None):
         env.setdefault(name, str(CACHE / folder))
     env.setdefault("HF_HUB_OFFLINE", "1")  # the course downloads nothing; 0 lets you load models
     if environment is TESTS:
-        env["JUPYTER_PATH"] = str(LEARNER.folder / "share" / "jupyter")
+        shared = LEARNER.folder / "share" / "jupyter"
+        env.update(JUPYTER_PATH=str(shared), JUPYTERLAB_DIR=str(shared / "lab"))
     if temporary:
         env.update(dict.fromkeys(["TMPDIR", "TEMP", "TMP"], str(temporary)))
     return env
