@@ -347,7 +347,9 @@ def prepare(environment, base, requirements, paths, python=None, index=None):
     folders where it finds more, `index` is an address to look for PyTorch at. What an interruption
     left is completed where that is safe, and made anew where not.
     """
-    wanted = hashlib.sha256((ROOT / requirements).read_text("utf-8").encode()).hexdigest()
+    names = sorted({"requirements.txt", requirements})  # the tests' lacks what .venv has
+    text = "".join((ROOT / name).read_text("utf-8") for name in names)
+    wanted = hashlib.sha256(text.encode()).hexdigest()
     stamp, found = environment.read(), environment.ask()
     other_torch = bool(index and stamp.get("index", index) != index)
     if not found or found[0] != (python or stamp.get("python")) or other_torch:
