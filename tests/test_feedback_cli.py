@@ -41,7 +41,7 @@ def db(tmp_path):
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     said = capsys.readouterr().out
-    assert all(f"  {command} " in said for command in COMMANDS)
+    assert all(f" • ratings {command} " in said for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,7 +95,7 @@ def test_forget_deletes_a_rater(db, capsys):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ([], "usage"),
+        ([], "no command 'ratings'. The commands: ratings export"),
         (["fly"], "no command 'ratings fly'"),
         (["stats", "--db", "nowhere.sqlite3"], "no ratings yet"),
         (["export", "OUT", "--db", "nowhere.sqlite3"], "no ratings yet"),

@@ -7,7 +7,6 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import segno
@@ -258,20 +257,3 @@ async def trial(
     asyncio.get_running_loop().call_later(60 * minutes, stop.set)
     await run(room, secret, host, port, "", hello, seen, stop)
     return steps, bool(room.done and any(room.done.values()))
-
-
-def pick(arguments: list[str]) -> tuple[Callable, str, list[str]]:
-    """Return the command that is asked for, its name, and the flags; SystemExit where there is none."""
-    known = {"serve": serve, "check": check}
-    first, *rest = arguments or [""]
-    if first in known:
-        return known[first], f"classroom {first}", rest
-    asked = first in ("-h", "--help", "help")
-    print(
-        "usage: python -m rlhf_lessons classroom serve|check [FLAGS]\n\n"
-        "  serve   the class page: students rate on their phones, a projector shows what the room thinks\n"
-        "  check   try it before class, with one phone\n\n"
-        "Each has its own help, such as: python -m rlhf_lessons classroom serve --help",
-        file=sys.stdout if asked else sys.stderr,
-    )
-    sys.exit(0 if asked else 2)

@@ -96,7 +96,9 @@ class Classroom:
     def task(self, rater: str) -> dict:
         """Return the message with the rater's next task in the current round."""
         current = self.current()
-        task = self.store.next_task(rater, current, beyond=True) if current else {"state": "waiting"}
+        task = (
+            self.store.next_task(rater, current, beyond=True) if current else {"state": "waiting"}
+        )
         team = self.teams_of[rater]
         return {
             "type": "task",

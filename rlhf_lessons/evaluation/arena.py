@@ -5,11 +5,8 @@ are compared prompt by prompt on the same draws. All intervals are 95 %, the per
 draws.
 """
 
-import math
-
 import numpy as np
 
-from rlhf_lessons.data import grid
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
@@ -109,35 +106,3 @@ def evaluate(
         "models": {name: summarise(tasks, s) for name, s in scores.items()},
         "win_rates": rates,
     }
-
-
-def before_after(result: dict) -> str:
-    """Return the table of an `evaluate`: scores, families, wins, with intervals."""
-    models = result["models"]
-    families = list(next(iter(models.values()))["families"])
-    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
-    by_family = [
-        [name, *(cell(found["families"][family]["utility"]) for family in families)]
-        for name, found in models.items()
-    ]
-    lines = [
-        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
-        "brackets",
-        "",
-        *grid(["", *METRICS], scores),
-        "",
-        "True utility by family",
-        "",
-        *grid(["", *families], by_family),
-    ]
-    if result["win_rates"]:
-        lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
-    for win in result["win_rates"]:
-        lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
-    return "\n".join(lines)
-
-
-def cell(interval: list[float]) -> str:
-    """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
-    mean, low, high = interval
-    return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"
