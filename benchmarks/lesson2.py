@@ -21,7 +21,7 @@ import rlhf_lessons as rl
 from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.exercises.bugs import bug
-from rlhf_lessons.lm.batching import inputs, pad
+from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.recipes import encode_corpus
 from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.stages.pretrain import validation_loss

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rlhf_lessons.exercises.bugs import BUGS, bug
-from rlhf_lessons.lm.batching import inputs, pad
 from rlhf_lessons.lm.models import new_model, toy_config
+from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.stages import sft
 from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.widgets.mask import LABELS, MaskBox

@@ -10,8 +10,8 @@ import torch
 
 from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import bug
-from rlhf_lessons.lm.batching import pad
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages import reward, rollout
 from rlhf_lessons.stages.config import RewardConfig
 from rlhf_lessons.stages.reward import RewardModelling, score

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rlhf_lessons.evaluation.reward_model import report
-from rlhf_lessons.lm.batching import logprobs_of, pad, suppressed_ids, token_scores
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.lm.sampling import logprobs_of, pad, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages import rollout as rollout_module

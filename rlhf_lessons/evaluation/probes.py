@@ -4,7 +4,7 @@ import random
 
 import torch
 
-from rlhf_lessons.lm.batching import inputs, pad
+from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
 

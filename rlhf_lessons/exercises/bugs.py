@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from rlhf_lessons.lm import models
-from rlhf_lessons.lm.batching import token_scores
+from rlhf_lessons.lm.sampling import token_scores
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.batching import micro_batches, suppressed_ids, token_scores
+from rlhf_lessons.lm.sampling import micro_batches, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import PPOConfig

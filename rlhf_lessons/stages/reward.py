@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from rlhf_lessons.data import text_row
-from rlhf_lessons.lm.batching import length_grouped_batches, pad
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.lm.sampling import length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig

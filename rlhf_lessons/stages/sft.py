@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rlhf_lessons.data import text_row
-from rlhf_lessons.lm.batching import inputs, length_grouped_batches, pad
+from rlhf_lessons.lm.sampling import inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
