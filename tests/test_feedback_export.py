@@ -12,11 +12,12 @@ from voting import one_of_everything, say, texts
 from rlhf_lessons.data import read_rows, write_rows
 from rlhf_lessons.evaluation.votes import comparisons
 from rlhf_lessons.feedback import Store, new_id
-from rlhf_lessons.feedback.export import (
+from rlhf_lessons.feedback.exchange import (
     FORMATS,
     NOTICE,
     demonstrations,
     everything,
+    load,
     preferences,
     rankings,
     safe_cell,
@@ -25,7 +26,6 @@ from rlhf_lessons.feedback.export import (
     unpaired,
     written,
 )
-from rlhf_lessons.feedback.importing import load
 
 
 @pytest.fixture

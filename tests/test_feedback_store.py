@@ -162,7 +162,7 @@ def test_hostile_texts_come_back_letter_by_letter(store):
 
 
 def test_importing_the_store_loads_no_torch():
-    code = "import sys, rlhf_lessons.feedback.importing, rlhf_lessons.evaluation.votes; sys.exit('torch' in sys.modules)"
+    code = "import sys, rlhf_lessons.feedback.exchange, rlhf_lessons.evaluation.votes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

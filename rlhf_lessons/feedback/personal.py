@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.feedback.export import unusable
-from rlhf_lessons.feedback.payloads import compared
-from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.evaluation.votes import compared
+from rlhf_lessons.feedback.exchange import unusable
 from rlhf_lessons.lm.tokenizer import encode_completions
 from rlhf_lessons.stages.reward import score
 
@@ -181,11 +180,3 @@ def ridge_logistic(
 
     optimiser.step(loss)
     return w.detach().float()
-
-
-def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
-    """Return a plain sample of the policy, and of `n` others the one with the highest reward: no training at all."""
-    samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
-    plain, *others = samples.texts
-    rewards = reward([prompt] * n, others, samples.ended.tolist()[1:])
-    return plain, others[int(rewards.argmax())]

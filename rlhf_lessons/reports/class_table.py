@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from rlhf_lessons.data import printable
-from rlhf_lessons.feedback.export import safe_cell
+from rlhf_lessons.feedback.exchange import safe_cell
 
 OPENING, CLOSING = (
     '<script type="application/json" id="rlhf-lessons-report">',

@@ -13,7 +13,8 @@ from statistics import median
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import printable
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics, wilson
+from rlhf_lessons.evaluation.intervals import wilson
+from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
@@ -57,7 +58,7 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
     """Return all that the page shows, as plain data; nothing in it is made up where nothing was done."""
     rows = answers_of(rater, store)
     said = [row for row in rows if row["kind"] not in PASSES]
-    found = statistics(rows, 200)
+    found = statistics(rows)
     curves = learning_curves(rows)
     on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
     models = [] if on_class_page else own_models()
@@ -188,7 +189,7 @@ def foreseen(curve: list[dict]) -> dict:
         return NOTHING
     value = sum(point["value"] * point["n"] for point in learned) / n
     low, high = wilson(value, n)
-    return {"value": value, "low": low, "high": high, "n": n}
+    return {"value": value, "low": float(low), "high": float(high), "n": n}
 
 
 def chosen(rows: list[dict]) -> dict | None:

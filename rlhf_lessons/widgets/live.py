@@ -22,9 +22,10 @@ from IPython.display import display
 
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.best_of_n import best_of
 from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, share
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.personal import PersonalReward, Vote, best_of, votes_of
+from rlhf_lessons.feedback.personal import PersonalReward, Vote, votes_of
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
 from rlhf_lessons.widgets.html import columns_html, escaped, said
 from rlhf_lessons.widgets.rate import open_store
@@ -255,8 +256,7 @@ def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
         [
             (v.rater, (chance > 0.5) == (v.left > 0.5))
             for v, chance in zip(decided, chances, strict=True)
-        ],
-        200,
+        ]
     )
 
 

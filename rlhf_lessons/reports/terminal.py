@@ -1,4 +1,4 @@
-"""What the whole course brought: a table of all models, their answers, and a figure of each stage."""
+"""What the command line shows: tables of models and of votes, and the figures of a course."""
 
 import math
 from itertools import chain
@@ -7,13 +7,14 @@ from pathlib import Path
 from rlhf_lessons import data, paths, plots
 from rlhf_lessons.evaluation.arena import METRICS, answer_all, evaluate
 from rlhf_lessons.evaluation.ask import WRITERS, ask, side_by_side
+from rlhf_lessons.evaluation.votes import FIGURES
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 
-def as_text(result: dict) -> str:
+def models_table(result: dict) -> str:
     """Return the table of an `arena.evaluate`: scores, families, wins, with intervals."""
     models = result["models"]
     families = list(next(iter(models.values()))["families"])
@@ -51,7 +52,7 @@ def compare(folder: Path | None = None) -> str:
     models = {name: load_model(folder / name) for name in WRITERS}
     result = evaluate(models, data.tasks("heldout"))
     answers = [side_by_side(prompt, ask(prompt, models)) for prompt in ARTICLE_PROMPTS]
-    text = "\n\n".join([as_text(result), *answers])
+    text = "\n\n".join([models_table(result), *answers])
     paths.write_text(folder / "before_after.txt", text + "\n")
     paths.write_text(folder / "evaluation.json", data.to_json(result) + "\n")
     for name, figure in figures(folder, models, result).items():
@@ -92,3 +93,29 @@ def rewards(reward: Path, models: dict) -> dict[str, list[float]]:
         texts, ended = (list(chain(*rows)) for rows in answer_all(*models[name], prompts, 4))
         found[name] = score(*load_model(reward), asked, texts, ended).tolist()
     return found
+
+
+def votes_table(found: dict) -> str:
+    """Return what `statistics` gives as a table for a terminal."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found["answers"].items()))
+    head = (
+        f"{sum(found['answers'].values())} answers by {found['raters']} raters: "
+        f"{kinds or 'none yet'}; {found['ties']} ties, {found['both_bad']} times both bad\n"
+    )
+    lines = [
+        [label, *votes_cells(found[name], name not in ("seconds", "alpha"))]
+        for name, (label, _) in FIGURES.items()
+    ]
+    for row in found["leaderboard"]:
+        label = f"comparisons that {data.printable(row['model'])} would win"
+        lines.append([label, *votes_cells(row, True)])
+    return "\n".join([head, *data.grid(["", "value", "95 % interval", "votes", ""], lines)])
+
+
+def votes_cells(figure: dict, is_share: bool) -> list[str]:
+    """Return a figure as cells: value, interval, votes, remark."""
+    value, low, high = (
+        "-" if number is None else f"{100 * number:.0f} %" if is_share else f"{number:.2f}"
+        for number in (figure["value"], figure["low"], figure["high"])
+    )
+    return [value, "-" if low == "-" else f"{low} to {high}", str(figure["n"]), figure["why"]]
