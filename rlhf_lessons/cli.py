@@ -160,7 +160,7 @@ def course(fresh: bool = False) -> None:
 
     matplotlib.use("Agg")  # figures go into files
     from rlhf_lessons import recipes
-    from rlhf_lessons.reports.terminal import compare
+    from rlhf_lessons.reports.course import compare
 
     began = time.monotonic()
     base, sft, reward, ppo = (paths.RUNS / name for name in ("base", "sft", "reward", "ppo"))

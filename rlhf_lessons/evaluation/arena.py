@@ -18,7 +18,7 @@ CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 def answer_all(
     model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
 ):
-    """Sample `n` answers to each prompt: texts, and whether each ended; lists (prompts) of lists."""
+    """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
     asked = [prompt for prompt in prompts for _ in range(n)]
     samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
     ended = samples.ended.tolist()
