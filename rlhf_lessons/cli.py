@@ -405,8 +405,6 @@ def import_(
     Args:
         file: A JSONL or CSV file, or another ratings file.
         round: The round that they belong to, where the file does not say.
-        forget: Also do what the file would delete or change of what is here: forgotten raters,
-            votes undone or changed, hidden texts, rounds opened or paused.
     """
     from rlhf_lessons.feedback import exchange
     from rlhf_lessons.feedback.store import DEFAULT, Store
@@ -426,7 +424,6 @@ def merge(
     Args:
         out: The ratings file to add to; made where there is none.
         files: Ratings files, or files that `ratings export --format events` wrote.
-        forget: As for `ratings import`.
     """
     from rlhf_lessons.feedback import exchange
     from rlhf_lessons.feedback.store import Store
