@@ -19,7 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import printable, to_json
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics, wilson
+from rlhf_lessons.evaluation.intervals import wilson
+from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
@@ -144,11 +145,11 @@ def picture(curve: dict) -> str:
     """Return one learning curve as the address of a PNG."""
     from types import SimpleNamespace
 
-    from rlhf_lessons.widgets.live import Point
+    from rlhf_lessons.feedback.online import Point  # it brings torch
     from rlhf_lessons.widgets.live import curve as figure_of
 
     points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
-    figure = figure_of(SimpleNamespace(points=points, session=True, ceiling=curve["ceiling"]))
+    figure = figure_of(SimpleNamespace(points=points, rater=True, ceiling=curve["ceiling"]))
     of = curve["predicted"]
     title = f"{curve['of'].capitalize()}: {of['value']:.0%} of {plural(of['n'], 'vote')} predicted"
     figure.axes[0].set_title(title, loc="left")
@@ -165,7 +166,7 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
     done."""
     rows = answers_of(rater, store)
     judged = [row for row in rows if row["kind"] not in PASSES]
-    found = statistics(rows, 200)
+    found = statistics(rows)
     curves = learning_curves(rows)
     on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
     models = [] if on_class_page else own_models()
@@ -269,7 +270,7 @@ def learning_curve(rows: list[dict]) -> list[dict]:
     It is the curve of `rl.live_reward_model`, over the votes of several rounds. The normalisation
     set only scales rewards, and no test asks for their scale, so the answers voted on will do.
     """
-    from rlhf_lessons.widgets.live import EVERY, accuracy, blocks
+    from rlhf_lessons.feedback.online import EVERY, accuracy, blocks  # it brings torch
 
     votes = votes_of(rows)
     if len(votes) <= EVERY:
