@@ -122,7 +122,7 @@ def reward_model(folder: Path, tasks, seed: int) -> dict:
 def best_of(folder: Path, seed: int, n: int = 16) -> list[float]:
     """Return the gain in true utility of the best of 16 SFT answers by the reward model, on validation prompts."""
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
-    prompts = [task.prompt for task in data.tasks("validation")]
+    prompts = data.prompts_of("validation")
     return best_of_n_gain(sft, tokenizer, model, prompts, n, seed)
 
 
