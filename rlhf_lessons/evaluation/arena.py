@@ -18,10 +18,9 @@ CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 def answer_all(
     model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
 ):
-    """Sample `n` answers to each prompt: texts and whether each ended, two lists (prompts) of lists (n)."""
-    samples = generate(
-        model, tokenizer, [p for p in prompts for _ in range(n)], temperature=temperature, seed=seed
-    )
+    """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
+    asked = [prompt for prompt in prompts for _ in range(n)]
+    samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
     return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
@@ -42,7 +41,7 @@ def score_all(
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """1 where my utility is higher, 0 where it is lower, NaN where the two are closer than CLOSE."""
+    """1 where my utility is higher, 0 where it is lower, NaN where they are closer than CLOSE."""
     gap = mine - other
     return np.where(np.abs(gap) < CLOSE, np.nan, (gap > 0).astype(float))
 

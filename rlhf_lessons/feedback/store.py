@@ -1,8 +1,9 @@
-"""The ratings store: who is asked what, and every answer, kept so that none is lost and none counts twice.
+"""The ratings store: who is asked what, and every answer, kept so that none is lost and none counts
+twice.
 
-Each method is one transaction. It returns after the commit is on the disk, or raises and has written nothing:
-`Refused` where the request does not fit, OSError where the database failed. All may be called from any thread and
-from many processes on one database.
+Each method is one transaction. It returns after the commit is on the disk, or raises and has
+written nothing: `Refused` where the request does not fit, OSError where the database failed. All
+may be called from any thread and from many processes on one database.
 """
 
 import math
@@ -74,9 +75,11 @@ ANSWERS = (
 
 
 class Store:
-    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is none.
+    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is
+    none.
 
-    With `readonly` it must be there, and can be counted and exported from a disk that cannot be written to.
+    With `readonly` it must be there, and can be counted and exported from a disk that cannot be
+    written to.
     """
 
     def __init__(self, where: str | Path = DEFAULT, readonly: bool = False):
@@ -107,7 +110,9 @@ class Store:
             self.local.connection = None
 
     def _known(self) -> dict:
-        """Return what this transaction has read and nobody has changed since: a class asks much in one."""
+        """Return what this transaction has read and nobody has changed since: a class asks much in
+        one.
+        """
         return self.local.known if self.local.connection else {}
 
     def _room(self, c) -> Room:
@@ -119,7 +124,8 @@ class Store:
     def write(self):
         """A transaction that writes: one at a time in all processes; the others wait.
 
-        Calls inside `with store.write():` share it: one commit for all, such as an answer and the next task.
+        Calls inside `with store.write():` share it: one commit for all, such as an answer and the
+        next task.
         """
         return self._transaction(write=True)
 
@@ -128,7 +134,8 @@ class Store:
         return self._transaction(write=False)
 
     def unwiped(self, c, begin: bool = False) -> bool:
-        """Return whether deleted text may still be found in the file's journal; with `begin`, note that it may.
+        """Return whether deleted text may still be found in the file's journal; with `begin`, note
+        that it may.
 
         The note is a number in the file's head, so that it outlives this program.
         """
@@ -139,7 +146,9 @@ class Store:
         return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
 
     def wipe(self) -> bool:
-        """Write the journal back into the file and empty it; return False while another program reads the file."""
+        """Write the journal back into the file and empty it; return False while another program
+        reads the file.
+        """
         if self.engine.dialect.name != "sqlite":
             return True
         with closing(self.engine.raw_connection()) as c:  # outside of any transaction
@@ -170,7 +179,9 @@ class Store:
         return row["id"]
 
     def reader(self, name: str = "you", team: str = "", kind: str = "person") -> str:
-        """Return the id of the one rater of this name and kind, added where there is none: for a notebook."""
+        """Return the id of the one rater of this name and kind, added where there is none: for a
+        notebook.
+        """
         with self.write() as c:
             found = c.execute(
                 select(raters.c.id).filter_by(name=nickname(name), kind=kind)
@@ -190,9 +201,11 @@ class Store:
     def add_tasks(self, round: str, rows: list[dict], repeats: float = 0.0) -> list[str]:
         """Add tasks to a round and return their ids; the same tasks added again change nothing.
 
-        A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...]}; of a completion only
-        the text is needed. Beside them, where wanted: "overlap" (raters wanted, None for all; 1 by default),
-        "source" (why it was chosen). Pairs and rankings with near-identical answers are left out. A share `repeats` of the pairs comes again later, sides swapped.
+        A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...]}; of
+        a completion only the text is needed. Beside them, where wanted: "overlap" (raters wanted,
+        None for all; 1 by default), "source" (why it was chosen). Pairs and rankings with
+        near-identical answers are left out. A share `repeats` of the pairs comes again later, sides
+        swapped.
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
@@ -204,13 +217,15 @@ class Store:
         return self.queues.setdefault(round, Queue(round))
 
     def next_task(self, rater: str, round: str, lease: float = LEASE, beyond: bool = False) -> dict:
-        """Return the task that this rater is to do now, and keep it for the rater for `lease` seconds.
+        """Return the task that this rater is to do now, and keep it for the rater for `lease`
+        seconds.
 
-        {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in the order to show
-        them}; or only a state: "paused" by the teacher, "removed" (this rater), "waiting" (what is left
-        is with others, who may not come back: ask again in some seconds), "done". Asked again before the answer, it
-        returns the same task in the same order. In a class, `beyond`, tasks that have all the raters wanted are
-        given too, once there are no others, so that nobody runs out.
+        {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in
+        the order to show them}; or only a state: "paused" by the teacher, "removed" (this rater),
+        "waiting" (what is left is with others, who may not come back: ask again in some seconds),
+        "done". Asked again before the answer, it returns the same task in the same order. In a
+        class, `beyond`, tasks that have all the raters wanted are given too, once there are no
+        others, so that nobody runs out.
         """
         with self.write() as c:
             if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
@@ -237,10 +252,10 @@ class Store:
     ) -> int:
         """Record a judgement, "skip" or "flag", and return its number once it is safe on the disk.
 
-        `kind` and `payload` are those of `judgements`, places as shown. `id` is made once by the sender: the same
-        call again returns the same number. `ms` is the time from showing to answering. To change an answer that is
-        not revealed, name its id in `replaces`. Refused where the task was never given to this rater, was answered
-        already, or was revealed.
+        `kind` and `payload` are those of `judgements`, places as shown. `id` is made once by the
+        sender: the same call again returns the same number. `ms` is the time from showing to
+        answering. To change an answer that is not revealed, name its id in `replaces`. Refused
+        where the task was never given to this rater, was answered already, or was revealed.
         """
         with self.write() as c:
             if before := self._before(c, id, rater, task, kind):
@@ -264,7 +279,9 @@ class Store:
             return self._record(c, given, kind, id, kept, ms=ms, replaces=replaces, ui=ui)
 
     def undo(self, rater: str, round: str, id: str, ui: str = "") -> int:
-        """Take back the rater's last answer in a round; the task comes again. Refused once it is revealed."""
+        """Take back the rater's last answer in a round; the task comes again. Refused once it is
+        revealed.
+        """
         with self.write() as c:
             if before := self._before(c, id, rater, None, "undo"):
                 return before.seq
@@ -282,7 +299,8 @@ class Store:
     def reveal(self, rater: str, task: str, id: str, ui: str = "") -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
 
-        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said (`reading.others`)}.
+        {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said
+        (`reading.others`)}.
         """
         with self.write() as c:
             before, given = self._before(c, id, rater, task, "reveal"), self._given(c, rater, task)
@@ -292,9 +310,11 @@ class Store:
             return {"seq": seq, **hidden_side(c, given)}
 
     def seal(self, rater: str, task: str, left: float, id: str) -> int:
-        """Record a guess at the rater's vote before it is given: P(the answer shown left is preferred).
+        """Record a guess at the rater's vote before it is given: P(the answer shown left is
+        preferred).
 
-        The first guess on a task counts; later calls return its number. Refused once the rater has answered.
+        The first guess on a task counts; later calls return its number. Refused once the rater has
+        answered.
         """
         with self.write() as c:
             self._before(c, id, rater, task, "seal")
@@ -358,7 +378,7 @@ class Store:
     # The room: what the teacher and the trainer say
 
     def say(self, kind: str, payload: dict) -> int:
-        """Add an event about the room itself (round, hide, report, forget) and return its number."""
+        """Add an event about the room itself (round, hide, report, forget); return its number."""
         row = dict(id=new_id(), time=time.time(), kind=kind, payload=checked(kind, payload), ui="")
         with self.write() as c:
             self._known().clear()
@@ -369,7 +389,9 @@ class Store:
         return self.say("round", {"round": round, "state": state})
 
     def hide(self, id: str, hidden: bool = True) -> int:
-        """Take a rater or a completion out (or back in): offered no more, left out of exports and statistics."""
+        """Take a rater or a completion out (or back in): offered no more, left out of exports and
+        statistics.
+        """
         return self.say("hide", {"id": id, "hidden": hidden})
 
     def report(self, payload: dict) -> int:
@@ -377,7 +399,9 @@ class Store:
         return self.say("report", payload)
 
     def reports(self, after: int = 0) -> list[dict]:
-        """Return the reports with numbers above `after`, the oldest first: {"seq", "time", **payload}."""
+        """Return the reports with numbers above `after`, the oldest first: {"seq", "time",
+        **payload}.
+        """
         with self.read() as c:
             rows = c.execute(
                 select(events)
@@ -394,15 +418,16 @@ class Store:
     # Reading
 
     def progress(self, rater: str, round: str, beyond: bool = False) -> dict:
-        """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still there for this
-        rater, and the median seconds an answer took (None before the first)."""
+        """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still
+        there for this rater, and the median seconds an answer took (None before the first).
+        """
         with self.read() as c:
             return self._queue(round).progress(
                 c, self._known(), rater, self._room(c).hidden, beyond
             )
 
     def last(self, round: str | None = None) -> int:
-        """Return the number of the last event (of a round): has anything happened since I looked?"""
+        """Return the number of the last event (of a round): has anything happened since then?"""
         query = select(func.max(events.c.seq))
         if round is not None:
             query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
@@ -410,12 +435,13 @@ class Store:
             return c.execute(query).scalar() or 0
 
     def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
-        """Return current answers (not undone, not replaced), the oldest first, skips and flags among them: all, or
-        those on a round, or by a rater.
+        """Return current answers (not undone, not replaced), the oldest first, skips and flags
+        among them: all, or those on a round, or by a rater.
 
         Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
-        "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers": [{"id",
-        "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater or a text is hidden}.
+        "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers":
+        [{"id", "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater
+        or a text is hidden}.
         """
         with self.read() as c:
             return read_answers(c, room_of(c).hidden, round, rater)
@@ -425,7 +451,9 @@ class Store:
 
 
 def sound(row) -> bool:
-    """Return whether an event can be read: one that was written into the file by other ways kills no page."""
+    """Return whether an event can be read: one that was written into the file by other ways kills
+    no page.
+    """
     try:
         checked(row.kind, row.payload, len(row.shown or ()))
         return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
@@ -434,7 +462,9 @@ def sound(row) -> bool:
 
 
 def room_of(c) -> Room:
-    """Return who and what is hidden, the states of the rounds, and the current round (None before the first)."""
+    """Return who and what is hidden, the states of the rounds, and the current round (None before
+    the first).
+    """
     hidden, states, current = set(), {}, None
     said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
     for row in c.execute(said):
@@ -469,7 +499,9 @@ def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> l
 
 
 def hidden_side(c, given) -> dict:
-    """Return what a rater sees of a task after answering: models, rewards and others of `Store.reveal`."""
+    """Return what a rater sees of a task after answering: models, rewards and others of
+    `Store.reveal`.
+    """
     rows = texts_of(c, given.shown)
     return {
         "models": [rows[i].model for i in given.shown],
@@ -479,10 +511,12 @@ def hidden_side(c, given) -> dict:
 
 
 def others(c, given, hidden: set[str]) -> dict:
-    """Return what raters other than that of `given` (an assignment) said of its task, in the order it was shown.
+    """Return what raters other than that of `given` (an assignment) said of its task, in the order
+    it was shown.
 
-    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices": {"left", "right",
-    "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion: mean}].
+    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices":
+    {"left", "right", "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion:
+    mean}].
     """
     rows = c.execute(
         CURRENT.where(events.c.task == given.task, events.c.rater != given.rater)
