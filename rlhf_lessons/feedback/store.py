@@ -341,7 +341,7 @@ class Store:
 
     @staticmethod
     def _before(c, id: str, rater: str | None, task: str | None, kind: str):
-        """Return the event of this id, where it was recorded before; Refused where it is another's."""
+        """Return the event of this id, if it was recorded before; Refused where it is another's."""
         row = c.execute(EVENT, {"event": checked_id(id)}).first()
         if row and (row.rater != rater or row.kind != kind or task and row.task != task):
             raise Refused("this id belongs to another event: make a new one for each")
