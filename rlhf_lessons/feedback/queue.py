@@ -160,6 +160,7 @@ class Queue:
         self.tasks = {}  # by id, in their order
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
+        self.fewest = 0  # turns of the first in that order, as of the last count
         self.order = []  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
@@ -235,6 +236,7 @@ class Queue:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter({task: n for task, n in rows})
             self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
+            self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
             self.counted = now
 
     def _who(self, rater: str, now: float) -> dict:
@@ -275,14 +277,13 @@ class Queue:
     def _fresh(self, mine: dict, beyond: bool):
         """Return the next task that a rater has not seen; in a class, one that fewest have."""
         best, least = None, float("inf")
-        fewest = self._turns(self.order[0]) if self.order else 0
         for id in self.order:
             if id in mine or not self._wanted(id, beyond):
                 continue
             turns = self._turns(id) if beyond else 0
             if turns < least:
                 best, least = self.tasks[id], turns
-            if least <= fewest:
+            if least <= self.fewest:
                 break
         return best
 
