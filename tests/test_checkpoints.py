@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from rlhf_lessons import checkpoints, paths
-from rlhf_lessons.lm.models import CheckpointError, load_card, load_model, save_model
+from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_a_damaged_model_of_the_readers_own_is_passed_over_with_a_word(made, pla
         checkpoints.load("sft", source="mine")
 
 
-def no_object(folder):
+def no_card(folder):
     (folder / "card.json").write_text("[]", encoding="utf-8")
 
 
@@ -150,24 +150,30 @@ def code_of_its_own(folder):
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
 
 
-def another_vocabulary(folder):
-    """The model has 299 rows, and its tokenizer 300 tokens."""
-    model, tokenizer, card = *load_model(folder), load_card(folder)
-    model.resize_token_embeddings(299)
-    save_model(model, tokenizer, folder, card)
+def no_numbers(folder):
+    (folder / "card.json").write_text('{"quality": "good"}', encoding="utf-8")
 
 
-@pytest.mark.parametrize("spoil", [no_object, code_of_its_own, another_vocabulary])
-def test_a_strange_model_of_the_readers_own_is_skipped_with_a_warning(made, places, spoil):
+def more_tokens_than_rows(folder):
+    """As where somebody adds tokens to a tokenizer, and no rows to the model."""
+    _, tokenizer = load_model(folder)
+    tokenizer.add_tokens(["<more>", "<still more>"])
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    "damage", [no_card, code_of_its_own, no_numbers, more_tokens_than_rows, truncate]
+)
+def test_a_model_that_cannot_be_used_is_skipped_with_a_warning(made, places, damage):
     copied(made, places[0] / "sft")
-    mine = copied(made, places[1] / "sft")
-    spoil(mine)
+    damage(copied(made, places[1] / "sft"))
     said = []
-    model, _ = checkpoints.load("sft", say=said.append)
-    assert model.config.vocab_size == 300
-    assert len(said) == 1 and "shipped" in said[0] and "Yours cannot be used" in said[0]
-    with pytest.raises(CheckpointError):
-        checkpoints.load("sft", source="mine")
+    model, tokenizer = checkpoints.load("sft", say=said.append)
+    assert len(said) == 1 and "the shipped model. Yours cannot be used" in said[0]
+    assert len(tokenizer) == model.get_input_embeddings().weight.shape[0]
+    if damage is not no_numbers:
+        with pytest.raises(CheckpointError):
+            checkpoints.load("sft", source="mine")
 
 
 def test_what_was_saved_is_what_is_loaded(made):

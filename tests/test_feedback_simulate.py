@@ -1,4 +1,6 @@
-"""Simulated raters answer as people do, are the same person each time, and say the same whatever the order."""
+"""Simulated raters answer as people do, are the same person each time, and say the same whatever
+the order.
+"""
 
 import random
 import threading
@@ -61,7 +63,9 @@ def test_a_person_of_the_same_name_is_somebody_else(store):
     assert simulate(store, "r", Rater(), name="anna") != store.reader("anna")
 
 
-@pytest.mark.parametrize("rater", [Rater(noise=0.5, flip_rate=0.2), Rater(noise=1.0, tie_margin=0.6)])
+@pytest.mark.parametrize(
+    "rater", [Rater(noise=0.5, flip_rate=0.2), Rater(noise=1.0, tie_margin=0.6)]
+)
 def test_choices_hang_on_name_seed_and_task_and_not_on_order_or_sides(tmp_path, rater):
     said = []
     for n, (asked, seed) in enumerate([(rows(40), 0), (rows(40)[::-1], 0), (rows(40), 1)]):
