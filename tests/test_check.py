@@ -149,7 +149,7 @@ def test_a_mistake_that_agrees_by_chance_on_one_input_is_not_named():
 
 
 def heard(yours, wrong, numbers) -> bool:
-    """Whether `yours`, compared with the identity on some numbers, hears that it does as `wrong`."""
+    """Whether `yours`, compared with float on some numbers, hears that it does as `wrong`."""
     with pytest.raises(Mistake) as caught:
         compare(yours, float, [(n,) for n in numbers], {"as the wrong one": wrong})
     return "as the wrong one" in str(caught.value)
