@@ -60,6 +60,13 @@ Parent = Annotated[
 Fresh = Annotated[bool, arg(help="Forget a stopped run instead of resuming it.")]
 SkipBadRows = Annotated[bool, arg(help="Leave out rows that do not fit, and say how many.")]
 Db = Annotated[str | None, arg(help="The ratings file, or a database's URL.")]
+Forget = Annotated[
+    bool,
+    arg(
+        help="Also do what the files would delete or change of what is here: forgotten raters, "
+        "votes undone or changed, hidden texts, rounds opened or paused."
+    ),
+]
 Round = Annotated[str | None, arg(help="Only this round, such as one lesson's.")]
 
 
@@ -93,11 +100,12 @@ def ask(
         temperature: 1 samples as the model learned it, lower is duller, 0 takes the likeliest.
     """
     from rlhf_lessons.evaluation import ask as asking
+    from rlhf_lessons.reports.terminal import side_by_side
 
     writers = asking.load_writers(models.split(","), source, note)
     samples = asking.ask(prompt, writers, n, temperature, seed)
     found = {"prompt": prompt, "samples": samples}
-    print(data.to_json(found) if json else asking.side_by_side(prompt, samples))
+    print(data.to_json(found) if json else side_by_side(prompt, samples))
     if notice := asking.out_of_world_notice(prompt):
         note("\n" + notice)
 
@@ -118,12 +126,13 @@ def evaluate(
     """
     if not 1 <= n <= 100:
         raise ValueError(f"n must lie between 1 and 100, not {n}")
-    from rlhf_lessons.evaluation import arena, before_after
+    from rlhf_lessons.evaluation import arena
     from rlhf_lessons.evaluation.ask import load_writers
+    from rlhf_lessons.reports.terminal import models_table
 
     writers = load_writers(models.split(","), source, note)
     result = arena.evaluate(writers, data.tasks(split), n, seed, split)
-    print(data.to_json(result) if json else before_after.as_text(result))
+    print(data.to_json(result) if json else models_table(result))
 
 
 def diagnose(json: Json = False) -> int:
@@ -152,7 +161,7 @@ def course(fresh: bool = False) -> None:
 
     matplotlib.use("Agg")  # figures go into files
     from rlhf_lessons import recipes
-    from rlhf_lessons.evaluation.before_after import compare
+    from rlhf_lessons.reports.course import compare
 
     began = time.monotonic()
     base, sft, reward, ppo = (paths.RUNS / name for name in ("base", "sft", "reward", "ppo"))
@@ -329,7 +338,7 @@ def build(folder: Path | None = None) -> None:
         print(f"{path}  {path.stat().st_size:,} bytes")
 
 
-def opened(db: str | None):
+def opened(db: str | None, readonly: bool = True):
     """Return the ratings store; ValueError where there is none yet."""
     from rlhf_lessons.feedback.store import DEFAULT, Store
 
@@ -338,7 +347,7 @@ def opened(db: str | None):
         raise ValueError(
             f"{db}: there are no ratings yet; rate something in a lesson, or name a file with --db"
         )
-    return Store(db)
+    return Store(db, readonly)
 
 
 def export(
@@ -362,7 +371,7 @@ def export(
         format: What to write, see above.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
-    from rlhf_lessons.feedback.export import written
+    from rlhf_lessons.feedback.exchange import written
 
     if round is not None and format == "events":
         raise ValueError(
@@ -383,7 +392,11 @@ def export(
 
 
 def import_(
-    file: positional(Path, "FILE"), round: str = "imported", db: Db = None, json: Json = False
+    file: positional(Path, "FILE"),
+    round: str = "imported",
+    forget: Forget = False,
+    db: Db = None,
+    json: Json = False,
 ) -> None:
     """Add votes from a file that export wrote, or from one in TRL's formats.
 
@@ -394,16 +407,17 @@ def import_(
         file: A JSONL or CSV file, or another ratings file.
         round: The round that they belong to, where the file does not say.
     """
-    from rlhf_lessons.feedback import importing
+    from rlhf_lessons.feedback import exchange
     from rlhf_lessons.feedback.store import DEFAULT, Store
 
-    found = importing.load(Store(db or str(DEFAULT)), file, round)
+    found = exchange.load(Store(db or str(DEFAULT)), file, round, forget)
     print(data.to_json(found) if json else brought(found))
 
 
 def merge(
     out: positional(Path, "OUT"),
     files: positional(tuple[Path, ...], "FILES"),
+    forget: Forget = False,
     json: Json = False,
 ) -> None:
     """Put the ratings of many laptops into one file. What is in several of them counts once.
@@ -412,7 +426,7 @@ def merge(
         out: The ratings file to add to; made where there is none.
         files: Ratings files, or files that `ratings export --format events` wrote.
     """
-    from rlhf_lessons.feedback import importing
+    from rlhf_lessons.feedback import exchange
     from rlhf_lessons.feedback.store import Store
 
     if not files:
@@ -420,7 +434,7 @@ def merge(
     store = Store(out)
     total = Counter()
     for file in files:
-        found = importing.load(store, file)
+        found = exchange.load(store, file, forget=forget)
         total.update(found)
         if not json:
             print(f"{file}: {brought(found)}")
@@ -438,34 +452,11 @@ def brought(found: dict[str, int]) -> str:
 
 def stats(round: Round = None, db: Db = None, json: Json = False) -> None:
     """Say how well raters agree and what else moves their votes, with 95 % intervals."""
-    from rlhf_lessons.evaluation.votes import FIGURES, statistics
+    from rlhf_lessons.evaluation.votes import statistics
+    from rlhf_lessons.reports.terminal import votes_table
 
     found = statistics(opened(db).answers(round))
-    if json:
-        print(data.to_json(found))
-        return
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found["answers"].items()))
-    print(
-        f"{sum(found['answers'].values())} answers by {found['raters']} raters: "
-        f"{kinds or 'none yet'}; {found['ties']} ties, {found['both_bad']} times both bad\n"
-    )
-    lines = [
-        [label, *cells(found[name], name not in ("seconds", "alpha"))]
-        for name, (label, _) in FIGURES.items()
-    ]
-    for row in found["leaderboard"]:
-        label = f"comparisons that {data.printable(row['model'])} would win"
-        lines.append([label, *cells(row, True)])
-    print("\n".join(data.grid(["", "value", "95 % interval", "votes", ""], lines)))
-
-
-def cells(figure: dict, is_share: bool) -> list[str]:
-    """Return a figure of `statistics` as cells: value, interval, votes, remark."""
-    value, low, high = (
-        "-" if number is None else f"{100 * number:.0f} %" if is_share else f"{number:.2f}"
-        for number in (figure["value"], figure["low"], figure["high"])
-    )
-    return [value, "-" if low == "-" else f"{low} to {high}", str(figure["n"]), figure["why"]]
+    print(data.to_json(found) if json else votes_table(found))
 
 
 def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> None:
@@ -477,11 +468,16 @@ def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> No
     Args:
         who: The rater's name, or id where several have one name.
     """
-    from rlhf_lessons.feedback import importing
+    from rlhf_lessons.feedback import exchange
 
-    n = importing.forget(opened(db), who)
-    said = f"Deleted: {n} events. Copies and exports made before still hold them."
-    print(data.to_json({"events": n}) if json else said)
+    found = exchange.forget(opened(db, readonly=False), who)
+    said = f"Deleted: {found['events']} events. Copies and exports made before still hold them."
+    if not found["finished"]:
+        said += (
+            "\nIt is not over yet: another program reads the file, which keeps the old text until "
+            "that ends. Close it, such as a notebook or the class page, and run this command again."
+        )
+    print(data.to_json(found) if json else said)
 
 
 def reports(folder: positional(Path, "FOLDER"), out: Path = Path("class.csv")) -> int:
@@ -530,10 +526,10 @@ def serve(
         answers: A JSONL file of answers to rate; by default the course's own.
         goal: Judgements asked of each student in a round.
     """
-    from rlhf_lessons.classroom import commands
+    from rlhf_lessons.classroom import serve as page
     from rlhf_lessons.feedback.store import DEFAULT
 
-    commands.serve(db or str(DEFAULT), host, port, code, prefix, url, teams, answers, goal)
+    page.serve(db or str(DEFAULT), host, port, code, prefix, url, teams, answers, goal)
 
 
 def try_class_page(
@@ -547,9 +543,9 @@ def try_class_page(
         url: As for `serve`.
         minutes: How long to wait for the phone.
     """
-    from rlhf_lessons.classroom import commands
+    from rlhf_lessons.classroom import serve as page
 
-    return commands.check(host, port, url, minutes)
+    return page.check(host, port, url, minutes)
 
 
 # ---- The one dispatcher --------------------------------------------------------------------------

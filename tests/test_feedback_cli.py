@@ -1,4 +1,6 @@
-"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what does not fit."""
+"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what
+does not fit.
+"""
 
 import json
 
@@ -89,7 +91,8 @@ def test_stats_are_a_table_or_one_json_object(db, capsys):
 
 def test_forget_deletes_a_rater(db, capsys):
     assert run("forget", "anna", "--db", db, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"events": 4} and Store(db).raters() == []
+    assert json.loads(capsys.readouterr().out) == {"events": 4, "finished": True}
+    assert Store(db).raters() == []
 
 
 @pytest.mark.parametrize(

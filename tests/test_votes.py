@@ -1,7 +1,11 @@
-"""The figures on raters are those that a hand computes on small tables, and where there are none they say why."""
+"""The figures on raters are those that a hand computes on small tables, and where there are none
+they say why.
+"""
 
+import json
 import random
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlhf_lessons.classroom.screens import Screens
+from rlhf_lessons.cli import main
 from rlhf_lessons.data import tasks
+from rlhf_lessons.evaluation.intervals import wilson
 from rlhf_lessons.evaluation.votes import (
     agreement,
     comparisons,
@@ -17,11 +24,11 @@ from rlhf_lessons.evaluation.votes import (
     share,
     statistics,
     weighted_alpha,
-    wilson,
 )
-from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.export import preferences
+from rlhf_lessons.feedback import CRITERIA, Store, new_id
+from rlhf_lessons.feedback.exchange import preferences
 from rlhf_lessons.feedback.simulate import simulate
+from rlhf_lessons.reports.learner import gather
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
@@ -84,8 +91,10 @@ def test_raw_agreement_is_the_share_of_pairs_of_raters_with_one_verdict():
 
 
 def alpha_by_hand(table):
-    """Krippendorff's nominal alpha from its definition: observed over expected disagreement in pairable values."""
-    units = [[v for v in unit if v is not None] for unit in zip(*table)]
+    """Krippendorff's nominal alpha from its definition: observed over expected disagreement in
+    pairable values.
+    """
+    units = [[v for v in unit if v is not None] for unit in zip(*table, strict=True)]
     units = [unit for unit in units if len(unit) > 1]
     values = [v for unit in units for v in unit]
     observed = sum(
@@ -117,7 +126,7 @@ def test_alpha_is_krippendorffs_on_any_small_table(table):
     raw, alpha = agreement(comparisons(answers), 20)
     shared = [
         value
-        for unit in zip(*table)
+        for unit in zip(*table, strict=True)
         for value in unit
         if sum(v is not None for v in unit) > 1 and value is not None
     ]
@@ -137,8 +146,8 @@ def test_a_rater_drawn_twice_does_not_agree_with_its_copy():
     seen = np.array(
         [[[1, 0, 0, 0]], [[0, 1, 0, 0]]], float
     )  # two raters, one pair, opposite verdicts
-    assert weighted_alpha(seen, np.array([5, 1]))[0] == 0
-    assert np.isnan(weighted_alpha(seen, np.array([2, 0]))).all()
+    agreed, alpha = weighted_alpha(seen, np.array([[5, 1], [2, 0]]))
+    assert agreed[0] == 0 and np.isnan([agreed[1], alpha[1]]).all()
 
 
 def test_self_agreement_is_counted_on_repeats_whatever_the_side():
@@ -255,7 +264,10 @@ def battle(winner, loser, n, raters=8):
         row(
             f"rater{i % raters}",
             "pair",
-            [text(f"w{i}", model=winner), text(f"l{i}", model=loser)],
+            [
+                text(f"{winner} over {loser}, {i}", model=winner),
+                text(f"{loser} under {winner}, {i}", model=loser),
+            ],
             {"choice": "left", "strength": 1},
         )
         for i in range(n)
@@ -298,7 +310,9 @@ def test_even_models_stand_at_one_half_and_ties_are_half_a_win():
 
 @pytest.fixture(scope="module")
 def world():
-    """Pairs of an ideal and a slipped answer to prompts of the toy world, and rankings and scores of three."""
+    """Pairs of an ideal and a slipped answer to prompts of the toy world, and rankings and scores
+    of three.
+    """
     rng, rows = random.Random(0), []
     for task in tasks("train")[:40]:
         drawn = {}
@@ -320,7 +334,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
     for i in range(8):
-        simulate(store, "r", Rater(lapse=0.2, noise=0.02), f"noisy {i}", seconds=4)
+        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}", seconds=4)
     for i in range(2):
         simulate(
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"
@@ -328,14 +342,16 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     answers = store.answers()
     noisy = statistics([row for row in answers if row["name"].startswith("noisy")], 100)
     lefty = statistics([row for row in answers if row["name"].startswith("lefty")], 100)
-    assert noisy["with_truth"]["value"] == pytest.approx(0.8, abs=0.08)  # lapses are one in five
+    assert noisy["with_truth"]["value"] == pytest.approx(
+        0.8, abs=0.08
+    )  # one vote in five is flipped
     assert noisy["self_agreement"]["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.12)
     only_pairs = [
         row for row in answers if row["name"].startswith("noisy") and row["kind"] == "pair"
     ]
     raw, _ = agreement(
         comparisons(only_pairs), 100
-    )  # a lapse within a ranking may also make a tie of it
+    )  # a flip within a ranking may also make a tie of it
     assert raw["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.1)
     assert 0.3 < noisy["side_bias"]["value"] < 0.7 and lefty["side_bias"]["low"] > 0.8
     assert noisy["contradictions"]["value"] == pytest.approx(0.2, abs=0.08)
@@ -345,7 +361,9 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
 
 
 def test_what_can_be_foreseen_is_more_than_what_is_repeated():
-    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90 %."""
+    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90
+    %.
+    """
     rng = np.random.default_rng(0)
     first, again = (rng.random(200_000) > 0.1 for _ in range(2))  # whether each vote is no slip
     steady = {name: float((first == again).mean()) for name in ("value", "low", "high")} | {
@@ -360,3 +378,52 @@ def test_what_can_be_foreseen_is_more_than_what_is_repeated():
         "n": 5,
     }
     assert foreseeable({"value": None, "low": None, "high": None, "n": 0})["n"] == 0
+
+
+def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tmp_path, capsys):
+    """Votes with repeats, a show of hands, rankings and scores; the share won by `ppo` was 72.0 and
+    72.5 %.
+    """
+    file = tmp_path / "r.sqlite3"
+    store = Store(file)
+    two = [{"text": "good", "model": "ppo"}, {"text": "bad", "model": "sft"}]
+    rows = []
+    for n in range(12):
+        texts = [answer | {"text": f"{answer['text']} {n}"} for answer in two]
+        kind = ("pair", "pair", "ranking", "scores")[n % 4]
+        rows.append({"kind": kind, "prompt": f"p{n}", "completions": texts, "overlap": None})
+    store.add_tasks("r", rows, repeats=0.9)
+    store.set_round("r")
+    for i in range(7):
+        rng = random.Random(i)
+        rater = store.add_rater(f"rater {i}")
+        while (task := store.next_task(rater, "r"))["state"] == "task":
+            marks = [dict.fromkeys(CRITERIA, rng.randint(1, 7)) for _ in range(2)]
+            payload = {
+                "choice": rng.choice(["left", "left", "right", "tie", "bad"]),
+                "ranks": [rng.randint(1, 2), 1],
+                "scores": marks,
+            }
+            store.answer(rater, task["task"], task["kind"], payload, new_id())
+    teacher = store.add_rater("teacher", kind="teacher")
+    task = store.next_task(teacher, "r")["task"]
+    store.answer(teacher, task, "hands", {"left": 9, "right": 4, "tie": 2, "bad": 1}, new_id())
+    answers = store.answers("r")
+    assert any(row["repeat_of"] for row in answers)
+
+    notebook = statistics(answers)
+    assert main(["ratings", "stats", "--db", str(file), "--json"]) == 0
+    command = json.loads(capsys.readouterr().out)
+    projector = Screens(SimpleNamespace(store=store)).compute()["projector"]
+    report = gather("anna", "rater 3", store)
+    assert command == notebook
+    (room,) = projector["agreement"]
+    assert room == {"team": ""} | notebook["agreement"]
+    assert projector["board"] == notebook["leaderboard"]
+    own = statistics([row for row in answers if row["name"] == "rater 3"])
+    assert report["blind"] == own["leaderboard"]
+    assert report["self_agreement"] == own["self_agreement"] and own["self_agreement"]["n"]
+    # By hand: 12 tasks by 7 raters and 15 hands that name no "both bad", each first judgement once.
+    first = [row for row in answers if not row["repeat_of"] and row["kind"] != "hands"]
+    bad = sum(row["payload"].get("choice") == "bad" for row in first)
+    assert notebook["leaderboard"][0]["n"] == 12 * 7 - bad + 15

@@ -1,12 +1,12 @@
 """The arena: models answer the same prompts, and the toy world's judge scores them.
 
-Answers to one prompt resemble each other, so the bootstrap draws prompts, not answers. Two models
-are compared prompt by prompt on the same draws. All intervals are 95 %, the percentiles of 2,000
-draws.
+Answers to one prompt resemble each other, so intervals are bootstrapped by prompt. Two models are
+compared prompt by prompt, on the same draws.
 """
 
 import numpy as np
 
+from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
@@ -18,10 +18,9 @@ CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 def answer_all(
     model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
 ):
-    """Sample `n` answers to each prompt: texts and whether each ended, two lists (prompts) of lists (n)."""
-    samples = generate(
-        model, tokenizer, [p for p in prompts for _ in range(n)], temperature=temperature, seed=seed
-    )
+    """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
+    asked = [prompt for prompt in prompts for _ in range(n)]
+    samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
     return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
@@ -41,26 +40,8 @@ def score_all(
     return scores | {"ended": np.array(ended, dtype=float)}
 
 
-def interval(values: np.ndarray, seed: int = 0) -> list[float]:
-    """The mean of values (prompts, ...) with its interval, `[mean, low, high]`.
-
-    Prompts are drawn with replacement. NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
-    """
-    values = values.reshape(len(values), -1)
-    sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(1)
-    if not counts.sum():
-        return [float("nan")] * 3
-    draws = np.random.default_rng(seed).integers(len(values), size=(2000, len(values)))
-    total = counts[draws].sum(1)
-    means = sums[draws].sum(1) / np.where(total, total, np.nan)
-    return [
-        round(float(x), 4)
-        for x in (sums.sum() / counts.sum(), *np.nanpercentile(means, [2.5, 97.5]))
-    ]
-
-
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """1 where my utility is higher, 0 where it is lower, NaN where the two are closer than CLOSE."""
+    """1 where my utility is higher, 0 where it is lower, NaN where they are closer than CLOSE."""
     gap = mine - other
     return np.where(np.abs(gap) < CLOSE, np.nan, (gap > 0).astype(float))
 

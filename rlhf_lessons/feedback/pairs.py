@@ -1,20 +1,18 @@
 """Answers worth a person's time: what models wrote, as rows for `rl.rate` and `Store.add_tasks`.
 
-    python -m rlhf_lessons.feedback.pairs        # writes data/class_answers.jsonl anew, which the class page draws from
+    python -m rlhf_lessons.feedback.pairs    # writes data/class_answers.jsonl, for the class page
 
-A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"}; `reward` is what
-the card opens after the vote.
+A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"};
+`reward` is what the card opens after the vote.
 """
 
 import random
 
-import torch
-
 from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.best_of_n import rewards_of
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import score
 from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
@@ -24,23 +22,24 @@ RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
 def answers_by(
     models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0
 ) -> list[dict]:
-    """Return a row for each prompt with `n` answers by each of `models` (name to (model, tokenizer)).
+    """Return a row for each prompt with `n` answers by each of `models` (name to (model,
+    tokenizer)).
 
-    `reward` is a reward model, or a function (prompts, completions, ended) -> rewards; None leaves them open.
+    `reward` is a reward model, or a function (prompts, completions, ended) -> rewards; None leaves
+    them open.
     """
     rows = [{"prompt": prompt, "completions": []} for prompt in prompts]
     for place, (name, (model, tokenizer)) in enumerate(models.items()):
         texts, ended = answer_all(model, tokenizer, prompts, n, seed + 1000 * place)
-        flat = [prompt for prompt in prompts for _ in range(n)], sum(texts, []), sum(ended, [])
-        rewards = [None] * len(flat[0])
+        rewards = [[None] * n for _ in prompts]
         if reward is not None:
-            model_given = isinstance(reward, torch.nn.Module)
-            rewards = (score(reward, tokenizer, *flat) if model_given else reward(*flat)).tolist()
-        for i, (text, end, number) in enumerate(zip(*flat[1:], rewards, strict=True)):
-            number = None if number is None else round(number, 2)
-            rows[i // n]["completions"].append(
+            found = rewards_of(reward, tokenizer, prompts, texts, ended).tolist()
+            rewards = [[round(number, 2) for number in row] for row in found]
+        for row, *answers in zip(rows, texts, ended, rewards, strict=True):
+            row["completions"] += [
                 {"text": text, "ended": end, "model": name, "reward": number}
-            )
+                for text, end, number in zip(*answers, strict=True)
+            ]
     return rows
 
 
@@ -49,9 +48,10 @@ def pairs_to_rate(
 ) -> list[dict]:
     """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
 
-    Of most prompts, the two answers that the reward model likes best and about equally well, so that a vote tells what
-    it does not know yet: your taste, rather than that a broken text is broken. Of a quarter of the prompts, any two,
-    because choosing by a model also chooses what that model overlooks.
+    Of most prompts, the two answers that the reward model likes best and about equally well, so
+    that a vote tells what it does not know yet: your taste, rather than that a broken text is
+    broken. Of a quarter of the prompts, any two, because choosing by a model also chooses what that
+    model overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
     rows = answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed)
@@ -71,10 +71,12 @@ def pairs_to_rate(
 def make_pairs(
     models: dict, prompts: list[str], n: int, seed: int = 0, gap: float = 0.05
 ) -> list[dict]:
-    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at random.
+    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at
+    random.
 
-    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer than `gap` are left
-    out: they would waste a reader's time. A model may compete with itself, as {"sft": m, "sft again": m}.
+    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer
+    than `gap` are left out: they would waste a reader's time. A model may compete with itself, as
+    {"sft": m, "sft again": m}.
     """
     texts = {
         name: generate(*model, prompts, seed=seed + i).texts
@@ -91,9 +93,11 @@ def make_pairs(
 
 
 def class_answers(n: int = 300) -> list[dict]:
-    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n` training prompts."""
+    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n`
+    training prompts.
+    """
     models = {name: load(name, "shipped") for name in ("base", "sft", "ppo")}
-    prompts = random.Random(0).sample([task.prompt for task in data.tasks("train")], n)
+    prompts = random.Random(0).sample(data.prompts_of("train"), n)
     return answers_by(models, prompts, 2, load("reward", "shipped")[0])
 
 

@@ -96,7 +96,6 @@ class reward_at_end:
         return scores[torch.arange(len(scores)), last]
 
 
-
 class accuracy_with_ties:
     def right_signs(chosen, rejected):
         return (1 + (chosen - rejected).sign()).mean() / 2

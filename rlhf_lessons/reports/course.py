@@ -1,48 +1,16 @@
-"""What the whole course brought: a table of all models, their answers, and a figure of each stage."""
+"""What the whole course brought: a table of all models, their answers, figures of each stage."""
 
-import math
 from itertools import chain
 from pathlib import Path
 
 from rlhf_lessons import data, paths, plots
-from rlhf_lessons.evaluation.arena import METRICS, answer_all, evaluate
-from rlhf_lessons.evaluation.ask import WRITERS, ask, side_by_side
+from rlhf_lessons.evaluation.arena import answer_all, evaluate
+from rlhf_lessons.evaluation.ask import WRITERS, ask
 from rlhf_lessons.lm.models import load_card, load_model
+from rlhf_lessons.reports.terminal import models_table, side_by_side
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
-
-
-def as_text(result: dict) -> str:
-    """Return the table of an `arena.evaluate`: scores, families, wins, with intervals."""
-    models = result["models"]
-    families = list(next(iter(models.values()))["families"])
-    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
-    by_family = [
-        [name, *(cell(found["families"][family]["utility"]) for family in families)]
-        for name, found in models.items()
-    ]
-    lines = [
-        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
-        "brackets",
-        "",
-        *data.grid(["", *METRICS], scores),
-        "",
-        "True utility by family",
-        "",
-        *data.grid(["", *families], by_family),
-    ]
-    if result["win_rates"]:
-        lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
-    for win in result["win_rates"]:
-        lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
-    return "\n".join(lines)
-
-
-def cell(interval: list[float]) -> str:
-    """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
-    mean, low, high = interval
-    return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"
 
 
 def compare(folder: Path | None = None) -> str:
@@ -51,7 +19,7 @@ def compare(folder: Path | None = None) -> str:
     models = {name: load_model(folder / name) for name in WRITERS}
     result = evaluate(models, data.tasks("heldout"))
     answers = [side_by_side(prompt, ask(prompt, models)) for prompt in ARTICLE_PROMPTS]
-    text = "\n\n".join([as_text(result), *answers])
+    text = "\n\n".join([models_table(result), *answers])
     paths.write_text(folder / "before_after.txt", text + "\n")
     paths.write_text(folder / "evaluation.json", data.to_json(result) + "\n")
     for name, figure in figures(folder, models, result).items():
@@ -85,7 +53,7 @@ def figures(folder: Path, models: dict, result: dict) -> dict:
 
 def rewards(reward: Path, models: dict) -> dict[str, list[float]]:
     """Return the rewards of the SFT and the PPO model's answers to validation prompts."""
-    prompts = [task.prompt for task in data.tasks("validation")]
+    prompts = data.prompts_of("validation")
     asked = [prompt for prompt in prompts for _ in range(4)]
     found = {}
     for name in ("sft", "ppo"):
