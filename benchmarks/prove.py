@@ -18,12 +18,13 @@ import torch
 
 from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
-from rlhf_lessons.evaluation.arena import METRICS, answer_all, interval, score_all, summarise, wins
+from rlhf_lessons.evaluation.arena import METRICS, answer_all, score_all, summarise, wins
+from rlhf_lessons.evaluation.best_of_n import best_of_n_gain
+from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.evaluation.probes import base_probes
 from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import score
 from rlhf_lessons.world.answers import TASTES, tastes
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
@@ -122,11 +123,7 @@ def best_of(folder: Path, seed: int, n: int = 16) -> list[float]:
     """Return the gain in true utility of the best of 16 SFT answers by the reward model, on validation prompts."""
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
     prompts = [task.prompt for task in data.tasks("validation")]
-    texts, ended = answer_all(sft, tokenizer, prompts, n, seed=seed)
-    utility = score_all(prompts, texts, ended)["utility"]
-    flat = [p for p in prompts for _ in range(n)]
-    rewards = score(model, tokenizer, flat, sum(texts, []), sum(ended, [])).view(-1, n).numpy()
-    return interval(utility[np.arange(len(prompts)), rewards.argmax(1)] - utility.mean(1))
+    return best_of_n_gain(sft, tokenizer, model, prompts, n, seed)
 
 
 def article(model, tokenizer, seed: int, n: int = 200) -> list[dict]:

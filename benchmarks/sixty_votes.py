@@ -28,7 +28,9 @@ import torch
 
 import rlhf_lessons as rl
 from rlhf_lessons import data, paths
-from rlhf_lessons.evaluation.arena import answer_all, interval, score_all
+from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.best_of_n import rewards_of
+from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.pairs import pairs_to_rate
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
@@ -76,8 +78,7 @@ def look(model, prompts: list[str], taste: str, seed: int) -> dict:
 def best_of_16(sft, reward, prompts: list[str], taste: str, seed: int) -> list[float]:
     """Return the share of best-of-16 answers in a taste, with an interval."""
     texts, ended = answer_all(*sft, prompts, 16, seed)
-    flat = [prompt for prompt in prompts for _ in range(16)]
-    best = reward(flat, sum(texts, []), sum(ended, [])).view(-1, 16).argmax(1).tolist()
+    best = rewards_of(reward, sft[1], prompts, texts, ended).argmax(1).tolist()
     return interval(
         np.array([taste in tastes("story", row[i]) for row, i in zip(texts, best)], dtype=float)
     )

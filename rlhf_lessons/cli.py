@@ -193,10 +193,10 @@ def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
         from rlhf_lessons.feedback.commands import pick
 
         return pick(rest)
-    if first == "classroom":
-        from rlhf_lessons.classroom.commands import pick
+    if first == "classroom" and rest[:1] in (["serve"], ["check"]):
+        from rlhf_lessons.classroom import serve as classroom
 
-        return pick(rest)
+        return getattr(classroom, rest[0]), f"classroom {rest[0]}", rest[1:]
     note(
         HELP
         if not first

@@ -10,6 +10,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from rlhf_lessons.evaluation.intervals import wilson
+
 # Okabe and Ito 2008: blue, vermilion, green, orange, purple, sky blue
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -121,13 +123,9 @@ def calibration(table: list[tuple[float, float, int]]):
     """How often a reward model is right against how sure it is; `table` holds (predicted, observed, pairs)."""
     figure, (axis,) = canvas(width=4.8, height=3.6)
     sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
-    z, far = (
-        1.96,
-        np.argmax(abs(right - sure)),
-    )  # intervals are Wilson's, which stay between 0 and 1
-    centre = (right + z**2 / (2 * pairs)) / (1 + z**2 / pairs)
-    half = z / (1 + z**2 / pairs) * np.sqrt(right * (1 - right) / pairs + z**2 / (4 * pairs**2))
-    error = np.maximum(0, [right - centre + half, centre + half - right])
+    far = np.argmax(abs(right - sure))
+    low, high = wilson(right, pairs)
+    error = np.maximum(0, [right - low, high - right])
     axis.plot([0.5, 1], [0.5, 1], color="grey", linestyle=STYLES[3], label="as sure as right")
     axis.errorbar(
         sure,
@@ -143,7 +141,7 @@ def calibration(table: list[tuple[float, float, int]]):
         xlabel="how sure it is: predicted share right",
         ylabel="observed share right",
         xlim=(0.48, 1.02),
-        ylim=(min(0.4, (centre - half).min() - 0.02), 1.02),
+        ylim=(min(0.4, low.min() - 0.02), 1.02),
     )
     axis.set_title(
         f"Farthest off: {sure[far]:.0%} sure, right in {right[far]:.0%} of the pairs", loc="left"

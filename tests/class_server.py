@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("segno", reason="the class page needs: pip install tornado segno")
 
 from rlhf_lessons.classroom import rounds  # noqa: E402
-from rlhf_lessons.classroom.commands import run  # noqa: E402
+from rlhf_lessons.classroom.serve import run  # noqa: E402
 from rlhf_lessons.classroom.room import Classroom  # noqa: E402
 from rlhf_lessons.feedback import Store, new_id  # noqa: E402
 
@@ -118,6 +118,7 @@ class Browser:
                 "kind": kind,
                 "payload": LEFT if payload is None else payload,
                 "ms": 900,
+                "touched": True,
             },
         )
 

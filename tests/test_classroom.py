@@ -178,9 +178,9 @@ def test_the_projector_shows_no_name_of_a_student_and_models_only_after_the_reve
         blind["minute"],
         blind["voted"],
     ) == (8, 8, 1)
-    assert {line["name"] for line in blind["board"]} <= {"model A", "model B", "model C"}
+    assert {line["model"] for line in blind["board"]} <= {"model A", "model B", "model C"}
     boss.ask("/teach", {"do": "reveal", "on": True})
-    assert {line["name"] for line in boss.ask("/show/projector")[1]["board"]} <= {
+    assert {line["model"] for line in boss.ask("/show/projector")[1]["board"]} <= {
         "sft",
         "ppo",
         "base",
@@ -259,12 +259,12 @@ def test_whose_is_whose_asks_each_team_for_the_others_answer_and_counts_who_gues
     found = shown(boss, server)
     of = {line["team"]: line for line in found["guesses"]}
     assert found["guessing"] and found["board"] == found["agreement"] == [] and of[""]["n"] == 30
-    assert of["sun"]["share"] == 0.9 and of["sun"]["low"] <= 0.9 <= of["sun"]["high"]
+    assert of["sun"]["value"] == 0.9 and of["sun"]["low"] <= 0.9 <= of["sun"]["high"]
     left = [
         row
         for row in server.store.answers()
         if row["team"] == "moon" and row["payload"]["choice"] == "left"
     ]
     right = sum(row["answers"][0]["model"] == "sun" for row in left)
-    assert of["moon"]["share"] == (3 * 0.5 + right) / 15
+    assert of["moon"]["value"] == (3 * 0.5 + right) / 15
     server.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from class_server import Browser, free_port, write_answers
 
-from rlhf_lessons.classroom.commands import address_of, serve, terminal_code
+from rlhf_lessons.classroom.serve import address_of, serve, terminal_code
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +44,7 @@ def wait_for(lines: list[str], pattern: str) -> str:
 
 def test_importing_the_class_page_loads_neither_torch_nor_pandas():
     code = (
-        "import sys, rlhf_lessons.classroom, rlhf_lessons.classroom.commands\n"
+        "import sys, rlhf_lessons.classroom, rlhf_lessons.classroom.serve\n"
         "print([name for name in ('torch', 'pandas', 'numpy', 'evalica', 'transformers') if name in sys.modules])"
     )
     found = subprocess.run(

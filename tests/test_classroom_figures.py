@@ -9,9 +9,9 @@ from class_server import LEFT, shown, teacher
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.batches import Batches
-from rlhf_lessons.classroom.figures import agreement, guesses, leaderboard
-from rlhf_lessons.classroom.screens import learned
+from rlhf_lessons.classroom.screens import guesses, learned
 from rlhf_lessons.data import DataError
+from rlhf_lessons.evaluation.votes import agreement, comparisons, leaderboard
 from rlhf_lessons.feedback import Refused, Store, new_id
 
 server, source = class_server.server, class_server.source  # fixtures
@@ -24,6 +24,9 @@ def answer(rater: str, task: str, choice: str, models=("sft", "ppo"), **more) ->
         "rater": rater,
         "task": task,
         "repeat_of": None,
+        "hidden": False,
+        "source": "",
+        "prompt": "p",
         "team": "",
         "answers": [{"id": f"{task}{i}", "model": model} for i, model in enumerate(models)],
         **more,
@@ -39,9 +42,9 @@ def test_agreement_is_the_share_of_meetings_that_say_the_same():
         answer("b", "u", "tie"),
         answer("c", "v", "left"),
     ]  # 1 of 3 meetings, 1 of 1, none
-    found = agreement(said, random.Random(0))
-    assert found["share"] == 0.5 and found["low"] <= 0.5 <= found["high"]
-    assert agreement(said[-1:], random.Random(0)) is None
+    found, _ = agreement(comparisons(said))
+    assert found["value"] == 0.5 and "fewer than 5 raters" in found["why"]
+    assert agreement(comparisons(said[-1:]))[0]["n"] == 0
 
 
 def test_each_two_of_a_ranking_and_of_scored_answers_count_as_a_pair():
@@ -51,22 +54,20 @@ def test_each_two_of_a_ranking_and_of_scored_answers_count_as_a_pair():
         for rater, ranks in (("a", [3, 2, 1, 1]), ("b", [4, 3, 2, 1]))
     ]
     assert (
-        agreement(ranked, random.Random(0))["share"] == 5 / 6
+        agreement(comparisons(ranked))[0]["value"] == 5 / 6
     )  # all but the two of PPO, a tie to one of them
-    best, middle, worst = leaderboard(ranked, random.Random(0))
-    assert [best["name"], middle["name"], worst["name"]] == ["ppo", "sft", "base"] and worst[
-        "n"
-    ] == 2 * 3
+    best, middle, worst = leaderboard(comparisons(ranked))
+    assert [best["model"], middle["model"], worst["model"]] == ["ppo", "sft", "base"]
+    assert worst["n"] == 2 * 3
     marks = [{"relevance": mark, "accuracy": 4, "clarity": 4} for mark in (2, 7)]
     scored = answer("a", "t", "", kind="scores", payload={"scores": marks})
-    assert leaderboard([scored], random.Random(0))[0]["name"] == "ppo"
+    assert leaderboard(comparisons([scored]))[0]["model"] == "ppo"
 
 
 def test_a_model_that_wins_all_has_an_interval_and_not_a_certainty():
-    best, worst = leaderboard(
-        [answer(f"r{i}", f"t{i}", "right") for i in range(5)], random.Random(0)
-    )
-    assert (best["name"], best["share"], worst["share"]) == ("ppo", 1.0, 0.0)
+    said = [answer(f"r{i % 5}", f"t{i}", "right") for i in range(40)]
+    best, worst = leaderboard(comparisons(said))
+    assert (best["model"], best["value"], worst["value"]) == ("ppo", 1.0, 0.0)
     assert best["low"] < 0.6 and worst["high"] > 0.4  # Wilson with 5 raters: 57 to 100 %
 
 
@@ -80,8 +81,8 @@ def test_a_guess_is_right_where_it_names_the_other_teams_answer():
         answer("b", "v", "bad", one, team="moon"),
         answer("b", "w", "left", ("sft", "ppo"), team="moon"),
     ]
-    assert guesses(said, random.Random(0))["share"] == (1 + 0 + 1 + 0.5) / 4
-    assert guesses([], random.Random(0)) is None
+    assert guesses(said)["value"] == (1 + 0 + 1 + 0.5) / 4
+    assert guesses([])["n"] == 0
 
 
 def report(votes: int, accuracy: float, round: str = "r1", **more) -> dict:

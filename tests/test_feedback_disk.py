@@ -153,7 +153,7 @@ def test_what_is_no_database_is_named(tmp_path, where, said):
 
 MERGE = """import sys
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.importing import load
+from rlhf_lessons.feedback.exchange import load
 for file in sys.argv[2:]:
     load(Store(sys.argv[1]), file)
 """

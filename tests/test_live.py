@@ -8,7 +8,7 @@ import rlhf_lessons as rl
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.widgets.live import blocks
+from rlhf_lessons.feedback.online import blocks
 from rlhf_lessons.world.raters import Rater
 
 DRAGONS = Rater(

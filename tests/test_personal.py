@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from rlhf_lessons.evaluation.best_of_n import best_of
 from rlhf_lessons.feedback.pairs import answers_by, pairs_to_rate
-from rlhf_lessons.feedback.personal import PersonalReward, Vote, best_of, ridge_logistic, votes_of
+from rlhf_lessons.feedback.personal import PersonalReward, Vote, ridge_logistic, votes_of
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.stages.reward import score

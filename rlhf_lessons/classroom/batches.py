@@ -1,7 +1,7 @@
 """Many votes, one commit: a disk makes a few hundred commits a second, and a class votes all at once.
 
-While one transaction is being written, what arrives meanwhile waits, and goes into the next one together: votes first,
-for somebody watches a phone that says "Saving …"; the search for next tasks takes longer, and can wait.
+While one transaction is being written, what arrives meanwhile waits, and goes into the next one
+together, votes first: somebody watches a phone that says "Saving …".
 """
 
 import asyncio
@@ -10,17 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rlhf_lessons.feedback import Refused, Store
 
-MOST, FEW = (
-    64,
-    8,
-)  # urgent and other actions in one transaction: what is urgent must not wait long for the others
+MOST = 32  # urgent actions in one transaction, and as many others
 
 
 class Batches:
-    """Runs actions on a store, urgent ones first, else in the order in which they come, in one thread of its own."""
+    """Runs actions on a store, urgent ones first, else in their order, in one thread of its own."""
 
     def __init__(self, store: Store):
-        self.store, self.urgent, self.waiting, self.busy = store, [], [], False
+        self.store = store
+        self.urgent, self.waiting, self.busy = [], [], False
         self.thread = ThreadPoolExecutor(1, "votes")
 
     async def do(self, action: Callable[[], object], urgent: bool = False) -> object:
@@ -37,21 +35,23 @@ class Batches:
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        while queue := self.urgent or self.waiting:
-            most = MOST if queue is self.urgent else FEW
-            batch = queue[:most]
-            del queue[:most]
-            results = await loop.run_in_executor(
-                self.thread, self._commit, [action for action, _ in batch]
-            )
+        while self.urgent or self.waiting:
+            batch = self.urgent[:MOST] + self.waiting[:MOST]
+            del self.urgent[:MOST]
+            del self.waiting[:MOST]
+            actions = [action for action, _ in batch]
+            results = await loop.run_in_executor(self.thread, self._commit, actions)
             for (_, future), (result, error) in zip(batch, results, strict=True):
                 if future.done():  # whoever asked is gone; what was asked for is done all the same
                     continue
-                future.set_exception(error) if error else future.set_result(result)
+                if error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
         self.busy = False
 
     def _commit(self, actions: list[Callable]) -> list[tuple[object, Exception | None]]:
-        """Run the actions in one transaction; where that fails, each in its own, so that one cannot spoil all."""
+        """Run the actions in one transaction; where that fails, each in its own."""
         results = []
         try:
             with self.store.write():
@@ -62,8 +62,6 @@ class Batches:
                         results.append((None, error))
             return results
         except Exception as error:
-            return (
-                [(None, error)]
-                if len(actions) == 1
-                else [self._commit([action])[0] for action in actions]
-            )
+            if len(actions) == 1:
+                return [(None, error)]
+            return [self._commit([action])[0] for action in actions]

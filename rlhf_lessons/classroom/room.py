@@ -1,6 +1,8 @@
-"""What the server knows of a class: who has joined, what each has done, and what the teacher has put on the screen."""
+"""The state of a class: who has joined, each rater's session, and what is on the screen."""
 
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,33 +10,46 @@ from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.batches import Batches
 from rlhf_lessons.classroom.screens import Screens
 from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.session import Session
 from rlhf_lessons.feedback.store import DEFAULT
 
-MOST_RATERS = 500
+MOST_RATERS = 1000
+IDLE = 120  # seconds after which somebody who joined and never voted counts no more
+GONE = 3 * 3600  # seconds after which somebody who voted counts no more
 BURST, PER_SECOND = 60, 20  # requests of one rater; a person makes one or two a second
-WRONG_CODES = 20  # a minute from one address
+JOINS, JOINS_PER_SECOND = 120, 2  # from one address: a class of 100 may sit behind one
+WRONG_CODES = 20  # a minute from one device
+SLOWER = 0.05  # seconds by which each wrong code delays the next answer, up to one
+
+
+class NotJoined(Refused):
+    """A request by somebody whom the class does not know (any more)."""
 
 
 class Limit:
-    """Counts what somebody does: `BURST` at once, then `PER_SECOND`."""
+    """Counts what somebody does: `burst` at once, then `per_second`."""
 
     def __init__(self, burst: float, per_second: float):
-        self.burst, self.per_second, self.seen = burst, per_second, {}
+        self.burst, self.per_second = burst, per_second
+        self.seen = {}  # {who: (left, when)}
 
-    def reached(self, who: str, cost: float = 1) -> bool:
-        """Return whether `who` has used up what is allowed; if not, take `cost` of it."""
-        now = time.monotonic()
-        left, since = self.seen.get(who, (self.burst, now))
-        left = min(self.burst, left + (now - since) * self.per_second)
+    def left(self, who: str) -> float:
+        """Return how much `who` may still do at once."""
+        left, since = self.seen.get(who, (self.burst, 0.0))
+        return min(self.burst, left + (time.monotonic() - since) * self.per_second)
+
+    def reached(self, who: str) -> bool:
+        """Return whether `who` has used up what is allowed; if not, take one of it."""
+        left = self.left(who)
         if len(self.seen) > 10_000:
             self.seen.clear()
-        self.seen[who] = (left - cost if left >= 1 else left, now)
+        self.seen[who] = (left - 1 if left >= 1 else left, time.monotonic())
         return left < 1
 
 
 @dataclass
 class Classroom:
-    """What the server knows: the store, how one gets in, and what the teacher has put on the screen."""
+    """What the server knows of a class. Whatever reads or writes the store runs in `batches`."""
 
     store: Store
     code: str
@@ -46,21 +61,17 @@ class Classroom:
 
     def __post_init__(self):
         self.batches, self.screens = Batches(self.store), Screens(self)
-        self.requests, self.wrong = Limit(BURST, PER_SECOND), Limit(WRONG_CODES, WRONG_CODES / 60)
-        self.teams_of = {row["id"]: row["team"] for row in self.store.raters()}
-        self.revealed, self.pair = (
-            False,
-            None,
-        )  # the pair of a show of hands: {"task", "counts", "models", "id"}
-        self.done, self.goals, self.done_in = (
-            {},
-            {},
-            None,
-        )  # {rater: {task: (kind, ms)}}, {rater: tasks}, which round
-        self.round, self.looked = (
-            None,
-            float("-inf"),
-        )  # the current round, and when it was last looked up
+        self.requests = Limit(BURST, PER_SECOND)
+        self.joins = Limit(JOINS, JOINS_PER_SECOND)
+        self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
+        self.sessions = {}  # {rater: Session}
+        self.replies = OrderedDict()  # {(rater, vote as it was sent): the reply, or its future}
+        self.seen = {}  # {rater: when last}, since the server started
+        self.voted = set()  # raters, since the server started
+        self.revealed = False
+        self.pair = None  # of a show of hands: {"task", "counts", "models", "id"}
+        self.people, self.current = {}, None  # raters by id, and the current round
+        self.looked = float("-inf")  # when they were last looked up
 
     @property
     def link(self) -> str:
@@ -69,142 +80,132 @@ class Classroom:
 
     @property
     def where(self) -> str:
-        """The database, as a screen may show it: a URL without its password, the usual file by its short name."""
+        """The database as a screen may show it: without its password, the usual file by its short name."""
         given = str(self.store.where)
         if "://" in given:
             return str(self.store.engine.url)
         return "runs/ratings.sqlite3" if given == str(DEFAULT) else given
 
+    def look(self) -> None:
+        """Look up raters and round, once a second: notebooks open rounds, and `forget` deletes."""
+        if time.monotonic() - self.looked > 1:
+            self.people = {row["id"]: row for row in self.store.raters()}
+            self.current = self.store.room().current
+            self.looked = time.monotonic()
+
     # What students do. Each runs inside a transaction of `batches`.
 
-    def join(self, name: object) -> str:
-        """Add a rater, in the smaller team where there are teams, and return the id."""
-        if len(self.teams_of) >= MOST_RATERS:
-            raise Refused(f"this class is full: {MOST_RATERS} have joined")
-        names = list(rounds.BRIEFS)[: self.teams]
-        team = min(names, key=list(self.teams_of.values()).count) if names else ""
+    def join(self, name: object, known: str | None = None) -> str:
+        """Add a rater, in the smaller team where there are teams, and return the id.
+
+        A device that has joined, as `known`, has joined.
+        """
+        self.look()
+        if known in self.people:
+            return known
+        if self.present() >= MOST_RATERS:
+            raise Refused(f"this class is full: {MOST_RATERS} have joined; ask your teacher")
+        team = ""
+        if self.teams:
+            sizes = [row["team"] for row in self.people.values()]
+            team = min(list(rounds.BRIEFS)[: self.teams], key=sizes.count)
         rater = self.store.add_rater(name, team)
-        self.teams_of[rater] = team
+        self.looked = float("-inf")
+        self.look()
+        self.seen[rater] = time.monotonic()
         return rater
 
-    def current(self) -> str | None:
-        """Return the current round, looked up once a second: a notebook may have opened one."""
-        if time.monotonic() - self.looked > 1:
-            self.round, self.looked = self.store.room().current, time.monotonic()
-        return self.round
+    def present(self) -> int:
+        """Return how many count: neither removed, nor forgotten, nor long gone."""
+        now = time.monotonic()
+        count = 0
+        for rater, last in self.seen.items():
+            longest = GONE if rater in self.voted else IDLE
+            row = self.people.get(rater)
+            count += bool(row) and not row["hidden"] and now - last < longest
+        return count
 
-    def task(self, rater: str) -> dict:
-        """Return the message with the rater's next task in the current round."""
-        current = self.current()
-        task = self.store.next_task(rater, current, beyond=True) if current else {"state": "waiting"}
-        team = self.teams_of[rater]
-        return {
-            "type": "task",
-            "task": task | rounds.words(team, current),
-            "brief": rounds.brief(team, current),
-            "progress": self.progress(rater, current),
-        }
-
-    def say(self, rater: str, message: dict) -> dict:
-        """Return the answer to a message of the card; Refused where the message does not fit."""
-        kind, id, task = message.get("type"), message.get("id"), message.get("task")
-        if kind in ("ready", "next"):
-            return self.task(rater)
-        current = self.current()
-        if kind == "answer":
-            judgement, payload, ms = message.get("kind"), message.get("payload"), message.get("ms")
-            if judgement == "hands" or not isinstance(judgement, str):
-                raise Refused(
-                    "hands are counted by the teacher; a judgement has a kind, such as 'pair'"
-                )
-            seq = self.store.answer(rater, task, judgement, payload, id, ms=ms, ui="page")
-            self.mine(rater, current)[task] = (judgement, ms)
-        elif kind == "undo":
-            tasks, last = self.mine(rater, current), self.store.last()
-            seq = self.store.undo(rater, current or "", id, ui="page")
-            if seq > last:  # sent twice, it takes back one
-                tasks.pop(next(reversed(tasks), None), None)
-        elif kind == "reveal":
-            return {"type": "reveal", "task": task, **self.store.reveal(rater, task, id, ui="page")}
-        else:
-            raise Refused("a message is one of ready, next, answer, undo, reveal")
-        return {"type": "ack", "id": id, "seq": seq, "progress": self.progress(rater, current)}
-
-    def mine(self, rater: str, round: str | None) -> dict:
-        """Return what a rater has done in a round, {task: (kind, ms)}; read once and then kept up to date, since
-        `Store.progress` looks through all tasks and would be asked with every vote."""
-        if round != self.done_in:
-            self.done, self.goals, self.done_in = {}, {}, round
-            for row in self.store.answers(round):
-                self.done.setdefault(row["rater"], {})[row["task"]] = (row["kind"], row["ms"])
-        return self.done.setdefault(rater, {})
-
-    def progress(self, rater: str, round: str | None) -> dict:
-        """Return what `Store.progress` does, with what is left of the goal as "left"."""
-        kept = [
-            (kind, ms)
-            for kind, ms in self.mine(rater, round).values()
-            if kind not in ("skip", "flag")
-        ]
-        if round and rater not in self.goals:  # a short round has fewer tasks than the goal
-            there = self.store.progress(rater, round, beyond=True)
-            self.goals[rater] = min(self.goal, there["done"] + there["left"])
-        times, left = (
-            sorted(ms / 1000 for _, ms in kept if ms is not None),
-            self.goals.get(rater, 0) - len(kept),
-        )
-        return {
-            "done": len(kept),
-            "passed": len(self.mine(rater, round)) - len(kept),
-            "left": max(left, 0),
-            "seconds": times[len(times) // 2] if times else None,
-        }
+    def reply(self, rater: str, message: dict) -> dict:
+        """Return the answer to a message of a rater's card; Refused where it does not fit."""
+        self.look()
+        person = self.people.get(rater)
+        if person is None:
+            self.sessions.pop(rater, None)
+            raise NotJoined("join the class first, with its code")
+        self.seen[rater] = time.monotonic()
+        if rater not in self.sessions:
+            self.sessions[rater] = Session(self.store, rater, None, ui="page", goal=self.goal)
+        session = self.sessions[rater]
+        team = person["team"]
+        brief = rounds.brief(team, self.current)
+        session.turn_to(self.current, brief, rounds.words(team, self.current))
+        answer = session.reply(message)
+        if message.get("type") == "answer":
+            self.voted.add(rater)
+        if message.get("type") == "ready":
+            answer = answer | {"name": person["name"]}
+        return answer
 
     # What the teacher does
 
     def teach(self, wish: dict) -> None:
         """Do what the console asks for; Refused where it does not fit."""
-        store, what, current = self.store, wish.get("do"), self.store.room().current
         self.looked = self.screens.made = float("-inf")  # all that is kept may be out of date
-        if what in ("pause", "open") and current:
-            store.set_round(wish.get("round") or current, "paused" if what == "pause" else "open")
-        elif what == "round":
-            self.pair, self.revealed = None, False
-            rounds.new_round(
-                store, self.source, wish.get("kind"), wish.get("family"), teams=self.teams > 0
-            )
-        elif what == "hide":
-            store.hide(str(wish.get("id")), bool(wish.get("hidden")))
-        elif what == "reveal":
-            self.revealed = bool(wish.get("on"))
-            if self.revealed and self.pair and self.pair["counts"]:
-                self.pair["models"] = store.reveal(
-                    self.teacher(), self.pair["task"]["task"], new_id()
-                )["models"]
-        elif what == "pair" and current:
-            task = store.next_task(self.teacher(), current)
-            if task.get("kind") != "pair":
-                raise Refused("there is no pair to show: open a round of pairs")
-            self.pair, self.revealed = (
-                {"task": task, "counts": None, "models": None, "id": None},
-                False,
-            )
-        elif what == "hands" and self.pair:
-            id, counts = new_id(), wish.get("counts")
-            store.answer(
-                self.teacher(),
-                self.pair["task"]["task"],
-                "hands",
-                counts,
-                id,
-                replaces=self.pair["id"],
-                ui="console",
-            )
-            self.pair |= {"counts": counts, "id": id}
-        elif what == "close":
-            self.pair = None
-        else:
+        self.look()
+        can: dict[object, Callable] = {
+            "round": self.new_round,
+            "hide": self.hide,
+            "reveal": self.reveal,
+            "close": self.close_pair,
+        }
+        if self.current:
+            can |= {"pause": self.pause, "open": self.open, "pair": self.show_pair}
+        if self.pair:
+            can["hands"] = self.count_hands
+        action = wish.get("do")
+        if not isinstance(action, str) or action not in can:
             raise Refused("the console cannot do that now")
+        can[action](wish)
+        self.looked = float("-inf")
+
+    def pause(self, wish: dict) -> None:
+        self.store.set_round(wish.get("round") or self.current, "paused")
+
+    def open(self, wish: dict) -> None:
+        self.store.set_round(wish.get("round") or self.current, "open")
+
+    def new_round(self, wish: dict) -> None:
+        self.close_pair(wish)
+        self.revealed = False
+        kind, family = wish.get("kind"), wish.get("family")
+        rounds.new_round(self.store, self.source, kind, family, teams=self.teams > 0)
+
+    def hide(self, wish: dict) -> None:
+        self.store.hide(str(wish.get("id")), bool(wish.get("hidden")))
+
+    def reveal(self, wish: dict) -> None:
+        self.revealed = bool(wish.get("on"))
+        if self.revealed and self.pair and self.pair["counts"]:
+            task = self.pair["task"]["task"]
+            found = self.store.reveal(self.teacher(), task, new_id())
+            self.pair["models"] = found["models"]
+
+    def show_pair(self, wish: dict) -> None:
+        task = self.store.next_task(self.teacher(), self.current, beyond=True)
+        if task.get("kind") != "pair":
+            raise Refused("there is no pair to show: open a round of pairs")
+        self.pair = {"task": task, "counts": None, "models": None, "id": None}
+        self.revealed = False
+
+    def count_hands(self, wish: dict) -> None:
+        """Keep a show of hands, in the place of the count before."""
+        id, counts, task = new_id(), wish.get("counts"), self.pair["task"]["task"]
+        before = self.pair["id"]
+        self.store.answer(self.teacher(), task, "hands", counts, id, replaces=before, ui="console")
+        self.pair |= {"counts": counts, "id": id}
+
+    def close_pair(self, wish: dict) -> None:
+        self.pair = None
 
     def teacher(self) -> str:
         """Return the id of the teacher's rater."""

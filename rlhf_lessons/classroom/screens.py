@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import random
 import time
 from collections import Counter, defaultdict
 
 from rlhf_lessons.classroom import rounds
-from rlhf_lessons.classroom.figures import agreement, each_hand, guesses, leaderboard
+from rlhf_lessons.evaluation.votes import NOTHING, agreement, comparisons, leaderboard, share
 
 EVERY = 3  # seconds for which figures are good enough
 PAGE = 10  # texts on a page of the console
@@ -42,9 +41,9 @@ class Screens:
         if (
             not room.revealed
         ):  # who wrote what stays hidden: the letters follow the names, not the places
-            names = sorted(line["name"] for line in kept["board"])
+            names = sorted(line["model"] for line in kept["board"])
             shown["board"] = [
-                line | {"name": f"model {chr(65 + names.index(line['name']))}"}
+                line | {"model": f"model {chr(65 + names.index(line['model']))}"}
                 for line in kept["board"]
             ]
             shown["samples"] = [sample | {"team": ""} for sample in kept["samples"]]
@@ -63,11 +62,11 @@ class Screens:
         people = [row for row in store.raters() if row["kind"] == "person"]
         everything = store.answers(current) if current else []
         rows = [
-            row
-            for row in each_hand(everything)
-            if not row["hidden"] and row["kind"] not in ("skip", "flag")
+            row for row in everything if not row["hidden"] and row["kind"] not in ("skip", "flag")
         ]
-        votes = Counter(row["rater"] for row in rows)
+        votes = Counter()
+        for row in rows:
+            votes[row["rater"]] += hands_in(row)
         teams = [team for team in rounds.BRIEFS if any(row["team"] == team for row in people)]
 
         def of_each(measure) -> list[dict]:
@@ -75,8 +74,8 @@ class Screens:
             groups = {"": rows} | {
                 team: [row for row in rows if row["team"] == team] for team in teams
             }
-            found = {team: measure(said, random.Random(0)) for team, said in groups.items()}
-            return [{"team": team, **figure} for team, figure in found.items() if figure]
+            found = {team: measure(said) for team, said in groups.items()}
+            return [{"team": team, **figure} for team, figure in found.items() if figure["n"]]
 
         guessing = current == rounds.WHOSE
         projector = {
@@ -84,12 +83,12 @@ class Screens:
             "state": states.get(current),
             "raters": sum(not row["hidden"] for row in people),
             "voted": sum(row["id"] in votes for row in people if not row["hidden"]),
-            "votes": len(rows),
-            "minute": sum(row["time"] > now - 60 for row in rows),
+            "votes": votes.total(),
+            "minute": sum(hands_in(row) for row in rows if row["time"] > now - 60),
             "guessing": guessing,
             "guesses": of_each(guesses) if guessing else [],
-            "agreement": [] if guessing else of_each(agreement),
-            "board": [] if guessing else leaderboard(rows, random.Random(0)),
+            "agreement": [] if guessing else of_each(lambda rows: agreement(comparisons(rows))[0]),
+            "board": [] if guessing else leaderboard(comparisons(rows)),
             **learned(store.reports(), current),
         }
         console = {
@@ -109,6 +108,23 @@ class Screens:
             if (one["flags"] or not flagged) and find in f"{one['prompt']} {one['text']}".casefold()
         ]
         return {"texts": found[PAGE * page : PAGE * (page + 1)], "of": len(found)}
+
+
+def hands_in(row: dict) -> int:
+    """Return how many people's votes an answer holds."""
+    return sum(row["payload"].values()) if row["kind"] == "hands" else 1
+
+
+def guesses(rows: list[dict]) -> dict:
+    """Return how often raters find the other team's answer, as a figure; "I cannot tell" is half right, as a coin."""
+    outcomes = []
+    for row in rows:
+        models = [answer["model"] for answer in row["answers"]]
+        wanted, choice = rounds.other(row["team"]), row["payload"].get("choice")
+        if row["kind"] == "pair" and choice != "bad" and models.count(wanted) == 1:
+            right = ("left", "right")[models.index(wanted)]
+            outcomes.append((row["rater"], {right: 1.0, "tie": 0.5}.get(choice, 0.0)))
+    return share(outcomes) if outcomes else NOTHING
 
 
 def judged(rows: list[dict], hidden: set[str]) -> list[dict]:

@@ -8,15 +8,19 @@ header `X-Class`, which no other web site can make a browser send. Every refusal
 import asyncio
 import hmac
 import io
+import ipaddress
 import json
+import secrets
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import segno
 from tornado.web import Application, RequestHandler
 
-from rlhf_lessons.classroom.room import Classroom
+from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.export import FORMATS, NOTICE, everything, table
+from rlhf_lessons.feedback.exchange import FORMATS, NOTICE, everything, table
 from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")
@@ -30,32 +34,58 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-LARGEST = (
-    64 * 1024
-)  # bytes of a request: a demonstration of 5,000 characters, each written as \uXXXX twice
+LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
+KEPT = 5000  # replies to votes, for those that are sent twice
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Server": "class",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+def served(host: str, room: Classroom) -> bool:
+    """Return whether a page may be asked for under this name.
+
+    Others are refused, since any name on the web can be made to lead to this computer, and its
+    pages would then read what ours answer (DNS rebinding).
+    """
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        return True
+    except ValueError:
+        here = socket.gethostname().lower()
+        names = {"localhost", here, f"{here}.local", urlsplit(room.address).hostname}
+        return host.lower() in names
 
 
 class Base(RequestHandler):
     """Headers, cookies and refusals, the same for all."""
 
     def initialize(self, room: Classroom, path: str):
-        secure = (
-            room.address == f"https://{self.request.host}{path.rstrip('/')}/"
-        )  # through the tunnel or proxy
-        self.room, self.cookies_for = (
-            room,
-            dict(httponly=True, samesite="Strict", path=path, secure=secure),
+        self.room, self.path = room, path
+
+    def prepare(self):
+        if not served(self.request.host_name, self.room):
+            self.refuse(403, f"this is not the class page's address: it is {self.room.address}")
+
+    def remember(self, name: str, value: str) -> None:
+        """Set a signed cookie that scripts and other sites cannot use."""
+        through = f"https://{self.request.host}{self.path.rstrip('/')}/"  # a tunnel or proxy
+        self.set_signed_cookie(
+            name,
+            value,
+            expires_days=1,
+            httponly=True,
+            samesite="Strict",
+            path=self.path,
+            secure=self.room.address == through,
         )
 
     def set_default_headers(self):
-        for name, value in {
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-            "Server": "class",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }.items():
+        for name, value in HEADERS.items():
             self.set_header(name, value)
 
     def refuse(self, status: int, reason: str) -> None:
@@ -71,8 +101,19 @@ class Base(RequestHandler):
         self.finish({"error": about.get(status_code, "the server failed; nothing was saved")})
 
     def rater(self) -> str | None:
-        found = self.get_signed_cookie("rlhf_rater")
+        return self.signed("rlhf_rater")
+
+    def signed(self, name: str) -> str | None:
+        found = self.get_signed_cookie(name)
         return found.decode() if found else None
+
+    def whence(self) -> str:
+        """Return the address of whoever asks; a tunnel or proxy on this computer passes it on."""
+        address = self.request.remote_ip
+        passed_on = self.request.headers.get("X-Forwarded-For")
+        if passed_on and address in ("127.0.0.1", "::1"):
+            return passed_on.rpartition(",")[2].strip()
+        return address
 
     def may(self, *screens: str) -> bool:
         """Return whether this browser has shown one of the keys; refuse otherwise."""
@@ -104,11 +145,18 @@ class Base(RequestHandler):
 
     async def attempt(self, action, urgent: bool = False) -> object:
         """Return what an action on the store returns; refuse, and return None, where it cannot be done."""
+        return await self.result(self.room.batches.do(action, urgent))
+
+    async def result(self, doing) -> object:
+        """Return what an action on the store returned; refuse, and return None, where it could not be done."""
         try:
-            return await self.room.batches.do(action, urgent)
+            return await doing
+        except NotJoined as error:
+            return self.refuse(401, str(error))
         except ValueError as error:  # Refused, and files of answers that do not fit
             return self.refuse(400, str(error))
         except Exception as error:
+            self.room.sessions.clear()  # what they keep may not have reached the disk
             print(f"The store failed: {type(error).__name__}: {error}", flush=True)
             return self.refuse(503, "the teacher's computer could not write it to the disk")
 
@@ -124,9 +172,11 @@ class Page(Base):
         if self.name in self.room.keys and hmac.compare_digest(
             key.encode(), self.room.keys[self.name].encode()
         ):
-            self.set_signed_cookie(f"rlhf_{self.name}", "yes", expires_days=1, **self.cookies_for)
+            self.remember(f"rlhf_{self.name}", "yes")
         elif self.screens and not self.may(*self.screens):
             return
+        if self.name == "student" and not self.signed("rlhf_device"):
+            self.remember("rlhf_device", secrets.token_hex(8))
         self.finish((PAGES / f"{self.name}.html").read_bytes())
 
 
@@ -140,41 +190,67 @@ class File(Base):
 
 class Join(Base):
     async def post(self):
+        """Let somebody in who has the class code.
+
+        Wrong codes are counted by device, since a whole class may sit behind one address: whoever
+        guesses is slowed down and then stopped, and nobody else is.
+        """
         message = self.body()
         if message is None:
             return
-        room, address = self.room, self.request.remote_ip
-        if room.wrong.reached(address, 0):
+        room, device = self.room, self.signed("rlhf_device") or self.whence()
+        if room.wrong.left(device) < 1:
             return self.refuse(429, "too many wrong class codes: wait a minute")
-        code = str(message.get("code", "")).upper().replace("-", "").replace(" ", "")
-        if not hmac.compare_digest(
-            code.encode("utf-8", "replace"), room.code.replace("-", "").upper().encode()
-        ):
-            room.wrong.reached(address)
+        if bare(message.get("code", "")) != bare(room.code):
+            room.wrong.reached(device)
+            tried = room.wrong.burst - room.wrong.left(device)
+            await asyncio.sleep(min(SLOWER * tried, 1))
             return self.refuse(403, "this is not the class code: look at the screen")
-        if self.rater() not in room.teams_of:
-            rater = await self.attempt(lambda: room.join(message.get("name")))
-            if rater is None:
-                return
-            self.set_signed_cookie("rlhf_rater", rater, expires_days=1, **self.cookies_for)
-        self.finish({})
+        if room.joins.reached(self.whence()):
+            return self.refuse(429, "many are joining at once: wait a moment")
+        known = None if message.get("anew") is True else self.rater()
+        rater = await self.attempt(lambda: room.join(message.get("name"), known))
+        if rater is not None:
+            self.remember("rlhf_rater", rater)
+            self.finish({})
+
+
+def bare(code: object) -> bytes:
+    """Return a class code as it is compared: of its letters and digits only."""
+    return "".join(filter(str.isalnum, str(code))).upper().encode("utf-8", "replace")
 
 
 class Say(Base):
     async def post(self):
         """Take a message of the card and answer with the card's answer, after the commit."""
-        rater, message = self.rater(), self.body()
+        room, rater, message = self.room, self.rater(), self.body()
         if message is None:
             return
-        if rater not in self.room.teams_of:
+        if rater is None:
             return self.refuse(401, "join the class first, with its code")
-        if self.room.requests.reached(rater):
+        if room.requests.reached(rater):
             return self.refuse(429, "too fast: wait a moment")
-        reply = await self.attempt(
-            lambda: self.room.say(rater, message), message.get("type") == "answer"
-        )
+        if message.get("type") == "answer":
+            reply = await self.result(self.once(rater, message))
+        else:
+            reply = await self.attempt(lambda: room.reply(rater, message))
         if reply is not None:
             self.finish(reply)
+
+    async def once(self, rater: str, message: dict) -> dict:
+        """Return the reply to a vote; the same one where the very same vote is sent again."""
+        room, key = self.room, (rater, self.request.body)
+        doing = room.replies.get(key)
+        if doing is None:
+            vote = room.batches.do(lambda: room.reply(rater, message), urgent=True)
+            doing = room.replies[key] = asyncio.ensure_future(vote)
+            if len(room.replies) > KEPT:
+                room.replies.popitem(last=False)
+        try:
+            return await asyncio.shield(doing)
+        except Exception:
+            room.replies.pop(key, None)
+            raise
 
 
 class Show(Base):

@@ -1,8 +1,7 @@
 """The arena: models answer the same prompts, and the toy world's judge scores them.
 
-Answers to one prompt resemble each other, so the bootstrap draws prompts, not answers. Two models
-are compared prompt by prompt on the same draws. All intervals are 95 %, the percentiles of 2,000
-draws.
+Answers to one prompt resemble each other, so intervals are bootstrapped by prompt. Two models are
+compared prompt by prompt, on the same draws.
 """
 
 import math
@@ -10,6 +9,7 @@ import math
 import numpy as np
 
 from rlhf_lessons.data import grid
+from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
@@ -42,24 +42,6 @@ def score_all(
         m: np.array([[getattr(s, m) for s in row] for row in rows]) for m in METRICS if m != "ended"
     }
     return scores | {"ended": np.array(ended, dtype=float)}
-
-
-def interval(values: np.ndarray, seed: int = 0) -> list[float]:
-    """The mean of values (prompts, ...) with its interval, `[mean, low, high]`.
-
-    Prompts are drawn with replacement. NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
-    """
-    values = values.reshape(len(values), -1)
-    sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(1)
-    if not counts.sum():
-        return [float("nan")] * 3
-    draws = np.random.default_rng(seed).integers(len(values), size=(2000, len(values)))
-    total = counts[draws].sum(1)
-    means = sums[draws].sum(1) / np.where(total, total, np.nan)
-    return [
-        round(float(x), 4)
-        for x in (sums.sum() / counts.sum(), *np.nanpercentile(means, [2.5, 97.5]))
-    ]
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:

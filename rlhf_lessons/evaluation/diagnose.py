@@ -169,6 +169,7 @@ def measure(note=print) -> dict[str, dict]:
     from rlhf_lessons.checkpoints import STAGES, shipped
     from rlhf_lessons.data import tasks
     from rlhf_lessons.evaluation.arena import answer_all
+    from rlhf_lessons.evaluation.best_of_n import best_of_n_gain
     from rlhf_lessons.evaluation.probes import base_probes
     from rlhf_lessons.lm.models import load_card, load_model
 
@@ -196,22 +197,10 @@ def measure(note=print) -> dict[str, dict]:
     if folders["sft"] and folders["reward"]:
         measured["best_of"] = {
             "n": N,
-            "gain": best_of(sft, load_model(folders["reward"]), prompts[:PROMPTS], N),
+            "gain": best_of_n_gain(*sft, load_model(folders["reward"])[0], prompts[:PROMPTS], N),
         }
     measured["ppo"] = ppo_metrics(paths.RUNS / "ppo.run", folders["ppo"])
     return measured
-
-
-def best_of(policy: tuple, reward: tuple, prompts: list[str], n: int) -> list[float]:
-    """Return what choosing the best of `n` answers by reward gains in true utility: [mean, low, high]."""
-    from rlhf_lessons.evaluation.arena import answer_all, interval, score_all
-    from rlhf_lessons.stages.reward import score
-
-    texts, ended = answer_all(*policy, prompts, n)
-    utilities = score_all(prompts, texts, ended)["utility"]
-    flat = [p for p in prompts for _ in range(n)], sum(texts, []), sum(ended, [])
-    best = score(*reward, *flat).view(len(prompts), n).argmax(1).numpy()
-    return interval(utilities[np.arange(len(prompts)), best] - utilities.mean(1))
 
 
 def ppo_metrics(run: Path, folder: Path | None) -> dict:

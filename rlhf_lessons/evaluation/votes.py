@@ -1,23 +1,29 @@
 """How well raters agree, with themselves, with each other and with the truth, and what else moves their votes.
 
+The only statistics of votes: command line, report, projector and notebook show these figures. What is counted: of all
+that a person says about the same two answers the first is the vote, whether on a pair, within a ranking or by scores;
+a show of hands is a person a hand; what comes later measures the person (`self_agreement`), not the answers.
+
 Every figure is a dictionary {"value", "low", "high", "n", "why"}: a 95 % interval, the number of votes it rests on,
-and in words why there is no value or no interval, or what the interval means. Intervals are bootstrapped by rater:
-raters are drawn with replacement, each with all of their votes, since a rater's votes are alike. Drawing votes
-instead would give intervals that are too narrow. With fewer than five raters there is nothing to draw from; then
-intervals of shares are Wilson's, and hold for these raters only.
+and in words why there is no value or no interval, or what the interval means. Intervals are bootstrapped by rater,
+since a rater's votes are alike. With fewer than five raters there is nothing to draw from; then intervals of shares
+are Wilson's over the votes, and hold for these raters only. Where all raters are alike, they are Wilson's over the
+raters: five people who agree are no proof.
 """
 
 from collections import Counter, defaultdict, namedtuple
 from collections.abc import Callable
 from functools import cache
+from itertools import combinations
 
 import numpy as np
 
-from rlhf_lessons.feedback.payloads import PASSES, compared
+from rlhf_lessons.evaluation.intervals import bootstrap, wilson
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import parse
 
 ENOUGH = 5  # raters for a bootstrap by rater
+DRAWS = 500  # of it: screens wait for it
 GAP = 0.05  # true utilities closer than this decide nothing
 FIGURES = {  # what each counts, and why it may have no value
     "agreement": ("raters agree with each other", "no pair of answers was judged by two raters"),
@@ -39,30 +45,69 @@ FIGURES = {  # what each counts, and why it may have no value
     ),
     "seconds": ("seconds a vote", "no answer has a time"),
 }
-NOTHING = {"value": None, "low": None, "high": None, "n": 0}  # a figure of no votes
+NOTHING = {"value": None, "low": None, "high": None, "n": 0, "why": ""}  # a figure of no votes
 VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both bad
 # What a rater said of two answers, `a` and `b`, in the order of their ids, `unit`. `left_won` is None where no side
-# was chosen, or there were no sides.
-Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won")
+# was chosen, or there were no sides. `click` is whether the two were compared as such, on a pair or in a ranking.
+Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
+
+
+def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
+    """Return (place, other place, lead) of each two answers that a judgement compares, once for each hand.
+
+    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where both are bad.
+    """
+    if kind == "ranking":
+        ranks = payload["ranks"]
+        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
+    if kind not in ("pair", "hands"):
+        return []
+    much = payload.get("strength", 1)
+    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
+    counts = payload if kind == "hands" else {payload["choice"]: 1}
+    return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
+
+
+def scored(payload: dict) -> list[tuple[int, int, int]]:
+    """Return (place, other place, lead) of each two answers that were scored; the lead is that of the sums."""
+    sums = [sum(marks.values()) for marks in payload["scores"]]
+    return [(i, j, sums[i] - sums[j]) for i, j in combinations(range(len(sums)), 2)]
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
-    """Return all comparisons in current answers, the oldest first: pairs, and each two of a ranking."""
+    """Return all comparisons in current answers, the oldest first: of pairs, hands, and each two ranked or scored."""
     found = []
     for row in answers:
-        if (
-            row["hidden"] or row["kind"] == "hands" or row["source"] == "guess"
-        ):  # at who wrote it: no preference
+        if row["hidden"] or row["source"] == "guess":  # at who wrote it: no preference
             continue
-        for i, j, lead in compared(row["kind"], row["payload"]):
-            left_won = lead > 0 if row["kind"] == "pair" and lead else None
-            verdict, a, b = lead and (1 if lead > 0 else -1), row["answers"][i], row["answers"][j]
+        kind, payload = row["kind"], row["payload"]
+        leads = scored(payload) if kind == "scores" else compared(kind, payload)
+        for n, (i, j, lead) in enumerate(leads):
+            verdict = None if lead is None else (lead > 0) - (lead < 0)
+            a, b = row["answers"][i], row["answers"][j]
             if a["id"] > b["id"]:
                 verdict, a, b = verdict and -verdict, b, a
             found.append(
-                Comparison(row["rater"], row["prompt"], a, b, (a["id"], b["id"]), verdict, left_won)
+                Comparison(
+                    rater=f"{row['rater']}, hand {n}" if kind == "hands" else row["rater"],
+                    prompt=row["prompt"],
+                    a=a,
+                    b=b,
+                    unit=(a["id"], b["id"]),
+                    verdict=verdict,
+                    left_won=lead > 0 if kind == "pair" and lead else None,
+                    click=kind in ("pair", "ranking"),
+                )
             )
     return found
+
+
+def first_of(votes: list[Comparison]) -> list[Comparison]:
+    """Return of what each rater said of each two answers the first."""
+    first = {}
+    for vote in votes:
+        first.setdefault((vote.rater, vote.unit), vote)
+    return list(first.values())
 
 
 @cache
@@ -71,16 +116,26 @@ def utility(prompt: str, text: str, ended: bool) -> float:
     return judge(prompt, text, ended).utility
 
 
+def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
+    """Return (first, later) for each time a rater compared the same two answers again."""
+    first, found = {}, []
+    for vote in votes:
+        before = first.setdefault((vote.rater, vote.unit), vote) if vote.click else vote
+        if before is not vote:
+            found.append((before, vote))
+    return found
+
+
 def decided_twice(rows: list[dict]) -> dict:
     """Return how often raters agreed with themselves, over repeats in which both verdicts chose a side, as a figure:
     a reward model, too, is tested on votes that chose a side.
     """
-    first, outcomes = {}, []
-    for vote in comparisons(rows):
-        before = first.setdefault((vote.rater, vote.unit), vote)
-        if before is not vote and vote.verdict and before.verdict:
-            outcomes.append((vote.rater, vote.verdict == before.verdict))
-    return share(outcomes, 200) if outcomes else NOTHING
+    outcomes = [
+        (vote.rater, vote.verdict == before.verdict)
+        for before, vote in repeats(comparisons(rows))
+        if vote.verdict and before.verdict
+    ]
+    return share(outcomes) if outcomes else NOTHING
 
 
 def foreseeable(steady: dict) -> dict:
@@ -109,102 +164,84 @@ def nothing(name: str) -> dict:
     return {"value": None, "low": None, "high": None, "n": 0, "why": FIGURES[name][1]}
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share of n independent votes (Wilson, 1927)."""
-    z = 1.96
-    middle, half = (
-        share + z * z / (2 * n),
-        z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)),
-    )
-    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    return max(0.0, float(low)), min(1.0, float(high))
-
-
-def figure(statistic: Callable, raters: int, n: int, resamples: int, is_share: bool = True) -> dict:
-    """Return a figure on `n` votes; `statistic(weights)` is its value where rater r counts weights[r] times."""
-    value = float(statistic(np.ones(raters)))
+def figure(
+    statistic: Callable, raters: int, n: int, resamples: int = DRAWS, is_share: bool = True
+) -> dict:
+    """Return a figure on `n` votes; `statistic(weights)` has a value for each row of weights (draws, raters)."""
+    value = float(statistic(np.ones((1, raters)))[0])
     found = {"value": value, "low": None, "high": None, "n": n, "why": ""}
-    if raters >= ENOUGH and not np.isnan(value):
-        drawn = np.random.default_rng(0).multinomial(raters, [1 / raters] * raters, size=resamples)
-        low, high = np.nanpercentile([statistic(weights) for weights in drawn], [2.5, 97.5])
+    few = raters < ENOUGH
+    if not few and not np.isnan(value):
+        low, high = bootstrap(statistic, raters, resamples)
         if high - low > 1e-9:
-            return found | {"low": float(low), "high": float(high)}
-    why = "all raters are alike in this" if raters >= ENOUGH else f"fewer than {ENOUGH} raters"
+            return found | {"low": low, "high": high}
+    why = f"fewer than {ENOUGH} raters" if few else "all raters are alike in this"
     if not is_share:
         return found | {"why": f"{why}: no interval"}
-    low, high = wilson(value, n)
-    return found | {
-        "low": low,
-        "high": high,
-        "why": f"{why}: the interval counts votes, and holds for these only",
-    }
+    low, high = wilson(value, n if few else raters)
+    counts = "counts votes, and holds for these only" if few else "counts raters"
+    return found | {"low": float(low), "high": float(high), "why": f"{why}: the interval {counts}"}
 
 
-def share(outcomes: list[tuple[str, float]], resamples: int) -> dict:
+def share(outcomes: list[tuple[str, float]], resamples: int = DRAWS) -> dict:
     """Return the figure of the share of true outcomes, given as (rater, outcome)."""
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
-    hits, trials = (np.array([count(found) for found in by_rater.values()]) for count in (sum, len))
+    hits = np.array([sum(found) for found in by_rater.values()])
+    trials = np.array([len(found) for found in by_rater.values()])
     return figure(
         lambda weights: weights @ hits / (weights @ trials), len(trials), len(outcomes), resamples
     )
 
 
-def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """Return (raw agreement, Krippendorff's nominal alpha) where rater r was drawn weights[r] times.
+def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return raw agreement and Krippendorff's nominal alpha (draws,), where rater r was drawn weights[:, r] times.
 
     `seen` (raters, units, verdicts) is 1 where the rater gave the verdict. A rater and its own copy are no pair.
     """
-    counts = np.tensordot(weights, seen, 1)  # (units, verdicts)
-    size, own = counts.sum(1), np.tensordot(weights**2, seen.sum(2), 1)
+    raters, units, verdicts = seen.shape
+    counts = (weights @ seen.reshape(raters, -1)).reshape(-1, units, verdicts)
+    size, own = counts.sum(2), weights**2 @ seen.sum(2)
     pairs = size**2 - own  # ordered pairs of different raters
     there = pairs > 0
-    if not there.any():
-        return np.nan, np.nan
-    counts, size, pairs = counts[there], size[there], pairs[there]
-    apart = size**2 - (counts**2).sum(1)  # pairs with different verdicts
-    total, by_verdict = size.sum(), counts.sum(0)
-    expected = (total**2 - (by_verdict**2).sum()) / (total * (total - 1))
-    alpha = 1 - (size * apart / pairs).sum() / total / expected if expected > 0 else np.nan
-    return 1 - apart.sum() / pairs.sum(), alpha
-
-
-def agreement(votes: list[Comparison], resamples: int) -> tuple[dict, dict]:
-    """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and of alpha."""
-    first = {}
-    for vote in votes:
-        first.setdefault((vote.rater, vote.unit), VERDICTS.index(vote.verdict))
-    often = Counter(unit for _, unit in first)
-    said = {place: verdict for place, verdict in first.items() if often[place[1]] > 1}
-    if not said:
-        return nothing("agreement"), nothing("agreement")
-    raters, units = (
-        {name: n for n, name in enumerate(dict.fromkeys(names))} for names in zip(*said)
-    )
-    seen = np.zeros((len(raters), len(units), len(VERDICTS)))
-    for (rater, unit), verdict in said.items():
-        seen[raters[rater], units[unit], verdict] = 1
-    raw, alpha = (
-        figure(
-            lambda weights, i=i: weighted_alpha(seen, weights)[i],
-            len(raters),
-            len(said),
-            resamples,
-            is_share=False,
-        )
-        for i in (0, 1)
-    )
-    if np.isnan(alpha["value"]):
-        alpha = nothing("alpha")
+    apart = np.where(there, size**2 - (counts**2).sum(2), 0)  # pairs with different verdicts
+    by_verdict = np.where(there[:, :, None], counts, 0).sum(1)
+    total = by_verdict.sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        raw = 1 - apart.sum(1) / np.where(there, pairs, 0).sum(1)
+        expected = (total**2 - (by_verdict**2).sum(1)) / (total * (total - 1))
+        observed = np.where(there, size * apart / pairs, 0).sum(1) / total
+        alpha = np.where(expected > 0, 1 - observed / expected, np.nan)
     return raw, alpha
+
+
+def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, dict]:
+    """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and of alpha."""
+    votes = first_of(votes)
+    often = Counter(vote.unit for vote in votes)
+    votes = [vote for vote in votes if often[vote.unit] > 1]
+    if not votes:
+        return nothing("agreement"), nothing("agreement")
+    raters = {name: n for n, name in enumerate(dict.fromkeys(vote.rater for vote in votes))}
+    units = {unit: n for n, unit in enumerate(dict.fromkeys(vote.unit for vote in votes))}
+    seen = np.zeros((len(raters), len(units), len(VERDICTS)))
+    for vote in votes:
+        seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
+
+    def measure(i: int) -> dict:
+        by_draw = lambda weights: weighted_alpha(seen, weights)[i]  # noqa: E731
+        return figure(by_draw, len(raters), len(votes), resamples, is_share=False)
+
+    raw, alpha = measure(0), measure(1)
+    return raw, nothing("alpha") if np.isnan(alpha["value"]) else alpha
 
 
 def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     """Return (rater, whether the vote is that of most others) for each vote on which the others have a majority."""
     by_unit, found = defaultdict(dict), []
-    for vote in votes:
-        by_unit[vote.unit].setdefault(vote.rater, vote.verdict)
+    for vote in first_of(votes):
+        by_unit[vote.unit][vote.rater] = vote.verdict
     for said in by_unit.values():
         counts = Counter(said.values())
         for rater, verdict in said.items():
@@ -217,18 +254,17 @@ def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
 def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tuple[str, bool]]]:
     """Return for each share what it counts, as (rater, outcome)."""
     found = {name: [] for name in FIGURES if name not in ("agreement", "alpha", "seconds")}
-    first, scores = {}, {}
+    scores = {}
     for row in answers:
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
                 scores[row["rater"], answer["id"]] = sum(marks.values())
+    for before, vote in repeats(votes):
+        found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
     for vote in votes:
-        before = first.setdefault((vote.rater, vote.unit), vote)
-        if before is not vote:
-            found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
         if vote.left_won is not None:
             found["side_bias"].append((vote.rater, vote.left_won))
-        if not vote.verdict:
+        if not vote.verdict or not vote.click:
             continue
         words = [len(one["text"].split()) for one in (vote.a, vote.b)]
         marks = [scores.get((vote.rater, id), np.nan) for id in vote.unit]
@@ -242,17 +278,17 @@ def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tup
     return found | {"with_class": with_class(votes)}
 
 
-def seconds(answers: list[dict], resamples: int) -> dict:
+def seconds(answers: list[dict], resamples: int = DRAWS) -> dict:
     """Return the figure of seconds a vote: each rater's median, and the mean of these."""
     times = defaultdict(list)
     for row in answers:
-        if row["ms"] is not None and row["kind"] not in PASSES and not row["hidden"]:
+        if row["ms"] is not None and row["kind"] not in ("skip", "flag") and not row["hidden"]:
             times[row["rater"]].append(row["ms"] / 1000)
     if not times:
         return nothing("seconds")
     medians = np.array([np.median(values) for values in times.values()])
     return figure(
-        lambda weights: weights @ medians / weights.sum(),
+        lambda weights: weights @ medians / weights.sum(1),
         len(medians),
         sum(map(len, times.values())),
         resamples,
@@ -260,18 +296,14 @@ def seconds(answers: list[dict], resamples: int) -> dict:
     )
 
 
-def leaderboard(votes: list[Comparison], resamples: int = 200) -> list[dict]:
+def leaderboard(votes: list[Comparison], resamples: int = DRAWS) -> list[dict]:
     """Return the models, the best first: {"model"} and the figure of comparisons with others won, a tie is half one."""
     games, found = defaultdict(list), []
-    for vote in votes:
-        if (
-            vote.a["model"] != vote.b["model"]
-            and vote.a["model"]
-            and vote.b["model"]
-            and vote.verdict is not None
-        ):
-            games[vote.a["model"]].append((vote.rater, (vote.verdict + 1) / 2))
-            games[vote.b["model"]].append((vote.rater, (1 - vote.verdict) / 2))
+    for vote in first_of(votes):
+        one, other = vote.a["model"], vote.b["model"]
+        if one and other and one != other and vote.verdict is not None:
+            games[one].append((vote.rater, (1 + vote.verdict) / 2))
+            games[other].append((vote.rater, (1 - vote.verdict) / 2))
     for model, results in games.items():
         row = {"model": model, **share(results, resamples)}
         if row["value"] in (0, 1):
@@ -281,15 +313,15 @@ def leaderboard(votes: list[Comparison], resamples: int = 200) -> list[dict]:
     return sorted(found, key=lambda row: -row["value"])
 
 
-def statistics(answers: list[dict], resamples: int = 500) -> dict:
+def statistics(answers: list[dict], resamples: int = DRAWS) -> dict:
     """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
     raw, alpha = agreement(votes, resamples)
     return {
         "answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
         "raters": len({row["rater"] for row in answers}),
-        "ties": sum(vote.verdict == 0 for vote in votes),
-        "both_bad": sum(vote.verdict is None for vote in votes),
+        "ties": sum(vote.verdict == 0 for vote in votes if vote.click),
+        "both_bad": sum(vote.verdict is None for vote in votes if vote.click),
         "agreement": raw,
         "alpha": alpha,
         **{
@@ -297,5 +329,5 @@ def statistics(answers: list[dict], resamples: int = 500) -> dict:
             for name, found in outcomes(answers, votes).items()
         },
         "seconds": seconds(answers, resamples),
-        "leaderboard": leaderboard(votes),
+        "leaderboard": leaderboard(votes, resamples),
     }

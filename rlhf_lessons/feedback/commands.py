@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from rlhf_lessons.data import grid, printable, to_json
-from rlhf_lessons.feedback import importing
-from rlhf_lessons.feedback.export import written
+from rlhf_lessons.feedback import exchange
+from rlhf_lessons.feedback.exchange import written
 from rlhf_lessons.feedback.store import DEFAULT, Store
 
 Out = Annotated[Path, Positional, arg(metavar="OUT")]
@@ -20,16 +20,23 @@ Files = Annotated[tuple[Path, ...], Positional, arg(metavar="FILES")]
 Who = Annotated[str, Positional, arg(metavar="WHO")]
 Db = Annotated[str, arg(help="The ratings file, or a database's URL.")]
 Json = Annotated[bool, arg(help="Print one JSON object and nothing else.")]
+Forget = Annotated[
+    bool,
+    arg(
+        help="Also do what the files would delete or change of what is here: forgotten raters, votes "
+        "undone or changed, hidden texts, rounds opened or paused."
+    ),
+]
 Round = Annotated[str | None, arg(help="Only this round, such as one lesson's.")]
 
 
-def opened(db: str) -> Store:
+def opened(db: str, readonly: bool = True) -> Store:
     """Return the store; ValueError where there is none yet."""
     if "://" not in db and not Path(db).is_file():
         raise ValueError(
             f"{db}: there are no ratings yet; rate something in a lesson, or name a file with --db"
         )
-    return Store(db)
+    return Store(db, readonly)
 
 
 def export(
@@ -71,7 +78,13 @@ def export(
         print(f"  left out: {n} ({reason})")
 
 
-def import_(file: File, round: str = "imported", db: Db = str(DEFAULT), json: Json = False) -> None:
+def import_(
+    file: File,
+    round: str = "imported",
+    forget: Forget = False,
+    db: Db = str(DEFAULT),
+    json: Json = False,
+) -> None:
     """Add votes from a file that export wrote, or from any file in TRL's formats.
 
     Votes that are there already count once. A file with a row that does not fit is not taken at all.
@@ -80,11 +93,11 @@ def import_(file: File, round: str = "imported", db: Db = str(DEFAULT), json: Js
         file: A JSONL or CSV file, or another ratings file.
         round: The round that they belong to, where the file does not say.
     """
-    found = importing.load(Store(db), file, round)
+    found = exchange.load(Store(db), file, round, forget)
     print(to_json(found) if json else said(found))
 
 
-def merge(out: Out, files: Files, json: Json = False) -> None:
+def merge(out: Out, files: Files, forget: Forget = False, json: Json = False) -> None:
     """Put the ratings of many laptops into one file. What is in several of them counts once.
 
     Args:
@@ -95,7 +108,7 @@ def merge(out: Out, files: Files, json: Json = False) -> None:
         raise ValueError("name the files to merge after the file to put them into")
     store, total = Store(out), Counter()
     for file in files:
-        found = importing.load(store, file)
+        found = exchange.load(store, file, forget=forget)
         total.update(found)
         if not json:
             print(f"{file}: {said(found)}")
@@ -154,12 +167,16 @@ def forget(who: Who, db: Db = str(DEFAULT), json: Json = False) -> None:
     Args:
         who: The rater's name, or id where several have one name.
     """
-    n = importing.forget(opened(db), who)
-    print(
-        to_json({"events": n})
-        if json
-        else f"Deleted: {n} events. Copies and exports made before still hold them."
-    )
+    found = exchange.forget(opened(db, readonly=False), who)
+    if json:
+        print(to_json(found))
+        return
+    print(f"Deleted: {found['events']} events. Copies and exports made before still hold them.")
+    if not found["finished"]:
+        print(
+            "It is not over yet: another program reads the file, which keeps the old text until that ends. "
+            "Close it, such as a notebook or the class page, and run this command again."
+        )
 
 
 COMMANDS = {"export": export, "import": import_, "stats": stats, "merge": merge, "forget": forget}

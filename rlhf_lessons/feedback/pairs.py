@@ -8,13 +8,11 @@ the card opens after the vote.
 
 import random
 
-import torch
-
 from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.best_of_n import rewards_of
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.stages.reward import score
 from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
@@ -31,16 +29,15 @@ def answers_by(
     rows = [{"prompt": prompt, "completions": []} for prompt in prompts]
     for place, (name, (model, tokenizer)) in enumerate(models.items()):
         texts, ended = answer_all(model, tokenizer, prompts, n, seed + 1000 * place)
-        flat = [prompt for prompt in prompts for _ in range(n)], sum(texts, []), sum(ended, [])
-        rewards = [None] * len(flat[0])
+        rewards = [[None] * n for _ in prompts]
         if reward is not None:
-            model_given = isinstance(reward, torch.nn.Module)
-            rewards = (score(reward, tokenizer, *flat) if model_given else reward(*flat)).tolist()
-        for i, (text, end, number) in enumerate(zip(*flat[1:], rewards, strict=True)):
-            number = None if number is None else round(number, 2)
-            rows[i // n]["completions"].append(
+            found = rewards_of(reward, tokenizer, prompts, texts, ended).tolist()
+            rewards = [[round(number, 2) for number in row] for row in found]
+        for row, *answers in zip(rows, texts, ended, rewards, strict=True):
+            row["completions"] += [
                 {"text": text, "ended": end, "model": name, "reward": number}
-            )
+                for text, end, number in zip(*answers, strict=True)
+            ]
     return rows
 
 

@@ -7,8 +7,8 @@ completions were shown there.
 import difflib
 import json
 import re
+import unicodedata
 import uuid
-from itertools import combinations
 
 CRITERIA = {
     "relevance": "Does it do what was asked?",
@@ -16,9 +16,20 @@ CRITERIA = {
     "clarity": "Does it read well?",
 }
 JUDGEMENTS = ("pair", "ranking", "scores", "demonstration")
+MOST = {  # least and most answers that are shown
+    "pair": (2, 2),
+    "hands": (2, 2),
+    "ranking": (2, 9),
+    "scores": (1, 9),
+    "demonstration": (0, 1),
+}
 CHOICES = ("left", "right", "tie", "bad")
 PASSES = ("skip", "flag")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")  # categories of characters that no name shows
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(
+    map(chr, range(0xFE00, 0xFE10))
+)  # nor these
 NAME, REASON, TEXT = 40, 500, 5000  # characters at most
 LONG = 50  # words: from here on, texts that differ in fewer than one word in twenty are too alike to compare
 # A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number is of characters.
@@ -77,6 +88,26 @@ def plain(value: object, name: str, longest: int, empty: bool = False) -> str:
     return value
 
 
+def on_one_line(text: str) -> str:
+    """Return a name in Unicode's compatibility form, on one line, without what is not seen.
+
+    Left out are control and format characters, such as those that have no width or turn the direction of writing,
+    and accents that stand on no letter, or many on one.
+    """
+    letters = [" " if c.isspace() else c for c in unicodedata.normalize("NFKC", text)]
+    seen = "".join(c for c in letters if unicodedata.category(c) not in UNSEEN and c not in BLANK)
+    return " ".join(re.sub(r"(^|(?<=[\s\u0300-\u036f]))[\u0300-\u036f]+", "", seen).split())
+
+
+def nickname(value: object) -> str:
+    """Return a rater's name as `on_one_line` gives it; Refused where nothing is left, or too much."""
+    if not isinstance(value, str):
+        raise Refused(f"the name must be text, not {type(value).__name__}")
+    if value != storable(value):
+        raise Refused("the name holds characters that are no text")
+    return plain(on_one_line(value), "name", NAME)
+
+
 def fit(value: object, shape: object, name: str, n: int = 0) -> object:
     """Return what is kept of a value of a shape as in SHAPES; Refused, naming the field, where it does not fit."""
     if isinstance(shape, dict):
@@ -120,17 +151,15 @@ def checked_id(id: object) -> str:
 
 def checked(kind: str, payload: object, n: int = 0) -> dict:
     """Return what is kept of the payload of an event about `n` completions; Refused where it does not fit."""
-    if kind == "report":  # any JSON object, from a trainer to the room
-        if not isinstance(payload, dict):
-            raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
-        try:
-            return json.loads(json.dumps(payload, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise Refused(f"a report must be a plain JSON object ({error})") from error
+    if kind == "report":
+        return checked_report(payload)
     if kind not in SHAPES:
         raise Refused(
             f"there is no judgement called {kind!r:.40}; there are {', '.join(JUDGEMENTS)}, skip and flag"
         )
+    least, most = MOST.get(kind, (0, 9))
+    if not least <= n <= most:
+        raise Refused(f"a {kind} is about {least} to {most} answers, not {n}")
     undecided = (
         kind == "pair" and isinstance(payload, dict) and payload.get("choice") in ("tie", "bad")
     )
@@ -142,20 +171,37 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
     return kept
 
 
-def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
-    """Return (place, other place, lead) of each two answers that a judgement compares, once for each hand.
+def checked_report(payload: object) -> dict:
+    """Return what a trainer tells the room: any plain JSON object in which the fields that screens draw fit."""
+    if not isinstance(payload, dict):
+        raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
+    try:
+        kept = json.loads(json.dumps(payload, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused(f"a report must be a plain JSON object ({error})") from error
 
-    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where both are bad.
-    """
-    if kind == "ranking":
-        ranks = payload["ranks"]
-        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
-    if kind not in ("pair", "hands"):
-        return []
-    much = payload.get("strength", 1)
-    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-    counts = payload if kind == "hands" else {payload["choice"]: 1}
-    return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
+    def number(value: object) -> bool:
+        return value is None or type(value) in (int, float) and abs(value) < 2**31
+
+    for name in ("accuracy", "low", "high", "ceiling", "votes", "held_out"):
+        if not number(kept.get(name)):
+            raise Refused(f"a report's '{name}' must be a number, not {kept[name]!r:.40}")
+    for name in ("round", "team"):
+        if not isinstance(kept.get(name, ""), str | None):
+            raise Refused(f"a report's '{name}' must be text, not {kept[name]!r:.40}")
+    curve, samples = kept.get("curve") or [], kept.get("samples") or []
+    if not isinstance(curve, list) or not all(
+        isinstance(point, list) and 2 <= len(point) <= 4 and all(map(number, point))
+        for point in curve
+    ):
+        raise Refused("a report's 'curve' must be a list of [votes, accuracy, low, high]")
+    if not isinstance(samples, list) or not all(
+        isinstance(one, dict)
+        and all(isinstance(one.get(name), str) for name in ("prompt", "plain", "best"))
+        for one in samples
+    ):
+        raise Refused("a report's 'samples' must be a list of {prompt, plain, best}")
+    return kept
 
 
 def near_identical(a: str, b: str) -> bool:

@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.feedback.export import unusable
-from rlhf_lessons.feedback.payloads import compared
-from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.evaluation.votes import compared
+from rlhf_lessons.feedback.exchange import unusable
 from rlhf_lessons.lm.tokenizer import encode_completions
 from rlhf_lessons.stages.reward import score
 
@@ -77,15 +76,17 @@ def votes_of(answers: list[dict]) -> list[Vote]:
 class PersonalReward:
     """A function (prompts, completions, ended) -> rewards (batch,), as `PPO` takes one. `fit` gives one that learned.
 
-    `yardstick` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
+    `normalisation_set` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
     deviation 1 after each `fit`, so that a KL coefficient means the same for each reader.
     """
 
-    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]]):
+    def __init__(
+        self, reward_model, tokenizer, normalisation_set: tuple[list[str], list[str], list[bool]]
+    ):
         self.model, self.tokenizer = reward_model, tokenizer
         self.weights = torch.zeros(len(tokenizer))
         self.shipped = {}  # (prompt, completion, ended) -> the shipped model's reward: asked once for each
-        self.yardstick = (self.base(*yardstick), self.tokens(yardstick[1]))
+        self.measured_on = (self.base(*normalisation_set), self.tokens(normalisation_set[1]))
         self.mean, self.deviation = 0.0, 1.0
         self.normalise()
 
@@ -101,8 +102,8 @@ class PersonalReward:
         return learned
 
     def normalise(self) -> None:
-        """Measure mean and deviation of the reward on the yardstick."""
-        base, tokens = self.yardstick
+        """Measure mean and deviation of the reward on the normalisation set."""
+        base, tokens = self.measured_on
         rewards = GAIN * base + tokens @ self.weights
         self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
 
@@ -181,11 +182,3 @@ def ridge_logistic(
 
     optimiser.step(loss)
     return w.detach().float()
-
-
-def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
-    """Return a plain sample of the policy, and of `n` others the one with the highest reward: no training at all."""
-    samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
-    plain, *others = samples.texts
-    rewards = reward([prompt] * n, others, samples.ended.tolist()[1:])
-    return plain, others[int(rewards.argmax())]

@@ -3,13 +3,14 @@
 import random
 import time
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterator
 
 from sqlalchemy import bindparam, exists, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
+    MOST,
     PASSES,
     Refused,
     fit,
@@ -33,7 +34,6 @@ REPEAT_AFTER = (
     5  # answers that lie at least between a task and its repeat, while there is anything else to do
 )
 SIDES = random.SystemRandom()
-MOST = {"pair": (2, 2), "ranking": (2, 9), "scores": (1, 9), "demonstration": (0, 1)}  # completions
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
 
@@ -111,7 +111,15 @@ TAKEN = (
     .group_by(assignments.c.task)
 )
 OF_RATER = (
-    select(assignments, events.c.seq, events.c.ms)
+    select(
+        assignments.c.task,
+        assignments.c.rater,
+        assignments.c.shown,
+        assignments.c.lease,
+        assignments.c.answer,
+        events.c.seq,
+        events.c.ms,
+    )
     .join(tasks, tasks.c.id == assignments.c.task)
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
@@ -128,6 +136,10 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
         THEIRS.c.lease < FOREVER,
     ),
 )
+
+
+# A task that a rater has: completions in the order shown, until when, and the answer, its number and time.
+Assigned = namedtuple("Assigned", "task rater shown lease answer seq ms", defaults=[None] * 3)
 
 
 class Queue:
@@ -150,23 +162,34 @@ class Queue:
         self.first = {}  # of the visible ones, those that are no repeats
         self.texts = {}  # of prompts and completions, by id
 
-    def give(self, c, rater: str, hidden: set[str], lease: float, beyond: bool = False) -> dict:
-        """Return what `Store.next_task` does for a rater who may have one."""
+    def give(
+        self, c, known: dict, rater: str, hidden: set[str], lease: float, beyond: bool = False
+    ) -> dict:
+        """Return what `Store.next_task` does for a rater who may have one.
+
+        `known` is what this transaction has read already.
+        """
         now = time.time()
-        self._read(c, hidden, now, beyond)
-        mine = self._of(c, rater)
+        self._read(c, known, hidden, now, beyond)
+        mine = self._of(c, known, rater)
         task = self._begun(mine, now, beyond) or self._again(mine, REPEAT_AFTER)
         task = task or self._fresh(mine, beyond) or self._again(mine, 0)
         if task:
-            return self._lend(c, rater, task, mine, now + lease)
+            row = mine.get(task.id)
+            if row is None:
+                row = self._lend(c, rater, task, mine, now + lease)
+                mine[task.id] = row
+            else:
+                self._renew(c, row, now + lease)
+            return self._shown(c, task, row.shown)
         waiting = not beyond and c.execute(WITH_OTHERS, self._who(rater, now)).first()
         return {"state": "waiting" if waiting else "done"}
 
-    def progress(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+    def progress(self, c, known: dict, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.progress` does."""
         now = time.time()
-        self._read(c, hidden, now, beyond)
-        mine = self._of(c, rater)
+        self._read(c, known, hidden, now, beyond)
+        mine = self._of(c, known, rater)
         answered = [row for row in mine.values() if row.answer]
         done = [row for row in answered if row.lease == FOREVER]
         times = sorted(row.ms / 1000 for row in done if row.ms is not None)
@@ -180,9 +203,12 @@ class Queue:
             "seconds": times[len(times) // 2] if times else None,
         }
 
-    def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
+    def _read(self, c, known: dict, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
+        if ("size", self.round) not in known:
+            size = c.execute(SIZE, {"in_round": self.round}).one()
+            known["size", self.round] = tuple(size)
+        size = known["size", self.round]
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -205,10 +231,13 @@ class Queue:
     def _who(self, rater: str, now: float) -> dict:
         return {"for_rater": rater, "in_round": self.round, "now": now}
 
-    def _of(self, c, rater: str) -> dict:
+    def _of(self, c, known: dict, rater: str) -> dict:
         """Return what this rater has of the round, by task: shown, lease, answer, its number and ms."""
-        rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
-        return {row.task: row for row in rows}
+        rounds = known.setdefault(("rater", rater), {})
+        if self.round not in rounds:
+            rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
+            rounds[self.round] = {row.task: row for row in rows}
+        return rounds[self.round]
 
     def _turns(self, id: str) -> int:
         """Return how often as many raters as are wanted have a task."""
@@ -264,19 +293,25 @@ class Queue:
     def _again(self, mine: dict, after: int):
         return next(iter(self._repeats_of(mine, after)), None)
 
-    def _lend(self, c, rater: str, task, mine: dict, until: float) -> dict:
-        """Write down that a rater has this task, and the order in which it is shown; return what is shown."""
-        if task.id in mine:
-            shown = mine[task.id].shown
-            c.execute(update(assignments).filter_by(task=task.id, rater=rater).values(lease=until))
+    def _lend(self, c, rater: str, task, mine: dict, until: float):
+        """Write down that a rater has this task, and the order in which it is shown."""
+        if task.repeat_of:
+            shown = mine[task.repeat_of].shown[::-1]
         else:
-            if task.repeat_of:
-                shown = mine[task.repeat_of].shown[::-1]
-            else:
-                shown = SIDES.sample(task.completions, len(task.completions))
-            row = dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False)
-            c.execute(assignments.insert(), row)
-            self.taken[task.id] += 1
+            shown = SIDES.sample(task.completions, len(task.completions))
+        row = dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False)
+        c.execute(assignments.insert(), row)
+        self.taken[task.id] += 1
+        return Assigned(task.id, rater, shown, until)
+
+    def _renew(self, c, row, until: float) -> None:
+        """Give a rater more time for a task; not with every request, for each writes to the disk."""
+        if abs(until - row.lease) > LEASE / 10:
+            mine = update(assignments).filter_by(task=row.task, rater=row.rater)
+            c.execute(mine.values(lease=until))
+
+    def _shown(self, c, task, shown: list[str]) -> dict:
+        """Return what a rater may see of a task."""
         if not self.texts.keys() >= {task.prompt, *shown}:
             prompt = select(prompts.c.text).filter_by(id=task.prompt)
             self.texts |= texts_of(c, shown) | {task.prompt: c.execute(prompt).scalar()}
@@ -291,20 +326,39 @@ class Queue:
         }
 
 
-def follow(c, event: dict) -> None:
-    """Bring the assignment of an event's task and rater up to date.
+ANSWERED = (
+    update(assignments)
+    .where(
+        assignments.c.task == bindparam("of_task"),
+        assignments.c.rater == bindparam("of_rater"),
+        assignments.c.answer.is_not_distinct_from(bindparam("before")),
+    )
+    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
+)
+
+
+def follow(c, *rows: dict) -> None:
+    """Bring the assignments of these events' tasks and raters up to date.
 
     Of two answers to one task, from two copies of a file, the first stands: an answer counts where it replaces the
     current one, or where there is none.
     """
-    mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-    if event["kind"] == "reveal":
-        c.execute(mine.values(revealed=True))
-    elif event["kind"] != "seal":
-        undone = event["kind"] == "undo"
-        lease = event["time"] + LEASE if undone else 0.0 if event["kind"] in PASSES else FOREVER
-        c.execute(
-            mine.where(assignments.c.answer.is_not_distinct_from(event["replaces"])).values(
-                answer=None if undone else event["id"], shown=event["shown"], lease=lease
+    answered = []
+    for event in rows:
+        if event["kind"] == "reveal":
+            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
+            c.execute(mine.values(revealed=True))
+        elif event["kind"] != "seal":
+            undone, passed = event["kind"] == "undo", event["kind"] in PASSES
+            answered.append(
+                {
+                    "of_task": event["task"],
+                    "of_rater": event["rater"],
+                    "before": event["replaces"],
+                    "now": None if undone else event["id"],
+                    "order": event["shown"],
+                    "until": event["time"] + LEASE if undone else 0.0 if passed else FOREVER,
+                }
             )
-        )
+    if answered:
+        c.execute(ANSWERED, answered)

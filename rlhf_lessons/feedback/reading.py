@@ -1,11 +1,12 @@
 """What the store knows: all current answers, what a rater may see after answering, and the state of the room."""
 
+import math
 from collections import namedtuple
 from statistics import mean
 
 from sqlalchemy import select
 
-from rlhf_lessons.feedback.payloads import CHOICES, CRITERIA
+from rlhf_lessons.feedback.payloads import CHOICES, CRITERIA, checked
 from rlhf_lessons.feedback.schema import (
     assignments,
     completions,
@@ -38,19 +39,27 @@ ANSWERS = (
 )
 
 
+def sound(row) -> bool:
+    """Return whether an event can be read: one that was written into the file by other ways kills no page."""
+    try:
+        checked(row.kind, row.payload, len(row.shown or ()))
+        return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
 def room_of(c) -> Room:
     """Return who and what is hidden, the states of the rounds, and the current round (None before the first)."""
     hidden, states, current = set(), {}, None
-    for kind, payload in c.execute(
-        select(events.c.kind, events.c.payload)
-        .where(events.c.kind.in_(("hide", "round")))
-        .order_by(events.c.seq)
-    ):
-        if kind == "round":
-            current = payload["round"]
-            states[current] = payload["state"]
+    said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
+    for row in c.execute(said):
+        if not sound(row):
+            continue
+        if row.kind == "round":
+            current = row.payload["round"]
+            states[current] = row.payload["state"]
         else:
-            (hidden.add if payload["hidden"] else hidden.discard)(payload["id"])
+            (hidden.add if row.payload["hidden"] else hidden.discard)(row.payload["id"])
     return Room(hidden, states, current)
 
 
@@ -66,15 +75,16 @@ def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> l
         query = query.where(tasks.c.round == round)
     if rater is not None:
         query = query.where(events.c.rater == rater)
-    rows = [row._asdict() for row in c.execute(query)]
+    rows = [row._asdict() for row in c.execute(query) if sound(row)]
     fields = [getattr(completions.c, field) for field in ("id", "text", "ended", "model", "reward")]
     wanted = select(*fields)
     if rater is not None:
         wanted = wanted.where(completions.c.id.in_({id for row in rows for id in row["shown"]}))
     texts = {row.id: row._asdict() for row in c.execute(wanted)}
+    rows = [row for row in rows if texts.keys() >= set(row["shown"] or ())]
     for row in rows:
-        row["answers"] = [texts[i] for i in row["shown"]]
-        row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"])
+        row["answers"] = [texts[i] for i in row["shown"] or ()]
+        row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"] or ())
     return rows
 
 
@@ -97,7 +107,11 @@ def others(c, given, hidden: set[str]) -> dict:
     rows = c.execute(
         CURRENT.where(events.c.task == given.task, events.c.rater != given.rater)
     ).all()
-    rows = [row for row in rows if row.rater not in hidden and row.kind in (given.kind, "hands")]
+    rows = [
+        row
+        for row in rows
+        if row.rater not in hidden and row.kind in (given.kind, "hands") and sound(row)
+    ]
     found = {"n": len(rows), "simulated": sum(row.rater_kind == "simulated" for row in rows)}
     if rows and given.kind == "pair":
         choices = dict.fromkeys(CHOICES, 0)

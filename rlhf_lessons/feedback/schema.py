@@ -7,9 +7,13 @@ hashes of their content, so that files from many laptops fit together.
 
 import hashlib
 import json
+import os
 import re
 import sqlite3
+import stat
 import time
+import urllib.parse
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -123,33 +127,75 @@ def on_network_disk(path: Path) -> bool:
     return max(around, default=(0, ""))[1].startswith(REMOTE)
 
 
-def open_engine(where: str | Path) -> sa.Engine:
-    """Return an engine for a file's path or a database's URL, its tables made; ValueError where it cannot be had."""
-    url = str(where) if "://" in str(where) else f"sqlite:///{Path(where).absolute().as_posix()}"
+def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
+    """Return an engine for a file's path or a database's URL; ValueError where it cannot be had.
+
+    The tables are made where they are missing. With `readonly` nothing is written, not even beside the file.
+    """
+    file = None if "://" in str(where) else Path(where).absolute()
     try:
-        engine = sa.create_engine(
-            url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}
-        )
+        # A path is a path, whatever is in it: `%20` and `?` mean something in a URL only.
+        url = sa.URL.create("sqlite", database=str(file)) if file else sa.make_url(str(where))
+        if url.get_backend_name() == "sqlite":
+            file = Path(url.database or "").absolute()
+        options = {"creator": lambda: connect(file, readonly)} if file else {}
+        engine = sa.create_engine(url, **options)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error
-    if engine.dialect.name == "sqlite":
-        file = Path(engine.url.database or "").absolute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        journal = "DELETE" if on_network_disk(file) else "WAL"
-        sa.event.listen(engine, "connect", lambda connection, _: prepare(connection, journal))
+    if file:
+        if not readonly:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # opening it will tell what is wrong
+                os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
         sa.event.listen(engine, "begin", begin)
     try:
-        with engine.execution_options(write=True).begin() as connection:
-            META.create_all(connection)
-    except Exception as error:
+        with engine.execution_options(write=not readonly).begin() as connection:
+            if not readonly:
+                META.create_all(connection)
+            elif not set(TABLES) <= set(sa.inspect(connection).get_table_names()):
+                raise ValueError(f"{shown(where)}: this is no ratings file")
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
         engine.dispose()
-        if not isinstance(error, sa.exc.DBAPIError):
-            raise
         raise ValueError(
-            f"{shown(where)}: cannot be opened as a ratings file, in a folder to write in "
-            f"({in_short(error)})"
+            f"{shown(where)}: cannot be opened as a ratings file, in a folder to "
+            f"{'read' if readonly else 'write in'} ({in_short(error)})"
         ) from error
+    except ValueError:
+        engine.dispose()
+        raise
     return engine
+
+
+def make_private(file: Path) -> None:
+    """Let only its owner read a ratings file, and what SQLite keeps beside it."""
+    for part in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+        with suppress(OSError):  # it is not there, another's, or on a disk that knows no rights
+            if stat.S_IMODE(part.stat().st_mode) & 0o077:
+                part.chmod(0o600)
+
+
+def connect(file: Path, readonly: bool) -> sqlite3.Connection:
+    """Return a connection to a SQLite file; sqlite3.Error where it is none, or another program's."""
+    name = urllib.parse.quote(str(file))
+    changing = any(Path(f"{file}{end}").exists() for end in ("-wal", "-journal"))
+    # Without a writer at work, `immutable` reads the file alone: from read-only disks too, and with no file beside it.
+    mode = "rw" if not readonly else "ro" if changing else "ro&immutable=1"
+    connection = sqlite3.connect(
+        f"file:{name}?mode={mode}", uri=True, timeout=30, check_same_thread=False
+    )
+    connection.isolation_level = None  # transactions are ours to begin
+    try:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(event)")}
+        if there and not {"seq", "payload", "shown", "replaces"} <= columns:
+            raise sqlite3.DatabaseError("it is another program's database")
+        if not readonly:
+            make_private(file)
+            prepare(connection, "DELETE" if on_network_disk(file) else "WAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def shown(where: str | Path) -> str:
@@ -163,11 +209,7 @@ def in_short(error: Exception) -> str:
 
 
 def prepare(connection: sqlite3.Connection, journal: str) -> None:
-    """Set a new connection up: transactions are ours to begin, a commit is on the disk, deleted texts are wiped."""
-    connection.isolation_level = None
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if there and events.name not in there:
-        raise sqlite3.DatabaseError("it is another program's database")
+    """Set a connection that writes up: a commit is on the disk, deleted texts are wiped."""
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA secure_delete=ON")
     for trial in range(50):  # while another process turns WAL on, SQLite refuses without waiting

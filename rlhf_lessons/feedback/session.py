@@ -111,7 +111,7 @@ class Session:
         self.current = {"type": "task", "task": task | self.words, "progress": progress}
         if self.brief:
             self.current["brief"] = self.brief
-        if task.get("kind") == "pair" and (self.guess or self.seals()):
+        if task.get("kind") == "pair" and self.goal is None and (self.guess or self.seals()):
             self.current["game"] = {"sealed": self.seal(task), **self.score()}
         if self.remark:
             self.current["message"], self.remark = self.remark, ""

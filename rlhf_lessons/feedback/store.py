@@ -24,10 +24,11 @@ from rlhf_lessons.feedback.payloads import (
     checked_id,
     fit,
     new_id,
+    nickname,
     plain,
 )
 from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
-from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of
+from rlhf_lessons.feedback.reading import Room, hidden_side, read_answers, room_of, sound
 from rlhf_lessons.feedback.schema import (
     assignments,
     events,
@@ -43,11 +44,15 @@ GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.
 
 
 class Store:
-    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is none."""
+    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is none.
 
-    def __init__(self, where: str | Path = DEFAULT):
-        self.where, self.pid, self.local = where, os.getpid(), threading.local()
-        self.engine, self.queues = open_engine(where), {}
+    With `readonly` it must be there, and can be counted and exported from a disk that cannot be written to.
+    """
+
+    def __init__(self, where: str | Path = DEFAULT, readonly: bool = False):
+        self.where, self.readonly = where, readonly
+        self.engine = open_engine(where, readonly)
+        self.pid, self.local, self.queues = os.getpid(), threading.local(), {}
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -57,14 +62,12 @@ class Store:
         if (
             self.pid != os.getpid()
         ):  # a forked process must not use, nor close, its parent's connections
-            self.inherited, self.engine, self.pid = (
-                self.engine,
-                open_engine(self.where),
-                os.getpid(),
-            )
+            self.inherited, self.pid = self.engine, os.getpid()
+            self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.execution_options(write=write).begin() as c:
                 self.local.connection = c if write else None
+                self.local.known = {}
                 yield c
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
@@ -72,6 +75,16 @@ class Store:
             ) from error
         finally:
             self.local.connection = None
+
+    def _known(self) -> dict:
+        """Return what this transaction has read and nobody has changed since: a class asks much in one."""
+        return self.local.known if self.local.connection else {}
+
+    def _room(self, c) -> Room:
+        known = self._known()
+        if "room" not in known:
+            known["room"] = room_of(c)
+        return known["room"]
 
     def write(self):
         """A transaction that writes: one at a time in all processes; the others wait.
@@ -84,6 +97,29 @@ class Store:
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
         return self._transaction(write=False)
 
+    def unwiped(self, c, begin: bool = False) -> bool:
+        """Return whether deleted text may still be found in the file's journal; with `begin`, note that it may.
+
+        The note is a number in the file's head, so that it outlives this program.
+        """
+        if self.engine.dialect.name != "sqlite":
+            return False
+        if begin:
+            c.exec_driver_sql("PRAGMA user_version=1")
+        return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
+
+    def wipe(self) -> bool:
+        """Write the journal back into the file and empty it; return False while another program reads the file."""
+        if self.engine.dialect.name != "sqlite":
+            return True
+        with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as c:
+            c.exec_driver_sql("PRAGMA busy_timeout=3000")
+            busy, *_ = c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            if not busy:
+                c.exec_driver_sql("PRAGMA user_version=0")
+            c.exec_driver_sql("PRAGMA busy_timeout=30000")
+        return not busy
+
     def close(self) -> None:
         """Let go of the file."""
         self.engine.dispose()
@@ -91,14 +127,15 @@ class Store:
     # Raters
 
     def add_rater(self, name: str, team: str = "", kind: str = "person") -> str:
-        """Add a rater and return the id. Two raters may have the same name."""
-        row = dict(
-            id=new_id(),
-            name=plain(name, "name", NAME),
-            team=plain(team, "team", NAME, empty=True),
-            kind=kind,
-        )
+        """Add a rater and return the id. A second Alice of the same kind is called `Alice 2`."""
+        name, team = nickname(name), plain(team, "team", NAME, empty=True)
         with self.write() as c:
+            same_kind = c.execute(select(raters.c.name).filter_by(kind=kind)).scalars()
+            taken = {other.casefold() for other in same_kind}
+            free, n = name, 2
+            while free.casefold() in taken:
+                free, n = f"{name[: NAME - len(str(n)) - 1]} {n}", n + 1
+            row = dict(id=new_id(), name=free, team=team, kind=kind)
             c.execute(raters.insert(), row)
         return row["id"]
 
@@ -106,7 +143,7 @@ class Store:
         """Return the id of the one rater of this name and kind, added where there is none: for a notebook."""
         with self.write() as c:
             found = c.execute(
-                select(raters.c.id).filter_by(name=plain(name, "name", NAME), kind=kind)
+                select(raters.c.id).filter_by(name=nickname(name), kind=kind)
             ).scalar()
             return found or self.add_rater(name, team, kind)
 
@@ -129,6 +166,7 @@ class Store:
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
+            self._known().clear()
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
@@ -147,12 +185,12 @@ class Store:
         with self.write() as c:
             if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
                 raise Refused("this store knows no such rater: join again")
-            room = room_of(c)
+            room = self._room(c)
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self._queue(round).give(c, rater, room.hidden, lease, beyond)
+            return self._queue(round).give(c, self._known(), rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -181,7 +219,7 @@ class Store:
             if kind not in (given.kind, *PASSES) and (kind, given.kind) != ("hands", "pair"):
                 raise Refused(f"this task asks for a {given.kind}, not for a {kind}")
             kept = checked(kind, payload, len(given.shown))
-            if rater in room_of(c).hidden:
+            if rater in self._room(c).hidden:
                 raise Refused(
                     "the teacher has removed you from this class, so this answer was not recorded"
                 )
@@ -270,8 +308,9 @@ class Store:
             raise Refused("this task was not given to this rater: ask for the next task")
         return row
 
-    @staticmethod
-    def _record(c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui="") -> int:
+    def _record(
+        self, c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui=""
+    ) -> int:
         """Add an event about a rater's task, and what follows from it, and return its number."""
         row = dict(
             id=id,
@@ -286,6 +325,7 @@ class Store:
             ui=ui,
         )
         follow(c, row)
+        self._known().pop(("rater", given.rater), None)
         return c.execute(events.insert(), row).inserted_primary_key[0]
 
     # The room: what the teacher and the trainer say
@@ -294,6 +334,7 @@ class Store:
         """Add an event about the room itself (round, hide, report, forget) and return its number."""
         row = dict(id=new_id(), time=time.time(), kind=kind, payload=checked(kind, payload), ui="")
         with self.write() as c:
+            self._known().clear()
             return c.execute(events.insert(), row).inserted_primary_key[0]
 
     def set_round(self, round: str, state: str = "open") -> int:
@@ -316,7 +357,7 @@ class Store:
                 .where(events.c.kind == "report", events.c.seq > after)
                 .order_by(events.c.seq)
             )
-            return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows]
+            return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
@@ -329,7 +370,9 @@ class Store:
         """Return {"done", "passed", "left", "seconds"}: tasks answered, skipped or flagged, still there for this
         rater, and the median seconds an answer took (None before the first)."""
         with self.read() as c:
-            return self._queue(round).progress(c, rater, room_of(c).hidden, beyond)
+            return self._queue(round).progress(
+                c, self._known(), rater, self._room(c).hidden, beyond
+            )
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since I looked?"""

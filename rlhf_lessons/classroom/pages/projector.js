@@ -19,18 +19,18 @@ function drawNumbers({ voted, raters, votes, minute, agreement, guessing }) {
   const all = agreement.find(({ team }) => !team), teams = agreement.filter(({ team }) => team);
   $("numbers").replaceChildren(number(voted, voted === 1 ? "person has voted" : "people have voted", `of ${raters} who joined`),
     number(votes, guessing ? "guesses" : "votes", `${minute} in the last minute`),
-    ...(guessing ? [] : [number(all ? percent(all.share) : "–", "agree, two people on one pair",
+    ...(guessing ? [] : [number(all ? percent(all.value) : "–", "agree, two people on one pair",
       all ? between(all) : "too few votes yet")]),
-    ...teams.map((group) => number(percent(group.share), `agree in ${TEAMS[group.team]}`, between(group))));
+    ...teams.map((group) => number(percent(group.value), `agree in ${TEAMS[group.team]}`, between(group))));
 }
 
 /** Return a bar from 0 to 100 % with its interval, all of it in words too. */
-function bar(name, { share, low, high, n }) {
+function bar(name, { value, low, high, n }) {
   const inner = make("div", { class: "inner" }), whisker = make("div", { class: "whisker" });
-  inner.style.width = `${100 * share}%`;
+  inner.style.width = `${100 * value}%`;
   [whisker.style.left, whisker.style.width] = [`${100 * low}%`, `${100 * (high - low)}%`];
   return make("div", { class: "line" }, make("span", { class: "name" }, name),
-    make("span", { class: "value" }, percent(share), make("small", {}, ` (${between({ low, high })}) of ${n}`)),
+    make("span", { class: "value" }, percent(value), make("small", {}, ` (${between({ low, high })}) of ${n}`)),
     make("div", { class: "bar", "aria-hidden": "true" }, inner, whisker));
 }
 
@@ -41,7 +41,7 @@ function drawBoard({ guessing, guesses, board }) {
     fill("board", ...(guesses.length ? guesses.map((found) => bar(TEAMS[found.team] ?? "The room", found))
       : [empty("Nobody has guessed yet.")]), make("p", { class: "quiet" }, "By chance alone it would be 50 %."));
   } else {
-    fill("board", ...(board.length ? board.map((line) => bar(line.name, line))
+    fill("board", ...(board.length ? board.map((line) => bar(line.model, line))
       : [empty("Nobody has compared two models yet.")]));
   }
 }

@@ -1,13 +1,14 @@
-"""`python -m rlhf_lessons classroom serve|check`: where the server listens, what it prints, what it remembers."""
+"""Serving the class page: where the server listens, what it prints, what it remembers."""
 
 import asyncio
+import html
 import json
 import os
 import secrets
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import segno
@@ -21,6 +22,8 @@ from rlhf_lessons.feedback.store import DEFAULT
 
 LETTERS = "ACDEFHJKLMNPQRTUVWXY3479"  # no two that look alike on a projector
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+IDLE = 20  # seconds after which a connection without a request, or with half of one, is closed
+RESERVED = 64  # open files that are no connections: the database, logs, modules
 HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, the commonest first:
 - The phone is in another network than this computer: compare the names of the Wi-Fi on both.
 - The Wi-Fi keeps its devices apart (guest and campus networks do): open a hotspot on this computer, or on one phone,
@@ -66,7 +69,8 @@ def serve(
             new_round(room.store, room.source, family="story", teams=bool(teams))
         except Refused:  # answers of one's own, without stories
             new_round(room.store, room.source, teams=bool(teams))
-    asyncio.run(run(room, secret, host, port, prefix, announce(room, host, port, prefix)))
+    hello = announce(room, host, port, prefix, console_file(room, db, host, port, prefix))
+    asyncio.run(run(room, secret, host, port, prefix, hello))
 
 
 def classroom(
@@ -84,12 +88,30 @@ def classroom(
     ), kept["cookie"]
 
 
-def secrets_of(db: str) -> dict[str, str]:
-    """Return {"cookie", "console", "projector", "code"}, made once and kept in a file that only its owner reads, so
-    that a server that fell over comes back with the same code, and students go on."""
-    name = "class" if "://" in db else Path(db).name
-    path = (DEFAULT.parent if "://" in db else Path(db).absolute().parent) / f"{name}.secrets.json"
+def beside(db: str, ending: str) -> Path:
+    """Return the path of a file beside the ratings file, in the usual folder for a database elsewhere."""
+    if "://" in db:
+        return DEFAULT.parent / f"class.{ending}"
+    path = Path(db).absolute()
+    return path.with_name(f"{path.name}.{ending}")
+
+
+def private(path: Path, exclusive: bool = False):
+    """Return a file to write that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = os.O_EXCL if exclusive else os.O_TRUNC
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | fresh, 0o600)
+    if os.name == "posix":
+        os.fchmod(number, 0o600)  # of one that was there already
+    return os.fdopen(number, "w", encoding="utf-8")
+
+
+def secrets_of(db: str) -> dict[str, str]:
+    """Return {"cookie", "console", "projector", "code"}, made once and kept in a file of their owner's.
+
+    So a server that fell over comes back with the same code, and students continue.
+    """
+    path = beside(db, "secrets.json")
     fresh = {
         "cookie": secrets.token_hex(32),
         "console": secrets.token_urlsafe(16),
@@ -97,18 +119,30 @@ def secrets_of(db: str) -> dict[str, str]:
         "code": "".join(secrets.choice(LETTERS) for _ in range(6)),
     }
     try:
-        with os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
+        with private(path, exclusive=True) as file:
             json.dump(fresh, file)
         return fresh
     except FileExistsError:
+        if os.name == "posix":
+            path.chmod(0o600)
         try:
             return fresh | json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{path}: no longer readable; delete it, and students join anew ({error})"
             ) from error
+
+
+def console_file(room: Classroom, db: str, host: str, port: int, prefix: str) -> Path:
+    """Write a page that leads to the console, with its key, for the owner alone; return its path.
+
+    The terminal may be on the projector, so the key is not printed.
+    """
+    path = beside(db, "console.html")
+    link = f"{own_address(host, port, prefix)}/console?key={room.keys['console']}"
+    with private(path) as file:
+        file.write(f'<meta http-equiv="refresh" content="0; url={html.escape(link)}">\n')
+    return path
 
 
 def address_of(host: str) -> str:
@@ -127,29 +161,34 @@ def address_of(host: str) -> str:
             return socket.gethostname()
 
 
-def announce(room: Classroom, host: str, port: int, prefix: str) -> str:
-    """Return what is printed at the start."""
-    mine = f"http://{'127.0.0.1' if host in (*LOOPBACK, '0.0.0.0', '::') else host}:{port}{prefix}"
-    reachable = "127.0.0.1" not in room.address
+def own_address(host: str, port: int, prefix: str) -> str:
+    """Return the address of the page on this computer."""
+    here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
+    return f"http://{here}:{port}{prefix}"
+
+
+def announce(room: Classroom, host: str, port: int, prefix: str, console: Path) -> str:
+    """Return what is printed at the start. It may stand on the wall: the console's key is not in it."""
+    if "127.0.0.1" in room.address:
+        way_in = [
+            "Only this computer can connect. For phones: --host 0.0.0.0, in a network you trust."
+        ]
+    else:
+        way_in = terminal_code(room.link)
+    projector = f"{own_address(host, port, prefix)}/projector?key={room.keys['projector']}"
     return "\n".join(
         [
             "",
             f"Students    {room.address}",
             f"Class code  {room.code}",
             "",
-            *(
-                terminal_code(room.link)
-                if reachable
-                else [
-                    "Only this computer can connect. For phones: --host 0.0.0.0, in a network that you trust."
-                ]
-            ),
+            *way_in,
             "",
-            f"Console     {mine}/console?key={room.keys['console']}    (for you alone)",
-            f"Projector   {mine}/projector?key={room.keys['projector']}",
+            f"Projector   {projector}",
+            f"Console     open {console} in a browser here (for you alone: it holds the key)",
             "",
             f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
-            "Ctrl-C ends the class page. Start it again at any time: students go on where they were.",
+            "Ctrl-C ends the class page. Start it again at any time: students continue where they were.",
         ]
     )
 
@@ -166,6 +205,51 @@ def terminal_code(text: str) -> list[str]:
     ]
 
 
+class Server(HTTPServer):
+    """An HTTP server that never runs out of open files.
+
+    Where as many connections are open as may be, the oldest makes room. A phone opens another by
+    itself when it has something to say; half a request never has.
+    """
+
+    def initialize(self, *args, most: int, **kwargs):
+        super().initialize(*args, **kwargs)
+        self.most, self.streams, self.told = most, {}, False
+
+    def handle_stream(self, stream, address):
+        if len(self.streams) >= self.most:
+            if not self.told:
+                print(f"{self.most} connections are open; the oldest are closed for new ones.")
+                self.told = True
+            oldest = next(iter(self.streams))
+            self.streams.pop(oldest)
+            oldest.close()
+        self.streams[stream] = None
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn):
+        self.streams.pop(server_conn.stream, None)
+        super().on_close(server_conn)
+
+
+def most_connections() -> int:
+    """Raise the limit of open files as far as the system lets us; return how many may be connections."""
+    try:
+        import resource
+    except ImportError:  # Windows: no such limit
+        return 10_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (65_536, 10_240, 4096, 1024):  # macOS takes no more than 10,240
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and wanted > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                soft = wanted
+            except (ValueError, OSError):
+                continue
+    return max(min(soft, 65_536) - RESERVED, 16)
+
+
 async def run(
     room: Classroom,
     secret: str,
@@ -177,24 +261,26 @@ async def run(
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until `stop` is set, or for ever."""
-    server = HTTPServer(
+    server = Server(
         application(room, secret, prefix, seen),
+        most=most_connections(),
         max_body_size=1 << 20,
         max_header_size=1 << 14,
-        idle_connection_timeout=120,
-        body_timeout=20,
+        idle_connection_timeout=IDLE,
+        body_timeout=IDLE,
     )
     sys.setswitchinterval(0.0005)  # the thread that computes figures must not hold up votes
     try:
-        server.listen(port, host)
+        server.listen(port, host, backlog=1024)
     except OSError as error:
         raise ValueError(
-            f"port {port} of {host} cannot be used ({error.strerror}): is a class page running already? "
-            "Another port: --port 8801"
+            f"port {port} of {host} cannot be used ({error.strerror}): is a class page running "
+            "already? Another port: --port 8801"
         ) from error
     print(hello, flush=True)
     await (stop or asyncio.Event()).wait()
     server.stop()
+    await server.close_all_connections()
 
 
 def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float = 5) -> int:
@@ -206,8 +292,6 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
         url: As for `serve`.
         minutes: How long to wait for the phone.
     """
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         room, secret = classroom(
             str(Path(folder, "check.sqlite3")),
@@ -252,26 +336,9 @@ async def trial(
         if step and step not in steps and handler.get_status() == 200:
             steps.add(step)
             print(f"- {step}, from {handler.request.remote_ip}", flush=True)
-        if room.done and any(room.done.values()):
+        if room.voted:
             stop.set()
 
     asyncio.get_running_loop().call_later(60 * minutes, stop.set)
     await run(room, secret, host, port, "", hello, seen, stop)
-    return steps, bool(room.done and any(room.done.values()))
-
-
-def pick(arguments: list[str]) -> tuple[Callable, str, list[str]]:
-    """Return the command that is asked for, its name, and the flags; SystemExit where there is none."""
-    known = {"serve": serve, "check": check}
-    first, *rest = arguments or [""]
-    if first in known:
-        return known[first], f"classroom {first}", rest
-    asked = first in ("-h", "--help", "help")
-    print(
-        "usage: python -m rlhf_lessons classroom serve|check [FLAGS]\n\n"
-        "  serve   the class page: students rate on their phones, a projector shows what the room thinks\n"
-        "  check   try it before class, with one phone\n\n"
-        "Each has its own help, such as: python -m rlhf_lessons classroom serve --help",
-        file=sys.stdout if asked else sys.stderr,
-    )
-    sys.exit(0 if asked else 2)
+    return steps, bool(room.voted)

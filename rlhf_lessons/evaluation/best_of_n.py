@@ -1,0 +1,46 @@
+"""Best of n: sample n answers and keep the one with the highest reward. It needs no training at all.
+
+A reward model that is worth training a policy on also chooses well; so best-of-n measures it before PPO does.
+"""
+
+import numpy as np
+import torch
+
+from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.intervals import interval
+from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.stages.reward import score
+
+
+def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) -> np.ndarray:
+    """Return the rewards (prompts, n) of n answers to each prompt, as `answer_all` gives them.
+
+    `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions, ended) -> rewards.
+    """
+    flat = (
+        [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row],
+        [text for row in texts for text in row],
+        [end for row in ended for end in row],
+    )
+    model_given = isinstance(reward, torch.nn.Module)
+    found = score(reward, tokenizer, *flat) if model_given else reward(*flat)
+    return torch.as_tensor(found).cpu().numpy().reshape(len(prompts), -1)
+
+
+def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
+    """Return a plain sample of the policy, and of `n` others the one with the highest reward."""
+    samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
+    plain, *others = samples.texts
+    ended = samples.ended.tolist()[1:]
+    rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended])
+    return plain, others[int(rewards.argmax())]
+
+
+def best_of_n_gain(
+    policy, tokenizer, reward, prompts: list[str], n: int = 16, seed: int = 0
+) -> list[float]:
+    """Return what the best of `n` by reward gains in true utility over the mean of n: [mean, low, high]."""
+    texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
+    utility = score_all(prompts, texts, ended)["utility"]
+    best = rewards_of(reward, tokenizer, prompts, texts, ended).argmax(1)
+    return interval(utility[np.arange(len(prompts)), best] - utility.mean(1))
