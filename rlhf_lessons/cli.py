@@ -1,158 +1,491 @@
-"""The command line, `python -m rlhf_lessons`: its commands, their flags, its exit codes.
+"""The command line, `python -m rlhf_lessons`: every command, its flags, its exit codes.
 
-A command is a function, and its flags are the arguments; configs bring theirs along. Whatever loads torch is
-imported inside the functions, so that help and usage errors come at once.
+A command is a function: its arguments are the flags, its docstring is the help, and configs bring
+their fields along. Whatever loads torch, or the class page, is imported inside the functions, so
+that help and usage errors come at once.
 """
 
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import Positional, arg
+
+from rlhf_lessons import data, paths
+from rlhf_lessons.stages.config import (
+    PPO_RECIPE,
+    PRETRAIN,
+    REWARD,
+    SFT_RECIPE,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+)
 
 PROGRAM = "python -m rlhf_lessons"
-HELP = f"""usage: {PROGRAM} COMMAND [FLAGS]
-
-RLHF Lessons: a language model goes through the whole of reinforcement learning from human feedback.
-
-Try the models
-  ask "PROMPT"   send one prompt to three models: base, after fine-tuning (sft), after RLHF (ppo)
-  evaluate       score their answers to prompts that no model has seen, with 95 % intervals
-  diagnose       find the stage that went wrong, and the evidence
-
-Train your own, into the folder runs (Ctrl-C stops; the same command goes on from there)
-  course         all four stages from scratch, then before and after: about 20 minutes
-  pretrain       step 1: a base model learns to predict the next token of web scraps
-  sft            step 2: supervised fine-tuning on prompts with ideal answers
-  reward         step 3: a reward model learns from comparisons which answers people prefer
-  ppo            step 4: reinforcement learning against the reward model
-
-Data
-  data build     write the course's data files anew
-  ratings        people's votes: export, import, statistics, merge, forget (ratings --help says more)
-  classroom      serve: the page on which a class rates from its phones; check: try it with one phone
-  reports        gather a class's reports, which rl.report() writes, into a table
+ABOUT = f"""\
+RLHF Lessons: a language model goes through all of reinforcement learning from human feedback.
 
 Each command has its own help, such as: {PROGRAM} ask --help
-Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not fit, 130 you stopped it.
-"""
-Source = Literal["best", "mine", "shipped"]
-Prompt = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
+
+Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not fit, \
+130 you stopped it."""
+POSITIVE = (  # settings that must be above 0
+    "steps epochs batch_size num_minibatches update_epochs context validate_every lr critic_lr "
+    "temperature max_new_tokens max_grad_norm"
+).split()
+Source = Annotated[
+    Literal["best", "mine", "shipped"],
+    arg(
+        help="`mine` and `shipped` insist on your own or the shipped models; "
+        "`best` takes yours if it is good enough."
+    ),
+]
+Models = Annotated[str, arg(help="The models, separated by commas.")]
+Seed = Annotated[int, arg(help="The same seed gives the same answers.")]
+Json = Annotated[bool, arg(help="Print one JSON object and nothing else.")]
+Out = Annotated[Path | None, arg(help="Folder for the finished model; by default in runs.")]
+Parent = Annotated[
+    Path | None,
+    arg(
+        help="Folder of the model to start from; by default your own if it is good enough, "
+        "else the shipped one."
+    ),
+]
+Fresh = Annotated[bool, arg(help="Forget a stopped run instead of resuming it.")]
+SkipBadRows = Annotated[bool, arg(help="Leave out rows that do not fit, and say how many.")]
+Db = Annotated[str | None, arg(help="The ratings file, or a database's URL.")]
+Forget = Annotated[
+    bool,
+    arg(
+        help="Also do what the files would delete or change of what is here: forgotten raters, "
+        "votes undone or changed, hidden texts, rounds opened or paused."
+    ),
+]
+Round = Annotated[str | None, arg(help="Only this round, such as one lesson's.")]
 
 
-def note(*lines: str) -> None:
-    """Say something that is not the result: on stderr, so that --json stays pure."""
-    print(*lines, file=sys.stderr, flush=True)
+def positional(kind, metavar: str):
+    """Return the annotation of an argument without a flag."""
+    return Annotated[kind, Positional, arg(metavar=metavar)]
 
 
-def words(names: str) -> list[str]:
-    """Return the names in a list such as `base,sft,ppo`, each once."""
-    return list(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+def note(text: str) -> None:
+    """Print what is not the result to stderr, so that --json stays pure."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# ---- Try the models ------------------------------------------------------------------------------
 
 
 def ask(
-    prompt: Prompt,
-    models: str = "base,sft,ppo",
+    prompt: positional(str, "PROMPT"),
+    models: Models = "base,sft,ppo",
     n: int = 3,
     temperature: float = 1.0,
-    seed: int = 0,
+    seed: Seed = 0,
     source: Source = "best",
-    json: bool = False,
+    json: Json = False,
 ) -> None:
     """Send one prompt to several models and show their answers side by side.
 
     Args:
         prompt: What you ask, in quotation marks.
-        models: The models, separated by commas.
         n: Answers of each model.
-        temperature: 1 samples as the model learned it, lower is safer and duller, 0 takes the likeliest answer.
-        seed: The same seed gives the same answers.
-        source: `mine` and `shipped` insist on your own or the shipped models; `best` takes yours if good enough.
-        json: Print one JSON object and nothing else.
+        temperature: 1 samples as the model learned it, lower is duller, 0 takes the likeliest.
     """
-    from rlhf_lessons.data import to_json
     from rlhf_lessons.evaluation import ask as asking
 
-    samples = asking.ask(
-        prompt, asking.load_writers(words(models), source, note), n, temperature, seed
-    )
-    print(
-        to_json({"prompt": prompt, "samples": samples})
-        if json
-        else asking.side_by_side(prompt, samples)
-    )
-    if word := asking.out_of_world_notice(prompt):
-        note("\n" + word)
+    writers = asking.load_writers(models.split(","), source, note)
+    samples = asking.ask(prompt, writers, n, temperature, seed)
+    found = {"prompt": prompt, "samples": samples}
+    print(data.to_json(found) if json else asking.side_by_side(prompt, samples))
+    if notice := asking.out_of_world_notice(prompt):
+        note("\n" + notice)
 
 
 def evaluate(
-    models: str = "base,sft,ppo",
+    models: Models = "base,sft,ppo",
     split: Literal["heldout", "validation", "train"] = "heldout",
     n: int = 4,
-    seed: int = 0,
+    seed: Seed = 0,
     source: Source = "best",
-    json: bool = False,
+    json: Json = False,
 ) -> None:
-    """Let models answer all prompts of a split, and score the answers by the toy world's judge.
+    """Score models' answers to prompts that no model has seen, with 95 % intervals.
 
     Args:
-        models: The models, separated by commas.
         split: The prompts: `heldout` were never used in training or tuning.
         n: Answers to each prompt.
-        seed: The same seed gives the same answers.
-        source: `mine` and `shipped` insist on your own or the shipped models; `best` takes yours if good enough.
-        json: Print one JSON object and nothing else.
     """
     if not 1 <= n <= 100:
         raise ValueError(f"n must lie between 1 and 100, not {n}")
-    from rlhf_lessons.data import tasks, to_json
     from rlhf_lessons.evaluation import arena
     from rlhf_lessons.evaluation.ask import load_writers
+    from rlhf_lessons.reports.terminal import models_table
 
-    result = arena.evaluate(load_writers(words(models), source, note), tasks(split), n, seed, split)
-    print(to_json(result) if json else arena.before_after(result))
+    writers = load_writers(models.split(","), source, note)
+    result = arena.evaluate(writers, data.tasks(split), n, seed, split)
+    print(data.to_json(result) if json else models_table(result))
 
 
-def diagnose(json: bool = False) -> int:
-    """Look for the stage that went wrong: your own models where you have any, else the shipped ones.
-
-    The exit code is 1 where something failed.
-
-    Args:
-        json: Print one JSON object and nothing else.
-    """
-    from rlhf_lessons.data import to_json
+def diagnose(json: Json = False) -> int:
+    """Find the stage that went wrong: in your own models if you have any, else in those shipped."""
     from rlhf_lessons.evaluation import diagnose as doctor
 
     verdicts = doctor.diagnose(doctor.measure(note))
-    print(to_json(doctor.summary(verdicts)) if json else doctor.as_text(verdicts))
-    return int(any(verdict.ok is False for verdict in verdicts))
+    found = doctor.summary(verdicts)
+    print(data.to_json(found) if json else doctor.as_text(verdicts))
+    return int(found["failed"] is not None)
+
+
+# ---- Train your own ------------------------------------------------------------------------------
+
+
+def course(fresh: bool = False) -> None:
+    """Train all four stages from scratch, then compare the models: about 20 minutes on two cores.
+
+    Ctrl-C stops it after the step in progress; the same command resumes there, and leaves alone
+    what is finished.
+
+    Args:
+        fresh: Train everything again, finished stages too.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")  # figures go into files
+    from rlhf_lessons import recipes
+    from rlhf_lessons.reports.course import compare
+
+    began = time.monotonic()
+    base, sft, reward, ppo = (paths.RUNS / name for name in ("base", "sft", "reward", "ppo"))
+    stages = [
+        ("pretrain a base model on web scraps", recipes.make_base, base, []),
+        ("supervised fine-tuning", recipes.make_sft, sft, [base]),
+        ("the reward model", recipes.make_reward, reward, [sft]),
+        ("PPO", recipes.make_ppo, ppo, [sft, reward]),
+    ]
+    for number, (title, make, out, parents) in enumerate(stages, 1):
+        print(f"\nStep {number} of 4: {title}", flush=True)
+        if not fresh and made_at(out) > max(map(made_at, parents), default=0):
+            print(f"Finished before, in {out}; --fresh trains it again.")
+        else:
+            prepare(out, out.name, fresh, *parents)
+            report(make(out, *parents))
+    print("\n" + compare())
+    print(f"\nThe course took {(time.monotonic() - began) / 60:.0f} minutes, into {paths.RUNS}")
+
+
+def pretrain(config: PretrainConfig = PRETRAIN, out: Out = None, fresh: Fresh = False) -> None:
+    """Step 1: train a base model from scratch to predict the next token of web scraps."""
+    check(config)
+    from rlhf_lessons import recipes
+
+    report(recipes.make_base(prepare(out, "base", fresh), config))
+
+
+def sft(
+    config: SFTConfig = SFT_RECIPE,
+    out: Out = None,
+    base: Parent = None,
+    demonstrations: str | None = None,
+    skip_bad_rows: SkipBadRows = False,
+    fresh: Fresh = False,
+) -> None:
+    """Step 2: fine-tune the base on prompts with ideal answers.
+
+    Demonstrations are JSONL with `prompt` and `completion`, or conversations in TRL's forms.
+
+    Args:
+        demonstrations: A file or data set of the hub; by default data/demonstrations.jsonl.
+    """
+    check(config)
+    rows = demonstrations and data.read_rows(demonstrations, "demonstrations", skip_bad_rows)
+    from rlhf_lessons import recipes
+
+    base = parent(base, "base")
+    report(recipes.make_sft(prepare(out, "sft", fresh, base), base, rows, config))
+
+
+def reward(
+    config: RewardConfig = REWARD,
+    out: Out = None,
+    sft: Parent = None,
+    comparisons: str | None = None,
+    skip_bad_rows: SkipBadRows = False,
+    rankings: int | None = None,
+    fresh: Fresh = False,
+) -> None:
+    """Step 3: train a reward model on comparisons of answers.
+
+    Comparisons are JSONL with `prompt`, `chosen` and `rejected`, or in another of TRL's or
+    hh-rlhf's forms. By default they are data/comparisons.jsonl, of answers by the shipped SFT
+    model; another SFT model writes its own answers, and simulated raters compare them.
+
+    Args:
+        comparisons: A file or data set of the hub; by default see above.
+        rankings: Prompts whose answers simulated raters compare, instead of those that ship.
+    """
+    check(config)
+    if rankings is not None and rankings < 1:
+        raise ValueError(f"rankings must be at least 1, not {rankings}")
+    rows = comparisons and data.read_rows(comparisons, "comparisons", skip_bad_rows)
+    from rlhf_lessons import recipes
+
+    sft = parent(sft, "sft")
+    out = prepare(out, "reward", fresh, sft)
+    report(recipes.make_reward(out, sft, rows, config, rankings))
+
+
+def ppo(
+    config: PPOConfig = PPO_RECIPE,
+    out: Out = None,
+    sft: Parent = None,
+    reward: Parent = None,
+    truth: bool = False,
+    fresh: Fresh = False,
+) -> None:
+    """Step 4: let the SFT model learn to write what the reward model scores highly.
+
+    Args:
+        truth: Reward by the toy world's judge instead, to see what a perfect reward model brings.
+    """
+    check(config)
+    from rlhf_lessons import recipes
+
+    sft, reward = parent(sft, "sft"), parent(reward, "reward")
+    report(recipes.make_ppo(prepare(out, "ppo", fresh, sft, reward), sft, reward, config, truth))
+
+
+def check(config) -> None:
+    """ValueError naming a setting of a config that must be above 0 and is not."""
+    for name in POSITIVE:
+        if getattr(config, name, 1) <= 0:
+            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+
+
+def parent(folder: Path | None, name: str) -> Path:
+    """Return the folder of the model to start from, and say which it is."""
+    from rlhf_lessons.checkpoints import choose
+
+    if folder is None:
+        folder, reason = choose(name)
+        print(reason)
+    return folder
+
+
+def prepare(out: Path | None, name: str, fresh: bool, *parents: Path) -> Path:
+    """Return the folder for a finished model, and forget a stopped run that is out of date.
+
+    ValueError where the folder holds something else, since the model takes the place of what was
+    there.
+    """
+    from rlhf_lessons.recipes import state_folder
+    from rlhf_lessons.stages.run import forget
+
+    out = (out or paths.RUNS / name).absolute()
+    empty = not out.exists() or out.is_dir() and not any(out.iterdir())
+    if not empty and not (out / "card.json").is_file():
+        raise ValueError(
+            f"{out}: holds something that is no model of this course; "
+            "name another folder with --out"
+        )
+    run = state_folder(out)
+    began = min((file.stat().st_mtime for file in run.glob("*")), default=float("inf"))
+    outdated = any(made_at(folder) > began for folder in parents)
+    if outdated:
+        print(f"The run in {run} began before the model that it starts from: starting afresh.")
+    if fresh or outdated:
+        forget(run)
+    return out
+
+
+def made_at(folder: Path) -> float:
+    """Return when a checkpoint was made, in seconds; 0 where there is none."""
+    card = Path(folder, "card.json")
+    return card.stat().st_mtime if card.is_file() else 0.0
+
+
+def report(folder: Path) -> None:
+    """Say where a finished model is and how good it is."""
+    from rlhf_lessons.checkpoints import QUALITY
+    from rlhf_lessons.lm.models import load_card
+    from rlhf_lessons.recipes import state_folder
+
+    card = load_card(folder)
+    print(
+        f"Finished: {folder}, {card['quality']:.3f} ({QUALITY[card['stage']]}), "
+        f"{card['seconds']} s. Metrics of every step: {state_folder(folder) / 'metrics.jsonl'}"
+    )
+
+
+# ---- Data and votes ------------------------------------------------------------------------------
 
 
 def build(folder: Path | None = None) -> None:
-    """Write all data that needs no model: prompts, demonstrations, a sample of the corpus and its hash.
+    """Write the course's data files anew, all that need no model.
 
     Args:
-        folder: Where to; the course's own folder `data` where you name none.
+        folder: Where to; by default the course's own folder `data`.
     """
-    from rlhf_lessons import data
-
     for path in data.build(folder):
         print(f"{path}  {path.stat().st_size:,} bytes")
 
 
-def reports(
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")],
-    out: Path = Path("class.csv"),
-) -> int:
-    """Gather a class's reports into a table for a spreadsheet: a row for each report.html in a folder.
+def opened(db: str | None, readonly: bool = True):
+    """Return the ratings store; ValueError where there is none yet."""
+    from rlhf_lessons.feedback.store import DEFAULT, Store
+
+    db = db or str(DEFAULT)
+    if "://" not in db and not Path(db).is_file():
+        raise ValueError(
+            f"{db}: there are no ratings yet; rate something in a lesson, or name a file with --db"
+        )
+    return Store(db, readonly)
+
+
+def export(
+    out: positional(Path, "OUT"),
+    format: Literal[
+        "preference", "unpaired", "rankings", "demonstrations", "csv", "events"
+    ] = "preference",
+    round: Round = None,
+    anonymous: bool = False,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Write ratings into a file: as training data, as a table, or all that there is.
+
+    The formats `preference` and `unpaired` are TRL's, `rankings` hold K answers each,
+    `demonstrations` train SFT, `csv` is a table of all answers for a spreadsheet, and `events` is
+    everything, undone votes too.
+
+    Args:
+        out: The file to write; what is there is replaced.
+        format: What to write, see above.
+        anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
+    """
+    from rlhf_lessons.feedback.exchange import written
+
+    if round is not None and format == "events":
+        raise ValueError(
+            "events are always all rounds: leave out --round, or choose another format"
+        )
+    text, rows, left_out = written(opened(db), format, round, anonymous)
+    try:
+        with paths.written_whole(out) as beside:
+            beside.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise OSError(f"{out}: nothing was written ({error.strerror})") from error
+    if json:
+        print(data.to_json({"file": str(out), "rows": rows, "left_out": left_out}))
+        return
+    print(f"{rows} rows written to {out}")
+    for reason, n in left_out.items():
+        print(f"  left out: {n} ({reason})")
+
+
+def import_(
+    file: positional(Path, "FILE"),
+    round: str = "imported",
+    forget: Forget = False,
+    db: Db = None,
+    json: Json = False,
+) -> None:
+    """Add votes from a file that export wrote, or from one in TRL's formats.
+
+    Votes that are there already count once. A file with a row that does not fit is not taken at
+    all.
+
+    Args:
+        file: A JSONL or CSV file, or another ratings file.
+        round: The round that they belong to, where the file does not say.
+    """
+    from rlhf_lessons.feedback import exchange
+    from rlhf_lessons.feedback.store import DEFAULT, Store
+
+    found = exchange.load(Store(db or str(DEFAULT)), file, round, forget)
+    print(data.to_json(found) if json else brought(found))
+
+
+def merge(
+    out: positional(Path, "OUT"),
+    files: positional(tuple[Path, ...], "FILES"),
+    forget: Forget = False,
+    json: Json = False,
+) -> None:
+    """Put the ratings of many laptops into one file. What is in several of them counts once.
+
+    Args:
+        out: The ratings file to add to; made where there is none.
+        files: Ratings files, or files that `ratings export --format events` wrote.
+    """
+    from rlhf_lessons.feedback import exchange
+    from rlhf_lessons.feedback.store import Store
+
+    if not files:
+        raise ValueError("name the files to merge after the file to put them into")
+    store = Store(out)
+    total = Counter()
+    for file in files:
+        found = exchange.load(store, file, forget=forget)
+        total.update(found)
+        if not json:
+            print(f"{file}: {brought(found)}")
+    if json:
+        print(data.to_json(dict(total)))
+
+
+def brought(found: dict[str, int]) -> str:
+    """Return what an import brought, in words."""
+    text = f"{found['new']} new events, {found['known']} that were here already"
+    if found["forgotten"]:
+        text += f"; {found['forgotten']} left out, since their rater was forgotten"
+    return text
+
+
+def stats(round: Round = None, db: Db = None, json: Json = False) -> None:
+    """Say how well raters agree and what else moves their votes, with 95 % intervals."""
+    from rlhf_lessons.evaluation.votes import statistics
+    from rlhf_lessons.reports.terminal import votes_table
+
+    found = statistics(opened(db).answers(round))
+    print(data.to_json(found) if json else votes_table(found))
+
+
+def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> None:
+    """Delete all data about one rater: votes, texts and name. It cannot be undone.
+
+    That somebody was deleted is noted, without the name, so that an older copy of the file does
+    not bring it back.
+
+    Args:
+        who: The rater's name, or id where several have one name.
+    """
+    from rlhf_lessons.feedback import exchange
+
+    found = exchange.forget(opened(db, readonly=False), who)
+    said = f"Deleted: {found['events']} events. Copies and exports made before still hold them."
+    if not found["finished"]:
+        said += (
+            "\nIt is not over yet: another program reads the file, which keeps the old text until "
+            "that ends. Close it, such as a notebook or the class page, and run this command again."
+        )
+    print(data.to_json(found) if json else said)
+
+
+def reports(folder: positional(Path, "FOLDER"), out: Path = Path("class.csv")) -> int:
+    """Gather a class's reports into a table for a spreadsheet: a row for each report.html.
 
     The exit code is 1 where a file could not be read; the others are in the table all the same.
 
     Args:
-        folder: The folder; reports in folders within it count too, whatever their files are called.
+        folder: Reports in folders within it count too, whatever their files are called.
         out: The CSV file to write; what is there is replaced.
     """
     from rlhf_lessons.reports.class_table import gather
@@ -164,73 +497,101 @@ def reports(
     return int(bool(problems))
 
 
-def trainer(name: str) -> Callable:
-    """Return one of the commands that train."""
-    import matplotlib
-
-    matplotlib.use("Agg")  # figures go into files
-    from rlhf_lessons import commands
-
-    return getattr(commands, name)
+# ---- The class page ------------------------------------------------------------------------------
 
 
-def command(arguments: list[str]) -> tuple[Callable, str, list[str]]:
-    """Return the function that is asked for, its name, and the flags; SystemExit where there is none."""
-    first, *rest = arguments or [""]
-    if first in ("-h", "--help", "help"):
-        print(HELP)
-        sys.exit(0)
-    here = {"ask": ask, "evaluate": evaluate, "diagnose": diagnose, "reports": reports}
-    if first in here:
-        return here[first], first, rest
-    if first in ("pretrain", "sft", "reward", "ppo", "course"):
-        return trainer(first), first, rest
-    if first == "data" and rest[:1] == ["build"]:
-        return build, "data build", rest[1:]
-    if first == "data" and rest and rest[0] in ("-h", "--help"):
-        return build, "data build", rest
-    if first == "ratings":
-        from rlhf_lessons.feedback.commands import pick
+def serve(
+    db: Db = None,
+    host: str = "127.0.0.1",
+    port: int = 8800,
+    code: str = "",
+    prefix: str = "",
+    url: str = "",
+    teams: int = 0,
+    answers: Path | None = None,
+    goal: int = 20,
+) -> None:
+    """Open the class page: students rate on their phones, and you see the room learn.
 
-        return pick(rest)
-    if first == "classroom" and rest[:1] in (["serve"], ["check"]):
-        from rlhf_lessons.classroom import serve as classroom
+    Ctrl-C ends it; nothing is lost. Your notebooks must use the same ratings file.
 
-        return getattr(classroom, rest[0]), f"classroom {rest[0]}", rest[1:]
-    note(
-        HELP
-        if not first
-        else f"There is no command '{' '.join(arguments[:2]) if first == 'data' else first}'. "
-        f"The commands: ask, evaluate, diagnose, course, pretrain, sft, reward, ppo, data build, ratings, classroom, "
-        f"reports. More: {PROGRAM} --help"
-    )
-    sys.exit(2)
-
-
-def exit_code(error: Exception) -> int | None:
-    """Return the exit code of an error that its message explains; None for one that is a fault of ours.
-
-    Errors are told apart by name, since loading their classes would load torch.
+    Args:
+        host: Who may connect: by default this computer; 0.0.0.0 is all its networks.
+        port: Where to listen.
+        code: The class code; by default drawn at random, and kept beside the ratings file.
+        prefix: A path before all pages, such as /rate, where a proxy passes requests on.
+        url: What students type where it is not this computer's address, as with a tunnel.
+        teams: 2 gives each half of the room an opposite brief.
+        answers: A JSONL file of answers to rate; by default the course's own.
+        goal: Judgements asked of each student in a round.
     """
-    names = {kind.__name__ for kind in type(error).__mro__}
-    where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    if "Interrupted" in names:
-        return 130
-    if names & {"Stopped", "OSError"}:
-        return 1
-    ours = "ValueError" in names and where.is_relative_to(Path(__file__).parent)
-    return 2 if ours or names & {"CheckpointError", "DataError"} else None
+    from rlhf_lessons.classroom import serve as page
+    from rlhf_lessons.feedback.store import DEFAULT
+
+    page.serve(db or str(DEFAULT), host, port, code, prefix, url, teams, answers, goal)
+
+
+def try_class_page(
+    host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float = 5
+) -> int:
+    """Try the class page with one phone: whether it connects, joins, and its vote is stored.
+
+    Args:
+        host: As for `serve`; here all networks of this computer.
+        port: As for `serve`.
+        url: As for `serve`.
+        minutes: How long to wait for the phone.
+    """
+    from rlhf_lessons.classroom import serve as page
+
+    return page.check(host, port, url, minutes)
+
+
+# ---- The one dispatcher --------------------------------------------------------------------------
+
+COMMANDS = {
+    "ask": ask,
+    "evaluate": evaluate,
+    "diagnose": diagnose,
+    "course": course,
+    "pretrain": pretrain,
+    "sft": sft,
+    "reward": reward,
+    "ppo": ppo,
+    "data build": build,
+    "ratings export": export,
+    "ratings import": import_,
+    "ratings stats": stats,
+    "ratings merge": merge,
+    "ratings forget": forget,
+    "classroom serve": serve,
+    "classroom check": try_class_page,
+    "reports": reports,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code; errors that a person can mend are one line on stderr."""
+    """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    function, name, flags = command(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(words[:2]) in COMMANDS:
+        words = [" ".join(words[:2]), *words[2:]]
+    name = words[0] if words else ""
+    group = {each: run for each, run in COMMANDS.items() if each.startswith(name + " ")} or COMMANDS
+    if name not in COMMANDS and not {"-h", "--help"} & set(words):
+        asked = data.printable(" ".join(words[:2]))
+        note(f"There is no command '{asked}'. The commands: {', '.join(group)}. More: --help")
+        return 2
     plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
     try:
-        return tyro.cli(function, args=flags, prog=f"{PROGRAM} {name}", config=plain) or 0
+        return (
+            tyro.extras.subcommand_cli_from_dict(
+                group, prog=PROGRAM, description=ABOUT, args=words, config=plain
+            )
+            or 0
+        )
     except KeyboardInterrupt:
         note("\nStopped.")
         return 130
@@ -240,3 +601,18 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         note(f"{PROGRAM} {name}: {error}")
         return code
+
+
+def exit_code(error: Exception) -> int | None:
+    """Return the exit code of an error that its message explains; None for one that is our fault.
+
+    Errors are told apart by name, since loading their classes would load torch.
+    """
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    if "Interrupted" in kinds:
+        return 130
+    if kinds & {"Stopped", "OSError"}:
+        return 1
+    ours = "ValueError" in kinds and where.is_relative_to(Path(__file__).parent)
+    return 2 if ours or kinds & {"CheckpointError", "DataError"} else None

@@ -149,7 +149,7 @@ def write_rows(path: Path, rows: Iterable[dict]) -> None:
 
 
 def read_rows(
-    source: str | Path, kind: str, split: str = "train", skip_bad_rows: bool = False, note=print
+    source: str | Path, kind: str, skip_bad_rows: bool = False, split: str = "train", note=print
 ) -> list[dict]:
     """Read a JSONL file, or a data set of the hub, as prompts, demonstrations or comparisons.
 

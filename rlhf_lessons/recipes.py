@@ -208,16 +208,17 @@ def sft_comparisons(model, tokenizer, rankings: int = RANKINGS, seed: int = 0) -
     return make_comparisons(model, tokenizer, asked, seed=seed, strays=True)
 
 
-def comparisons_for(out: Path, sft: Path, rankings: int, seed: int) -> list[dict]:
+def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> list[dict]:
     """Return the shipped comparisons where this very SFT model wrote their answers, else new ones.
 
     A reward model must know the answers of the policy that PPO starts from, so another SFT model
     writes its own; simulated raters compare them. They lie beside the run's metrics.
     """
     same = load_card(sft).get("weights_sha256") == load_card(shipped("sft")).get("weights_sha256")
-    if same and rankings == RANKINGS and (paths.DATA / "comparisons.jsonl").is_file():
+    if same and rankings is None and (paths.DATA / "comparisons.jsonl").is_file():
         print("Comparisons: those that ship, since this SFT model wrote their answers.")
         return data.comparisons()
+    rankings = rankings or RANKINGS
     file = state_folder(out) / f"comparisons_{rankings}_seed{seed}.jsonl"
     print(f"Comparisons: of this SFT model's own answers, by simulated raters, in {file}.")
     if not file.is_file():
@@ -230,7 +231,7 @@ def make_reward(
     sft: Path,
     comparisons: list[dict] | None = None,
     config: RewardConfig = REWARD,
-    rankings: int = RANKINGS,
+    rankings: int | None = None,
 ) -> Path:
     """Step 3: train a reward model on comparisons; by default, of the SFT model's own answers."""
     started = time.monotonic()

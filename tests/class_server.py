@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("segno", reason="the class page needs: pip install tornado segno")
 
 from rlhf_lessons.classroom import rounds  # noqa: E402
-from rlhf_lessons.classroom.serve import run  # noqa: E402
 from rlhf_lessons.classroom.room import Classroom  # noqa: E402
+from rlhf_lessons.classroom.serve import run  # noqa: E402
 from rlhf_lessons.feedback import Store, new_id  # noqa: E402
 
 KEYS = {"console": "console-key", "projector": "projector-key"}

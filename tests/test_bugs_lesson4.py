@@ -1,5 +1,6 @@
 """The traps of lesson 4 bite and are gone after their block, and the slider is right."""
 
+import itertools
 import json
 
 import pytest
@@ -96,9 +97,8 @@ def test_what_the_lesson_says_of_prices_and_mistakes_is_in_the_curves():
     healthy, prices = "good/medium", list(CURVES["prices"])
     after = {name: sum(run["after"]) / len(run["after"]) for name, run in CURVES["runs"].items()}
     weak = [f"weak/{price}" for price in prices]
-    for dear, cheap in zip(
-        weak[1:], weak
-    ):  # the cheaper the KL, the more reward and KL, and the worse the answers
+    # The cheaper the KL, the more reward and KL, and the worse the answers.
+    for dear, cheap in itertools.pairwise(reversed(weak)):
         assert (
             late(dear, "reward").mean() < late(cheap, "reward").mean()
             and after[dear] > after[cheap]

@@ -140,6 +140,34 @@ def test_a_damaged_model_of_the_readers_own_is_passed_over_with_a_word(made, pla
         checkpoints.load("sft", source="mine")
 
 
+def no_card(folder):
+    (folder / "card.json").write_text("[]", encoding="utf-8")
+
+
+def no_numbers(folder):
+    (folder / "card.json").write_text('{"quality": "good"}', encoding="utf-8")
+
+
+def more_tokens_than_rows(folder):
+    """As where somebody adds tokens to a tokenizer, and no rows to the model."""
+    _, tokenizer = load_model(folder)
+    tokenizer.add_tokens(["<more>", "<still more>"])
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize("damage", [no_card, no_numbers, more_tokens_than_rows, truncate])
+def test_a_model_that_cannot_be_used_is_skipped_with_a_warning(made, places, damage):
+    copied(made, places[0] / "sft")
+    damage(copied(made, places[1] / "sft"))
+    said = []
+    model, tokenizer = checkpoints.load("sft", say=said.append)
+    assert len(said) == 1 and "the shipped model. Yours cannot be used" in said[0]
+    assert len(tokenizer) == model.get_input_embeddings().weight.shape[0]
+    if damage is not no_numbers:
+        with pytest.raises(CheckpointError):
+            checkpoints.load("sft", source="mine")
+
+
 def test_what_was_saved_is_what_is_loaded(made):
     model, tokenizer = load_model(made)
     wanted = tiny.model().state_dict()

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlhf_lessons.classroom import rounds
-from rlhf_lessons.classroom.serve import secrets_of
 from rlhf_lessons.classroom.room import BURST, WRONG_CODES
+from rlhf_lessons.classroom.serve import secrets_of
 from rlhf_lessons.classroom.server import LARGEST
 from rlhf_lessons.feedback import new_id
 

@@ -64,7 +64,7 @@ def world(shipped, tmp_path, monkeypatch):
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     said = capsys.readouterr().out
-    assert all(f"  {' '.join(command)} " in said for command in COMMANDS)
+    assert all(f" • {' '.join(command)} " in said for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -84,10 +84,10 @@ def test_a_stages_flags_are_its_config(capsys):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ([], "usage"),
+        ([], "There is no command ''. The commands: ask, evaluate"),
         (["fly"], "There is no command 'fly'"),
-        (["data"], "There is no command 'data'"),
-        (["data", "burn"], "There is no command 'data burn'"),
+        (["data"], "There is no command 'data'. The commands: data build"),
+        (["data", "burn"], "There is no command 'data burn'. The commands: data build"),
         (["ask"], "PROMPT"),
         (["evaluate", "--split", "mine"], "mine"),
         (["pretrain", "--steps", "many"], "many"),
@@ -328,7 +328,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(world, monkeypatch, capsys)
 
     monkeypatch.setattr(SFT, "train_step", pressed)
     assert run("sft", "--epochs", "1") == 130
-    assert "goes on from there" in capsys.readouterr().err
+    assert "continues from there" in capsys.readouterr().err
     assert not (world / "sft").exists() and (world / "sft.run" / "state.pt").is_file()
 
 

@@ -406,7 +406,7 @@ def test_a_data_set_of_the_hub_is_read_like_a_file(monkeypatch):
     monkeypatch.setattr(
         datasets, "load_dataset", lambda name, split: [{"prompt": name, "completion": split}]
     )
-    assert data.read_rows("me/mine", "demonstrations", "test") == [
+    assert data.read_rows("me/mine", "demonstrations", split="test") == [
         {"prompt": "me/mine", "completion": "test"}
     ]
 

@@ -87,10 +87,10 @@ def test_a_failure_is_named_with_its_evidence_and_what_to_do(name):
     (failed,) = [found for found in verdicts if found.ok is False]
     assert (failed.stage, failed.check) == (stage, check)
     assert evidence in failed.evidence and failed.advice
-    assert f"Mend this stage first: {stage}" in diagnose.as_text(verdicts)
+    assert f"Fix this stage first: {stage}" in diagnose.as_text(verdicts)
 
 
-def test_the_first_stage_that_failed_is_the_one_to_mend():
+def test_the_first_stage_that_failed_is_the_one_to_fix():
     broken = SOUND | {"sft": {"ended": 0.1}, "best_of": {"n": 16, "gain": [0, -1, 1]}}
     assert diagnose.summary(diagnose.diagnose(broken))["failed"] == "sft"
 

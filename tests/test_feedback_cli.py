@@ -1,4 +1,6 @@
-"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what does not fit."""
+"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what
+does not fit.
+"""
 
 import json
 
@@ -41,7 +43,7 @@ def db(tmp_path):
 def test_help_names_every_command(capsys):
     assert run("--help") == 0
     said = capsys.readouterr().out
-    assert all(f"  {command} " in said for command in COMMANDS)
+    assert all(f" • ratings {command} " in said for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -89,13 +91,14 @@ def test_stats_are_a_table_or_one_json_object(db, capsys):
 
 def test_forget_deletes_a_rater(db, capsys):
     assert run("forget", "anna", "--db", db, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"events": 4} and Store(db).raters() == []
+    assert json.loads(capsys.readouterr().out) == {"events": 4, "finished": True}
+    assert Store(db).raters() == []
 
 
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ([], "usage"),
+        ([], "no command 'ratings'. The commands: ratings export"),
         (["fly"], "no command 'ratings fly'"),
         (["stats", "--db", "nowhere.sqlite3"], "no ratings yet"),
         (["export", "OUT", "--db", "nowhere.sqlite3"], "no ratings yet"),

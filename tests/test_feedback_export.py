@@ -1,4 +1,6 @@
-"""What leaves the store fits the trainers as it is, comes back the same, and nothing is left out unseen."""
+"""What leaves the store fits the trainers as it is, comes back the same, and nothing is left out
+unseen.
+"""
 
 import csv
 import io
@@ -118,7 +120,12 @@ def test_unpaired_rows_are_good_or_bad(store):
 
 def test_rankings_and_demonstrations_leave_in_their_own_formats(store):
     (row,), _ = rankings(store.answers())
-    assert dict(zip(row["completions"], row["ranks"])) == {"best": 1, "worst": 3, "b": 2, "c": 2}
+    assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
+        "best": 1,
+        "worst": 3,
+        "b": 2,
+        "c": 2,
+    }
     (row,), _ = demonstrations(store.answers())
     assert row["prompt"] == "p" and row["completion"] == "+1 is right\nsaid =ben"
 

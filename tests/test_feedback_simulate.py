@@ -1,4 +1,6 @@
-"""Simulated raters answer as people do, are the same person each time, and say the same whatever the order."""
+"""Simulated raters answer as people do, are the same person each time, and say the same whatever
+the order.
+"""
 
 import random
 import threading

@@ -47,7 +47,7 @@ def lesson(monkeypatch, tmp_path):
 
     def watch(self, *others):
         for live in (self, *others):
-            live.learn().tell_room()
+            live.learn().report()
         watched.append(len(others) + 1)
 
     monkeypatch.setattr(

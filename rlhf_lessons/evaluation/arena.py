@@ -4,11 +4,8 @@ Answers to one prompt resemble each other, so intervals are bootstrapped by prom
 compared prompt by prompt, on the same draws.
 """
 
-import math
-
 import numpy as np
 
-from rlhf_lessons.data import grid
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
@@ -21,10 +18,9 @@ CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 def answer_all(
     model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
 ):
-    """Sample `n` answers to each prompt: texts and whether each ended, two lists (prompts) of lists (n)."""
-    samples = generate(
-        model, tokenizer, [p for p in prompts for _ in range(n)], temperature=temperature, seed=seed
-    )
+    """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
+    asked = [prompt for prompt in prompts for _ in range(n)]
+    samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
     return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
@@ -45,7 +41,7 @@ def score_all(
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """1 where my utility is higher, 0 where it is lower, NaN where the two are closer than CLOSE."""
+    """1 where my utility is higher, 0 where it is lower, NaN where they are closer than CLOSE."""
     gap = mine - other
     return np.where(np.abs(gap) < CLOSE, np.nan, (gap > 0).astype(float))
 
@@ -91,35 +87,3 @@ def evaluate(
         "models": {name: summarise(tasks, s) for name, s in scores.items()},
         "win_rates": rates,
     }
-
-
-def before_after(result: dict) -> str:
-    """Return the table of an `evaluate`: scores, families, wins, with intervals."""
-    models = result["models"]
-    families = list(next(iter(models.values()))["families"])
-    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
-    by_family = [
-        [name, *(cell(found["families"][family]["utility"]) for family in families)]
-        for name, found in models.items()
-    ]
-    lines = [
-        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
-        "brackets",
-        "",
-        *grid(["", *METRICS], scores),
-        "",
-        "True utility by family",
-        "",
-        *grid(["", *families], by_family),
-    ]
-    if result["win_rates"]:
-        lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
-    for win in result["win_rates"]:
-        lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
-    return "\n".join(lines)
-
-
-def cell(interval: list[float]) -> str:
-    """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
-    mean, low, high = interval
-    return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"

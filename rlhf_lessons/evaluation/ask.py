@@ -16,6 +16,7 @@ WIDTH = 94  # letters of an answer in a line
 
 def load_writers(names: list[str], source: str = "best", say=print) -> dict:
     """Return name to (model, tokenizer); ValueError for a name that is no model that writes."""
+    names = [name.strip() for name in names if name.strip()]
     for name in names:
         if name not in WRITERS:
             why = "scores answers and writes none" if name in STAGES else "is not one of our models"

@@ -1,24 +1,29 @@
-"""Which stage went wrong: each stage's likeliest failure, looked for in what can be measured, with the evidence.
+"""Which stage went wrong: each stage's likeliest failure, looked for in what can be measured.
 
-Each stage stands on the one before, so mend the first that failed. `measure` gathers the values, on validation
-prompts only, from models, their cards and their metrics; the checks are pure functions of those values.
+Each stage stands on the one before, so fix the first that failed. `measure` gathers the values, on
+validation prompts only, from models, their cards and their metrics; the checks are pure functions
+of those values.
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-ABLE = (
-    0.9  # share of probes that a base must get right: what it cannot do, no later stage teaches it
-)
+from rlhf_lessons import data, paths
+from rlhf_lessons.checkpoints import STAGES, shipped
+from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.best_of_n import best_of_n_gain
+from rlhf_lessons.evaluation.probes import base_probes
+from rlhf_lessons.lm.models import load_card, load_model
+from rlhf_lessons.stages.run import read_metrics
+
+ABLE = 0.9  # share of probes that a base must get right: no later stage teaches it the rest
 ENDS = 0.9  # share of answers that must end by themselves
 CHANCE = 0.6  # a reward model that agrees with the truth less often than this knows next to nothing
-EXPLAINS = (
-    0.1  # share of the returns' variance that a critic must foresee in the second half of a run
-)
+EXPLAINS = 0.1  # share of the returns' variance that a critic must predict in a run's second half
 RUNAWAY = 20.0  # nats a response from the SFT model; sound runs here stay below 10
-PROMPTS, N = 40, 16  # validation prompts for best-of-n, and n
+PROMPTS = 40  # validation prompts for best-of-n
+N = 16
 
 
 @dataclass(frozen=True)
@@ -29,113 +34,88 @@ class Verdict:
     check: str
     ok: bool | None
     evidence: str
-    advice: str = ""
-
-
-def verdict(stage: str, check: str, ok: bool | None, evidence: str, advice: str) -> Verdict:
-    """Return a verdict; advice only where it is needed."""
-    return Verdict(
-        stage, check, ok if ok is None else bool(ok), evidence, "" if ok is not False else advice
-    )
+    advice: str = ""  # what to do where it failed
 
 
 def check_base(found: dict) -> list[Verdict]:
     """`found`: the share of probes that the base gets right, by ability."""
     weak = [f"{name} {share:.2f}" for name, share in found.items() if not share >= ABLE]
-    evidence = (
-        f"weak: {', '.join(weak)} (each needs {ABLE})"
-        if weak
-        else f"all {len(found)} abilities above {ABLE}"
+    evidence = f"all {len(found)} abilities above {ABLE}"
+    if weak:
+        evidence = f"weak: {', '.join(weak)} (each needs {ABLE})"
+    advice = (
+        "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later stages "
+        "cannot make up for it."
     )
-    return [
-        verdict(
-            "base",
-            "copies and adds",
-            not weak,
-            evidence,
-            "Pretrain for longer: copying comes in one step, "
-            "seen as a drop of the loss. Later stages cannot make up for it.",
-        )
-    ]
+    return [Verdict("base", "copies and adds", not weak, evidence, advice)]
 
 
 def check_sft(found: dict) -> list[Verdict]:
     """`found`: the share of answers that `ended`."""
-    return [
-        verdict(
-            "sft",
-            "ends its answers",
-            found["ended"] >= ENDS,
-            f"{found['ended']:.2f} end (needs {ENDS})",
-            "The end token must be in the labels. Train for longer, or on more demonstrations.",
-        )
-    ]
+    evidence = f"{found['ended']:.2f} end (needs {ENDS})"
+    advice = "The end token must be in the labels. Train for longer, or on more demonstrations."
+    return [Verdict("sft", "ends its answers", found["ended"] >= ENDS, evidence, advice)]
 
 
 def check_reward(found: dict) -> list[Verdict]:
-    """`found`: of held-out pairs, `accuracy` against labels on `pairs`, `true_accuracy`, and the labels' `ceiling`."""
+    """`found`: `accuracy` on `pairs` held out, `true_accuracy`, and the labels' `ceiling`."""
     accuracy, ceiling, truth = found["accuracy"], found["ceiling"], found["true_accuracy"]
     noise = 2 * (0.25 / max(found["pairs"], 1)) ** 0.5
     if truth is None:  # no true utilities known: the labels must do
-        truth, ceiling = accuracy, 1.0 if ceiling is None else ceiling
+        truth = accuracy
+        ceiling = 1.0 if ceiling is None else ceiling
     return [
-        verdict(
+        Verdict(
             "reward",
             "better than chance",
             truth >= CHANCE,
             f"agrees with {truth:.2f} of held-out pairs (chance 0.50, needs {CHANCE})",
-            "More and clearer comparisons, no ties, and check that chosen and "
-            "rejected are the right way round.",
+            "More and clearer comparisons, no ties, and check that chosen and rejected are the "
+            "right way round.",
         ),
-        verdict(
+        Verdict(
             "reward",
             "not above its ceiling",
             accuracy <= ceiling + noise,
             f"agrees with {accuracy:.2f} of the labels; their noise allows {ceiling:.2f}",
-            "It has seen these pairs: a prompt or an answer of the "
-            "held-out pairs is among the training pairs.",
+            "It has seen these pairs: a prompt or an answer of the held-out pairs is among the "
+            "training pairs.",
         ),
     ]
 
 
 def check_best_of(found: dict) -> list[Verdict]:
-    """`found`: `gain` in true utility of the best of `n` by reward over the mean of n, as [mean, low, high]."""
+    """`found`: `gain` in true utility of the best of `n` by reward over the mean of n."""
     mean, low, high = found["gain"]
-    return [
-        verdict(
-            "reward",
-            f"best-of-{found['n']} gains",
-            low > 0,
-            f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}",
-            "What it likes is not better. PPO would follow it astray: mend the reward model first.",
-        )
-    ]
+    evidence = f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}"
+    advice = "What it likes is not better, and PPO would follow it: fix the reward model first."
+    return [Verdict("reward", f"best-of-{found['n']} gains", low > 0, evidence, advice)]
 
 
 def check_ppo(found: dict) -> list[Verdict]:
-    """`found`: `explained_variance` and `kl`, a list each with one value a step (None where it was no number)."""
-    late = [
-        v
-        for v in found["explained_variance"][len(found["explained_variance"]) // 2 :]
-        if v is not None
-    ]
-    foresees = float(np.mean(late)) if late else None
-    kl = [float("inf") if v is None else v for v in found["kl"]]
+    """`found`: `explained_variance` and `kl`, one value a step (None for no number)."""
+    explained = found["explained_variance"]
+    late = [value for value in explained[len(explained) // 2 :] if value is not None]
+    critic = kl = (None, "no metrics")
+    if late:
+        mean = float(np.mean(late))
+        evidence = f"explained variance {mean:.2f} in the second half (needs {EXPLAINS})"
+        critic = (mean >= EXPLAINS, evidence)
+    if found["kl"]:
+        most = max(float("inf") if value is None else value for value in found["kl"])
+        kl = (most <= RUNAWAY, f"at most {most:.1f} nats a response (bound {RUNAWAY:.0f})")
     return [
-        verdict(
+        Verdict(
             "ppo",
             "the critic explains",
-            foresees >= EXPLAINS if late else None,
-            f"explained variance {foresees:.2f} in the second half (needs {EXPLAINS})"
-            if late
-            else "no metrics",
-            "Start the critic from the reward model, warm it up for longer, or raise its learning rate.",
+            *critic,
+            "Start the critic from the reward model, warm it up for longer, or raise its learning "
+            "rate.",
         ),
-        verdict(
+        Verdict(
             "ppo",
             "the KL stays in bounds",
-            max(kl) <= RUNAWAY if kl else None,
-            f"at most {max(kl):.1f} nats a response (bound {RUNAWAY:.0f})" if kl else "no metrics",
+            *kl,
             "Raise kl_coef, lower the learning rate, or warm the critic up for longer.",
         ),
     ]
@@ -151,72 +131,50 @@ CHECKS = {
 
 
 def diagnose(measured: dict[str, dict]) -> list[Verdict]:
-    """Return a verdict for each check, in the order of the stages; `measured` may lack some."""
-    return [
-        found
-        for name, check in CHECKS.items()
-        for found in (
-            check(measured[name])
-            if measured.get(name)
-            else [Verdict(name, "is there", None, "nothing to measure")]
-        )
-    ]
+    """Return the verdicts of all checks, in the order of the stages; `measured` may lack some."""
+    verdicts = []
+    for name, check in CHECKS.items():
+        if measured.get(name):
+            verdicts += check(measured[name])
+        else:
+            verdicts.append(Verdict(name, "is there", None, "nothing to measure"))
+    return verdicts
 
 
 def measure(note=print) -> dict[str, dict]:
-    """Return the values that the checks need, of the reader's own models where there are any, else the shipped."""
-    from rlhf_lessons import paths
-    from rlhf_lessons.checkpoints import STAGES, shipped
-    from rlhf_lessons.data import tasks
-    from rlhf_lessons.evaluation.arena import answer_all
-    from rlhf_lessons.evaluation.best_of_n import best_of_n_gain
-    from rlhf_lessons.evaluation.probes import base_probes
-    from rlhf_lessons.lm.models import load_card, load_model
-
-    folders = {
-        name: next((p for p in (paths.RUNS / name, shipped(name)) if p.is_dir()), None)
-        for name in STAGES
-    }
-    for name, folder in folders.items():
-        note(
-            f"{name}: {folder or 'there is none'}"
-            + (
-                "; a later run was stopped"
-                if (paths.RUNS / f"{name}.run" / "state.pt").is_file()
-                else ""
-            )
-        )
-    prompts, measured = [task.prompt for task in tasks("validation")], {}
-    if folders["base"]:
-        measured["base"] = base_probes(*load_model(folders["base"]))
-    if folders["sft"]:
-        sft = load_model(folders["sft"])
-        measured["sft"] = {"ended": float(np.mean(answer_all(*sft, prompts, 2)[1]))}
-    if folders["reward"]:
+    """Return the values that the checks need, of the reader's own models or else the shipped."""
+    folders = {}
+    for name in STAGES:
+        places = [place for place in (paths.RUNS / name, shipped(name)) if place.is_dir()]
+        stopped = (paths.RUNS / f"{name}.run" / "state.pt").is_file()
+        later = "; a later run was stopped" if stopped else ""
+        note(f"{name}: {places[0] if places else 'there is none'}{later}")
+        if places:
+            folders[name] = places[0]
+    models = {name: load_model(folder) for name, folder in folders.items() if name != "ppo"}
+    measured = {"ppo": ppo_metrics(folders)}
+    if "base" in models:
+        measured["base"] = base_probes(*models["base"])
+    if "sft" in models:
+        prompts = [task.prompt for task in data.tasks("validation")]
+        ended = answer_all(*models["sft"], prompts, 2)[1]
+        measured["sft"] = {"ended": float(np.mean(ended))}
+    if "reward" in models:
         measured["reward"] = load_card(folders["reward"])["measured"]
-    if folders["sft"] and folders["reward"]:
-        measured["best_of"] = {
-            "n": N,
-            "gain": best_of_n_gain(*sft, load_model(folders["reward"])[0], prompts[:PROMPTS], N),
-        }
-    measured["ppo"] = ppo_metrics(paths.RUNS / "ppo.run", folders["ppo"])
+    if {"sft", "reward"} <= models.keys():
+        gain = best_of_n_gain(*models["sft"], models["reward"][0], prompts[:PROMPTS], N)
+        measured["best_of"] = {"n": N, "gain": gain}
     return measured
 
 
-def ppo_metrics(run: Path, folder: Path | None) -> dict:
-    """Return the metrics of the reader's own run, or those in the card of the shipped policy; empty without both."""
-    from rlhf_lessons.lm.models import load_card
-    from rlhf_lessons.stages.run import read_metrics
-
-    rows = read_metrics(run)
-    if not rows and folder:
-        measured = load_card(folder)["measured"]
-        rows = [measured | {"kl": measured.get("largest_kl", measured["kl"])}]
-    return (
-        {name: [row[name] for row in rows if name in row] for name in ("explained_variance", "kl")}
-        if rows
-        else {}
-    )
+def ppo_metrics(folders: dict) -> dict:
+    """Return the metrics of the reader's own run, or those in the policy's card, or none."""
+    rows = read_metrics(paths.RUNS / "ppo.run")
+    if not rows and "ppo" in folders:
+        card = load_card(folders["ppo"])["measured"]
+        rows = [card | {"kl": card.get("largest_kl", card["kl"])}]
+    names = ("explained_variance", "kl") if rows else ()
+    return {name: [row[name] for row in rows if name in row] for name in names}
 
 
 def summary(verdicts: list[Verdict]) -> dict:
@@ -226,17 +184,13 @@ def summary(verdicts: list[Verdict]) -> dict:
 
 
 def as_text(verdicts: list[Verdict]) -> str:
-    """Return the verdicts as text, a line each, and which stage to mend."""
-    lines, failed = [], summary(verdicts)["failed"]
+    """Return the verdicts as text, a line each, and which stage to fix."""
+    lines = []
     for found in verdicts:
         mark = {True: "ok", False: "FAILED", None: "-"}[found.ok]
         lines.append(f"{mark:6}  {found.stage:6}  {found.check}: {found.evidence}")
-        lines += [f"{'':16}{found.advice}"] if found.advice else []
-    return "\n".join(lines) + (
-        "\n\n"
-        + (
-            f"Mend this stage first: {failed}. Later ones stand on it."
-            if failed
-            else "No stage shows a known failure."
-        )
-    )
+        if found.ok is False:
+            lines.append(f"{'':16}{found.advice}")
+    failed = summary(verdicts)["failed"]
+    last = f"Fix this stage first: {failed}. Later ones stand on it."
+    return "\n".join([*lines, "", last if failed else "No stage shows a known failure."])

@@ -1,16 +1,18 @@
-"""What the base can do, asked in the context of its own web scraps: copy a name, an expression, a word; add."""
+"""What the base can do, asked in the context of its own web scraps: copy a name, an expression, a
+word; add."""
 
 import random
 
 import torch
 
-from rlhf_lessons.lm.batching import inputs, pad
+from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
 
 
 def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
-    """Return `n` (context, continuation) cases for each ability, on combinations of the training split."""
+    """Return `n` (context, continuation) cases for each ability, on combinations of the training
+    split."""
     rng = random.Random(f"probes/{seed}")
     templates = {  # context | continuation
         "copies_name": "{title} {Name} and the {thing}\nOne morning {title}| {Name}",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rlhf_lessons.lm.batching import pad
+from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages.reward import flat_pairs, to_rankings
 from rlhf_lessons.stages.rollout import score_ids
 

@@ -1,7 +1,9 @@
-"""A reward model that learns from votes while they are cast: when it learns, from whom, and how well it predicts.
+"""A reward model that learns from votes while they are cast: when it learns, from whom, and how
+well it predicts.
 
-Every 20 votes it learns anew from all votes so far. Each training is tested on the votes that came after it, so every
-vote is held out once and none is lost to testing. What it knows comes from the store, so it outlives a restart.
+Every 20 votes it learns anew from all votes so far. Each training is tested on the votes that came
+after it, so every vote is held out once and none is lost to testing. What it knows comes from the
+store, so it outlives a restart.
 """
 
 import itertools
@@ -23,7 +25,9 @@ SAMPLES = 128  # answers on which the reward gets mean 0 and deviation 1
 
 @dataclass(frozen=True)
 class Point:
-    """How well the reward model of so many votes predicted the next ones: figures of `evaluation.votes`."""
+    """How well the reward model of so many votes predicted the next ones: figures of
+    `evaluation.votes`.
+    """
 
     votes: int
     mine: dict
@@ -33,8 +37,9 @@ class Point:
 class OnlineReward:
     """The reward model of one `rater`, or of all raters of a round, or of those of one `team`.
 
-    `policy`, as (model, tokenizer), writes the best-of-16 samples; where it or the `reward_model` is not given, it is
-    the shipped one. `.reward` is the newest, a function that `PPO` takes; None before the first votes.
+    `policy`, as (model, tokenizer), writes the best-of-16 samples; where it or the `reward_model`
+    is not given, it is the shipped one. `.reward` is the newest, a function that `PPO` takes; None
+    before the first votes.
     """
 
     def __init__(
@@ -56,7 +61,9 @@ class OnlineReward:
         self.tested, self.one_at_a_time = {}, threading.Lock()
 
     def guess(self, prompt: str, left: str, right: str) -> float | None:
-        """Return P(the reader prefers the left answer); None before it learned from as many votes as it takes."""
+        """Return P(the reader prefers the left answer); None before it learned from as many votes
+        as it takes.
+        """
         if self.seen < EVERY:
             return None
         return self.reward.chances([Vote(prompt, (left, right), (True, True), 0.5)]).item()
@@ -66,9 +73,11 @@ class OnlineReward:
         return len(self.votes()[0]) >= self.seen + EVERY
 
     def votes(self) -> tuple[list[Vote], list[Vote], list[dict]]:
-        """Return the votes to learn from, the oldest first, those of the others, and the answers behind the first.
+        """Return the votes to learn from, the oldest first, those of the others, and the answers
+        behind the first.
 
-        For a reader: the reader's own, or where there are none those of the simulated rater that filled in.
+        For a reader: the reader's own, or where there are none those of the simulated rater that
+        filled in.
         """
         rows = self.store.answers(self.round)
         if self.rater is None:
@@ -99,7 +108,9 @@ class OnlineReward:
             self.ceiling = foreseeable(self.steady)
 
     def test(self, before: list[Vote], new: list[Vote], others: list[Vote]) -> Point:
-        """Train on the votes before, test on the new ones; a test that was made already is looked up."""
+        """Train on the votes before, test on the new ones; a test that was made already is looked
+        up.
+        """
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
@@ -107,14 +118,18 @@ class OnlineReward:
         return self.tested[key]
 
     def normalisation_set(self, votes: list[Vote]) -> tuple[list[str], list[str], list[bool]]:
-        """Return samples of the policy for the prompts of these votes: prompts, texts, and whether each ended."""
+        """Return samples of the policy for the prompts of these votes: prompts, texts, and whether
+        each ended.
+        """
         asked = itertools.cycle(dict.fromkeys(vote.prompt for vote in votes))
         prompts = list(itertools.islice(asked, SAMPLES))
         texts, ended = answer_all(*self.policy, prompts, 1)
         return prompts, [row[0] for row in texts], [row[0] for row in ended]
 
     def report(self) -> None:
-        """Tell the class page, through the store, what was tested; nothing where no vote chose a side yet."""
+        """Tell the class page, through the store, what was tested; nothing where no vote chose a
+        side yet.
+        """
         points = [point for point in self.points if point.mine["n"]]
         if not points:
             return
@@ -138,7 +153,8 @@ class OnlineReward:
 
 
 def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.0) -> None:
-    """Follow a round: `look(learner)` after each vote in it, and report each training to the class page.
+    """Follow a round: `look(learner)` after each vote in it, and report each training to the class
+    page.
 
     What is known already is told at once. Interrupt it to stop.
     """
@@ -157,8 +173,9 @@ def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.
 
 
 def blocks(n: int, every: int) -> list[tuple[int, int]]:
-    """Return (first, beyond the last) vote of each test: `every` votes each, and longer ones where there are many,
-    since each test takes a training."""
+    """Return (first, beyond the last) vote of each test: `every` votes each, and longer ones where
+    there are many, since each test takes a training.
+    """
     starts = [0]
     while (end := starts[-1] + max(every, starts[-1] // 4)) < n:
         starts.append(end)

@@ -1,7 +1,8 @@
-"""Building, saving and loading models: any causal LM of transformers, and reward models made from one.
+"""Building, saving and loading models: any causal LM of transformers, and reward models from one.
 
-A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says how the model was
-made and holds the SHA-256 of its weights: a damaged, truncated or foreign folder is named as such.
+A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says
+how the model was made and holds the SHA-256 of its weights: a damaged, truncated or foreign folder
+is named as such. No code that a folder brings along is ever run.
 """
 
 import copy
@@ -9,29 +10,35 @@ import hashlib
 import json
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     LlamaConfig,
+    PreTrainedTokenizerFast,
 )
 from transformers import PreTrainedModel as Model
+from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.utils import logging
+
+from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary
+from rlhf_lessons.paths import write_text
 
 logging.disable_progress_bar()  # a few megabytes load in no time
 
 
 class CheckpointError(Exception):
-    """A checkpoint folder that cannot be loaded; the message names the file and what is wrong with it."""
+    """A checkpoint folder that cannot be loaded; the message names the file and what is wrong."""
 
 
 def toy_config(
     vocab_size: int = 1024, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384
 ):
-    """The course's Llama: about a million parameters, 256 positions, special ids as `train_tokenizer` has them."""
+    """The course's Llama: about a million parameters, 256 positions, `train_tokenizer`'s ids."""
     return LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=width,
@@ -54,33 +61,71 @@ def new_model(config, seed: int = 0) -> Model:
 
 
 def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) -> Model:
-    """A copy of `lm` with its lowest `keep_layers` layers (None: all), and a scalar head for the language-model head.
+    """A copy of `lm` with a scalar head instead of the language-model head.
 
-    The head has no bias and starts at N(0, 1/sqrt(width + 1)), so first scores have a deviation of about 1
-    (Stiennon et al. 2020). ValueError if `lm` has no such number of layers.
+    It has the lowest `keep_layers` layers (None: all). The head has no bias and starts at
+    N(0, 1/sqrt(width + 1)), so first scores have a deviation of about 1 (Stiennon et al. 2020).
+    ValueError if `lm` has no such number of layers, or is of a family that cannot be cut so.
     """
-    config, layers = copy.deepcopy(lm.config), lm.config.num_hidden_layers
-    if keep_layers is not None and not 1 <= keep_layers <= layers:
-        raise ValueError(
-            f"keep_layers must lie between 1 and {layers}, the layers of this model, not {keep_layers}"
-        )
-    config.num_hidden_layers, config.num_labels, config.reward_mean = keep_layers or layers, 1, 0.0
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    config = copy.deepcopy(lm.config)
+    if keep_layers is not None:
+        _cut_layers(config, keep_layers)
+    config.num_labels = 1
+    config.reward_mean = 0.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForSequenceClassification.from_config(config)
+        model = reward_class(type(lm))(config)
         torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
-    model.base_model.load_state_dict(
-        lm.base_model.state_dict(), strict=False
-    )  # passes over the layers left out
+    loaded = model.base_model.load_state_dict(lm.base_model.state_dict(), strict=False)
+    if loaded.missing_keys:  # keys left over are those of layers left out
+        raise ValueError(
+            f"{type(lm).__name__} cannot be made a reward model: {loaded.missing_keys[0]} of it "
+            "has no counterpart"
+        )
     return model.to(lm.device, lm.dtype).eval()
 
 
-def save_model(model: Model, tokenizer, path, card: dict) -> None:
-    """Save a checkpoint folder, written beside and then renamed, so that `path` never holds half a model.
+@cache
+def reward_class(lm_class: type) -> type:
+    """The class of reward models for a class of language models.
 
-    `card` is plain data on how the model was made and what was measured; its "title" and "about" head the README.
+    It is that of transformers in name, parameters and output, and also exists for families for
+    which transformers has none.
+    """
+    parents = [c for c in lm_class.__mro__ if c.__name__.endswith("PreTrainedModel")]
+    family = lm_class.__name__.replace("ForCausalLM", "").replace("LMHeadModel", "")
+    own = {"base_model_prefix": lm_class.base_model_prefix, "__module__": lm_class.__module__}
+    bases = GenericForSequenceClassification, parents[0]
+    return type(f"{family}ForSequenceClassification", bases, own)
+
+
+def _cut_layers(config, keep: int) -> None:
+    """Change a config to its lowest `keep` layers, and whatever it lists for each layer with it."""
+    layers = config.num_hidden_layers
+    if not 1 <= keep <= layers:
+        raise ValueError(
+            f"keep_layers must lie between 1 and {layers}, the layers of this model, not {keep}"
+        )
+    for name, value in list(vars(config).items()):
+        if "layer" in name and isinstance(value, list) and len(value) == layers:
+            setattr(config, name, value[:keep])
+    config.num_hidden_layers = keep
+    if hasattr(config, "attention_types"):  # GPT-Neo's way to write its attention_layers
+        config.attention_types = [[[kind], 1] for kind in config.attention_layers]
+    try:
+        type(config).from_dict(config.to_dict())
+    except Exception as error:
+        raise ValueError(
+            f"{type(config).__name__} cannot be cut to {keep} layers ({error}): set keep_layers "
+            "to None"
+        ) from error
+
+
+def save_model(model: Model, tokenizer, path, card: dict) -> None:
+    """Save a checkpoint folder, written beside and then renamed, so that `path` is always whole.
+
+    `card` is plain data on how the model was made and what was measured; its "title" and "about"
+    head the README.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,15 +133,15 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
         new = Path(folder, "new")
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)
-        card = {
-            **card,
-            "weights_sha256": hashlib.sha256((new / "model.safetensors").read_bytes()).hexdigest(),
-        }
-        body = json.dumps(card, indent=1, ensure_ascii=False)
-        (new / "card.json").write_text(body + "\n", encoding="utf-8", newline="\n")
+        body = json.dumps(
+            {**card, "weights_sha256": _sha256(new / "model.safetensors")},
+            indent=1,
+            ensure_ascii=False,
+        )
+        write_text(new / "card.json", body + "\n")
         title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}"
         text = f"---\nlibrary_name: transformers\n---\n{title}\n\n```json\n{body}\n```\n"
-        (new / "README.md").write_text(text, encoding="utf-8", newline="\n")
+        write_text(new / "README.md", text)
         if path.exists():
             os.rename(path, Path(folder, "old"))
         os.rename(new, path)
@@ -104,51 +149,63 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
 
 def load_card(path) -> dict:
     """The `card.json` of a checkpoint folder; CheckpointError if it is missing or unreadable."""
-    file = Path(path, "card.json")
-    if not file.is_file():
-        what = (
-            "missing: no checkpoint of this course"
-            if Path(path).is_dir()
-            else "there is no such folder"
-        )
-        raise CheckpointError(f"{file}: {what}")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file}: damaged, not readable as JSON ({error})") from error
+    if not Path(path).is_dir():
+        raise CheckpointError(f"{path}: there is no such folder")
+    return _read_object(Path(path, "card.json"), "missing: no checkpoint of this course")
 
 
 def load_model(path) -> tuple:
-    """Model and tokenizer of a checkpoint folder: a causal LM, or a reward model where the folder holds one.
+    """Model and tokenizer of a checkpoint folder: a causal LM, or a reward model.
 
-    CheckpointError names the file and what is wrong with it: missing, damaged or truncated, or foreign.
+    The tokenizer is the one that was saved, whatever the model's family. CheckpointError names the
+    file and what is wrong with it: missing, damaged or truncated, or foreign.
     """
-    card, weights, config = (
-        load_card(path),
-        Path(path, "model.safetensors"),
-        Path(path, "config.json"),
-    )
-    for file in (config, weights, Path(path, "tokenizer.json")):
+    card = load_card(path)
+    weights, config_file = Path(path, "model.safetensors"), Path(path, "config.json")
+    plain_config = _read_object(config_file)
+    for file in (weights, Path(path, "tokenizer.json")):
         if not file.is_file():
             raise CheckpointError(f"{file}: missing")
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != card.get("weights_sha256"):
+    if _sha256(weights) != card.get("weights_sha256"):
         raise CheckpointError(
             f"{weights}: damaged or truncated, its SHA-256 is not the one in card.json"
         )
+    if "auto_map" in plain_config:
+        raise CheckpointError(f"{config_file}: asks to run code of its own, which is never done")
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # instead of a load report we raise
     try:
-        scores = (
-            "SequenceClassification"
-            in json.loads(config.read_text(encoding="utf-8"))["architectures"][0]
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        if "SequenceClassification" in plain_config["architectures"][0]:
+            kind = reward_class(kind)
+        model, found = kind.from_pretrained(
+            path, config=config, local_files_only=True, output_loading_info=True
         )
-        kind = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
-        model, found = kind.from_pretrained(path, local_files_only=True, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
+        check_tokenizer(tokenizer)
+        check_vocabulary(model, tokenizer)
     except Exception as error:  # transformers has a dozen kinds; the reader needs one
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     finally:
         logging.set_verbosity(level)
     if found["missing_keys"] or found["unexpected_keys"] or found["mismatched_keys"]:
-        raise CheckpointError(f"{weights}: does not hold the model that {config} describes")
+        raise CheckpointError(f"{weights}: does not hold the model that {config_file} describes")
     return model.eval(), tokenizer
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _read_object(file: Path, missing: str = "missing") -> dict:
+    """A file that holds a JSON object; CheckpointError if it does not, or is not there."""
+    if not file.is_file():
+        raise CheckpointError(f"{file}: {missing}")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file}: damaged, not readable as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file}: holds {found!r:.40}, where a JSON object was expected")
+    return found

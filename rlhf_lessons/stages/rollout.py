@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.batching import (
+from rlhf_lessons.lm.sampling import (
     eval_mode,
     gather_logprobs,
+    generate,
     micro_batches,
     response_logits,
     token_scores,
 )
-from rlhf_lessons.lm.sampling import generate
 
 MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
 

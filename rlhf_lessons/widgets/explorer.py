@@ -4,8 +4,12 @@ was."""
 import ipywidgets as w
 import torch
 
-from rlhf_lessons.lm.batching import process_logits, suppressed_ids
-from rlhf_lessons.lm.sampling import filter_top_k_top_p, sample_next_token
+from rlhf_lessons.lm.sampling import (
+    filter_top_k_top_p,
+    process_logits,
+    sample_next_token,
+    suppressed_ids,
+)
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
 from rlhf_lessons.widgets.html import escaped
 

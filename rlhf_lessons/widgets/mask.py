@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import ipywidgets as w
 
 from rlhf_lessons.exercises.bugs import bug
-from rlhf_lessons.lm.batching import pad
+from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages import sft
 from rlhf_lessons.widgets.html import escaped
 

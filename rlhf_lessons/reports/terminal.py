@@ -1,0 +1,65 @@
+"""Tables for a terminal: models with their scores, and votes with their statistics."""
+
+import math
+
+from rlhf_lessons import data
+from rlhf_lessons.evaluation.votes import FIGURES
+
+
+def models_table(result: dict) -> str:
+    """Return the table of an `arena.evaluate`: scores, families, wins, with intervals."""
+    models = result["models"]
+    first = next(iter(models.values()))
+    families = list(first["families"])
+    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
+    by_family = [
+        [name, *(cell(found["families"][family]["utility"]) for family in families)]
+        for name, found in models.items()
+    ]
+    lines = [
+        f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
+        "brackets",
+        "",
+        *data.grid(["", *first["overall"]], scores),
+        "",
+        "True utility by family",
+        "",
+        *data.grid(["", *families], by_family),
+    ]
+    if result["win_rates"]:
+        lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
+    for win in result["win_rates"]:
+        lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
+    return "\n".join(lines)
+
+
+def cell(interval: list[float]) -> str:
+    """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
+    mean, low, high = interval
+    return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"
+
+
+def votes_table(found: dict) -> str:
+    """Return what `statistics` gives as a table for a terminal."""
+    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(found["answers"].items()))
+    head = (
+        f"{sum(found['answers'].values())} answers by {found['raters']} raters: "
+        f"{kinds or 'none yet'}; {found['ties']} ties, {found['both_bad']} times both bad\n"
+    )
+    lines = [
+        [label, *votes_cells(found[name], name not in ("seconds", "alpha"))]
+        for name, (label, _) in FIGURES.items()
+    ]
+    for row in found["leaderboard"]:
+        label = f"comparisons that {data.printable(row['model'])} would win"
+        lines.append([label, *votes_cells(row, True)])
+    return "\n".join([head, *data.grid(["", "value", "95 % interval", "votes", ""], lines)])
+
+
+def votes_cells(figure: dict, is_share: bool) -> list[str]:
+    """Return a figure as cells: value, interval, votes, remark."""
+    value, low, high = (
+        "-" if number is None else f"{100 * number:.0f} %" if is_share else f"{number:.2f}"
+        for number in (figure["value"], figure["low"], figure["high"])
+    )
+    return [value, "-" if low == "-" else f"{low} to {high}", str(figure["n"]), figure["why"]]
