@@ -143,13 +143,11 @@ def row_of(found: dict) -> Row:
 
 def picture(curve: dict) -> str:
     """Return one learning curve as the address of a PNG."""
-    from types import SimpleNamespace
-
     from rlhf_lessons.feedback.online import Point  # it brings torch
     from rlhf_lessons.widgets.live import curve as figure_of
 
-    points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
-    figure = figure_of(SimpleNamespace(points=points, rater=True, ceiling=curve["ceiling"]))
+    points = [Point(point["votes"], point, NOTHING) for point in curve["points"]]
+    figure = figure_of(points, curve["ceiling"])
     of = curve["predicted"]
     title = f"{curve['of'].capitalize()}: {of['value']:.0%} of {plural(of['n'], 'vote')} predicted"
     figure.axes[0].set_title(title, loc="left")
