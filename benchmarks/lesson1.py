@@ -1,9 +1,11 @@
-"""What pretraining looks like when it is broken on purpose: the curves of lesson 1's "Break it", over four seeds.
+"""What pretraining looks like when it is broken on purpose: the curves of lesson 1's "Break it",
+over four seeds.
 
     python benchmarks/lesson1.py        # writes data/results/lesson1_traps.json
 
-Took 212 seconds of one CPU core. Each run is the lesson's small model, once healthy and once in each trap. Beside
-the loss that the run itself reports, the right loss is measured on held-out text, and how many samples end.
+Took 212 seconds of one CPU core. Each run is the lesson's small model, once healthy and once in
+each trap. Beside the loss that the run itself reports, the right loss is measured on held-out text,
+and how many samples end.
 """
 
 import contextlib

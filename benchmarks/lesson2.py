@@ -1,12 +1,14 @@
-"""Lesson 2's curves: what 25, 100 and 400 demonstrations teach and what is forgotten, and by what one knows each trap.
+"""Lesson 2's curves: what 25, 100 and 400 demonstrations teach and what is forgotten, and by what
+one knows each trap.
 
     python benchmarks/lesson2.py
 
-About 40 seconds a seed on one core of ours.
-Everything starts from the shipped base and `SFTConfig()` as it is; a seed decides which of the 800 demonstrations are
-used, their order, and the answers sampled. Measured on validation prompts, two answers to each; on 400 scraps that
-the base never saw; and on 40 demonstrations beyond the 800. Written to `data/results/lesson2_curve.json` and
-`lesson2_traps.json`, one row a run; a seed that stands there already is not measured again.
+About 40 seconds a seed on one core of ours. Everything starts from the shipped base and
+`SFTConfig()` as it is; a seed decides which of the 800 demonstrations are used, their order, and
+the answers sampled. Measured on validation prompts, two answers to each; on 400 scraps that the
+base never saw; and on 40 demonstrations beyond the 800. Written to
+`data/results/lesson2_curve.json` and `lesson2_traps.json`, one row a run; a seed that stands there
+already is not measured again.
 """
 
 import argparse
@@ -58,7 +60,8 @@ def measure(model, tokenizer, held_out, seed: int) -> dict:
 
 
 def train(model, tokenizer, rows: list[dict], unseen: list[dict], config: SFTConfig) -> dict:
-    """Fine-tune the model; return the loss of each step, and the chance of ending at every third."""
+    """Fine-tune the model; return the loss of each step, and the chance of ending at every
+    third."""
     losses, ends = [], [chance_of_ending(model, tokenizer, unseen)]
     for step in SFT(model, tokenizer, rows, config):
         losses.append(round(step.loss, 4))
@@ -101,7 +104,7 @@ def main() -> None:
             if n == TRAP_SIZE:
                 traps.append({"trap": name, "seed": seed, **course, **found})
             print(seed, n, name, found, course["ending"][-1], flush=True)
-        for file, rows in zip(files.values(), (curve, traps)):
+        for file, rows in zip(files.values(), (curve, traps), strict=False):
             text = ",\n".join(json.dumps(row) for row in rows)
             file.write_text(f"[\n{text}\n]\n", encoding="utf-8", newline="\n")
 

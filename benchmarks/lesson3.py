@@ -1,11 +1,13 @@
-"""Lesson 3's curves: layers kept, number and noise of labels, ties, and a reward read at padding, over four seeds.
+"""Lesson 3's curves: layers kept, number and noise of labels, ties, and a reward read at padding,
+over four seeds.
 
     python benchmarks/lesson3.py            # about 50 minutes on one core of ours
 
-Each run trains a reward model on part of the shipped comparisons, from the shipped SFT model. Their labels are made
-anew: the true order, and a share of them turned round by chance. It is measured on answers to validation prompts,
-against labels as noisy as its own, and against the truth where true utilities differ by 0.2 or more. A run that
-stands in `runs/lesson3` is not made again; all go to `data/results/lesson3_reward.json`, and no model is kept.
+Each run trains a reward model on part of the shipped comparisons, from the shipped SFT model. Their
+labels are made anew: the true order, and a share of them turned round at random. It is measured on
+answers to validation prompts, against labels as noisy as its own, and against the truth where true
+utilities differ by 0.2 or more. A run that stands in `runs/lesson3` is not made again; all go to
+`data/results/lesson3_reward.json`, and no model is kept.
 """
 
 import argparse
@@ -48,7 +50,8 @@ ARMS = [
 
 
 def labelled(rows: list[dict], flipped: float, rng: random.Random) -> list[dict]:
-    """Return comparisons in their true order, except for a share `flipped` of them, drawn by chance."""
+    """Return comparisons in their true order, except for a share `flipped` of them, drawn at
+    random."""
     found = []
     for row in rows:
         if (row["utilities"][0] < row["utilities"][1]) != (rng.random() < flipped):
@@ -59,11 +62,16 @@ def labelled(rows: list[dict], flipped: float, rng: random.Random) -> list[dict]
 
 
 def thumbs(rows: list[dict], rng: random.Random) -> list[dict]:
-    """Return the rankings behind comparisons, in random order, scored 1 (a utility of 0.5 or more) or 0."""
+    """Return the rankings behind comparisons, in random order, scored 1 (a utility of 0.5 or more)
+    or 0."""
     groups = defaultdict(dict)
     for row in rows:
         groups[row["prompt"], row["group"]] |= dict(
-            zip((row["chosen"], row["rejected"]), zip(row["utilities"], row["ended"]))
+            zip(
+                (row["chosen"], row["rejected"]),
+                zip(row["utilities"], row["ended"], strict=False),
+                strict=False,
+            )
         )
     found = []
     for (prompt, _), answers in groups.items():
@@ -80,7 +88,8 @@ def thumbs(rows: list[dict], rng: random.Random) -> list[dict]:
 
 
 def measure(arm: dict, seed: int, sft, tokenizer, comparisons: list[dict], new: list[dict]) -> dict:
-    """Train one reward model as `arm` says, and return what came out on its own labels and on new ones."""
+    """Train one reward model as `arm` says, and return what came out on its own labels and on new
+    ones."""
     rng = random.Random(f"lesson 3/{seed}")
     groups = set(rng.sample(sorted({row["group"] for row in comparisons}), MOST)[: arm["rankings"]])
     rows = labelled([row for row in comparisons if row["group"] in groups], arm["flipped"], rng)
@@ -108,7 +117,8 @@ def measure(arm: dict, seed: int, sft, tokenizer, comparisons: list[dict], new: 
 
 
 def size_and_speed(sft, tokenizer, new: list[dict], repeats: int = 5) -> list[dict]:
-    """Return parameters and milliseconds an answer (one core, median) of reward models with 1, 2 ... layers."""
+    """Return parameters and milliseconds an answer (one core, median) of reward models with 1, 2
+    ... layers."""
     texts, found = ([row["prompt"] for row in new], [row["chosen"] for row in new]), []
     for layers in range(1, sft.config.num_hidden_layers + 1):
         model, times = to_reward_model(sft, layers), []

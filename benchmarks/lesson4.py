@@ -1,11 +1,13 @@
-"""Lesson 4's curves: four prices of KL under a good and a weak reward model, and five mistakes, over four seeds.
+"""Lesson 4's curves: four prices of KL under a good and a weak reward model, and five mistakes,
+over four seeds.
 
     python benchmarks/lesson4.py            # half an hour on one core of ours
 
-Each run is PPO from the shipped SFT model: twenty steps of 48 answers to prompts of the train split. The good reward
-model is the shipped one; the weak one keeps one layer and learns from 100 comparisons, others for each seed. Before
-and after, the true utility is measured on validation prompts, one answer to each. A run that stands in
-`runs/lesson4` is not made again; the curves go to `data/results/lesson4_ppo.json`, and no model is kept.
+Each run is PPO from the shipped SFT model: twenty steps of 48 answers to prompts of the train
+split. The good reward model is the shipped one; the weak one keeps one layer and learns from 100
+comparisons, others for each seed. Before and after, the true utility is measured on validation
+prompts, one answer to each. A run that stands in `runs/lesson4` is not made again; the curves go to
+`data/results/lesson4_ppo.json`, and no model is kept.
 """
 
 import argparse
@@ -57,7 +59,8 @@ LABELS = 100  # comparisons of the weak reward model
 
 @cache
 def weak_reward_model(sft, tokenizer, seed: int):
-    """Return a reward model of one layer that learned from 100 comparisons, and how often it agrees with the truth."""
+    """Return a reward model of one layer that learned from 100 comparisons, and how often it agrees
+    with the truth."""
     comparisons = data.comparisons()
     drawn = random.Random(f"lesson 4/{seed}").sample(comparisons, LABELS + 600)
     chosen, seen = drawn[:LABELS], {row["prompt"] for row in drawn[:LABELS]}
@@ -121,8 +124,8 @@ def main(seeds: list[int]) -> None:
             run = json.loads(file.read_text(encoding="utf-8"))
             found[name].append(run)
             print(
-                f"{name}, seed {seed}: reward {run['reward'][0]:+.2f} to {run['reward'][-1]:+.2f}, utility "
-                f"{run['before']:.2f} to {run['after']:.2f}, KL {run['kl'][-1]:.1f}",
+                f"{name}, seed {seed}: reward {run['reward'][0]:+.2f} to {run['reward'][-1]:+.2f}, "
+                f"utility {run['before']:.2f} to {run['after']:.2f}, KL {run['kl'][-1]:.1f}",
                 flush=True,
             )
     runs = {

@@ -1,10 +1,12 @@
-"""How fast is our pretraining? Steps a second, beside the same model's bare forward-backward-update loop.
+"""How fast is our pretraining? Steps a second, beside the same model's bare forward-backward-update
+loop.
 
     python benchmarks/pretrain_speed.py
 
-Both train one model of the course's size on the same windows; blocks of steps alternate, so that a busy machine slows
-both. The bare loop does what no training can do without: forward, loss, backward, AdamW. Ours also draws and shuffles
-windows, clips gradients, sets the learning rate and checks that all numbers are finite.
+Both train one model of the course's size on the same windows; blocks of steps alternate, so that a
+busy machine slows both. The bare loop does what no training can do without: forward, loss,
+backward, AdamW. Ours also draws and shuffles windows, clips gradients, sets the learning rate and
+checks that all numbers are finite.
 """
 
 import argparse
@@ -64,7 +66,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.blocks * args.steps >= PRETRAIN.validate_every - args.steps:
         parser.error(
-            f"blocks x steps must stay below {PRETRAIN.validate_every - args.steps}: validation is not timed"
+            f"blocks x steps must stay below {PRETRAIN.validate_every - args.steps}: "
+            "validation is not timed"
         )
     ratios = np.sort(measure(args.blocks, args.steps))
     print(

@@ -1,12 +1,14 @@
-"""The teacher's editions of the lessons: `python start.py teacher` builds them into `dist`, from the lessons alone.
+"""The teacher's editions of the lessons: `python start.py teacher` builds them into `dist`, from
+the lessons alone.
 
-    dist/solved/                       the lessons, with the solutions that are folded in their text in place of stubs
-    dist/nbgrader/source/lesson1/...   each lesson's exercises, with nbgrader's markers and metadata (schema 3)
+    dist/solved/                       the lessons, with the folded solutions in place of stubs
+    dist/nbgrader/source/lesson1/...   each lesson's exercises, with nbgrader's markers and metadata
 
-What nbgrader grades is a notebook of the exercises alone: their texts, the imports that they need, code, checks,
-hints. A lesson trains models for minutes, of which a grader needs nothing, and in a lesson the students are to change
-what they like. A check is worth the minutes of its exercise. Its cell is locked and imports the check itself, so that
-nobody's `check` takes its place; it is tagged `raises-exception`, so that Run All goes on to the next exercise.
+What nbgrader grades is a notebook of the exercises alone: their texts, the imports that they need,
+code, checks, hints. A lesson trains models for minutes, of which a grader needs nothing, and in a
+lesson the students are to change what they like. A check is worth the minutes of its exercise. Its
+cell is locked and imports the check itself, so that nobody's `check` takes its place; it is tagged
+`raises-exception`, so that Run All goes on to the next exercise.
 
 In the solved edition the exercises' cells alone are run, without the rest of the lesson: seconds.
 
@@ -35,21 +37,51 @@ QUIET = """import warnings
 warnings.simplefilter("ignore")  # nbgrader takes a warning for a failure
 """
 RELATIVE_LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]*\)")
-CONFIG = '''"""How nbgrader grades this course. `python start.py teacher` wrote it, and leaves it alone from now on."""
+CONFIG = '''"""How nbgrader grades this course. Written once: change what you like."""
 import os
 import tempfile
+from pathlib import Path
+
+import nbformat
+from nbgrader.converters import Autograde
+from nbgrader.preprocessors import NbGraderPreprocessor
+
+
+class RestoreCells(NbGraderPreprocessor):
+    """Put back, in its place, each cell that a student deleted; grade the last copy of a cell."""
+
+    def preprocess(self, book, resources):
+        names, place = resources["nbgrader"], 0
+        file = Path("release", names["assignment"], names["notebook"] + ".ipynb")
+        for cell in nbformat.read(file, as_version=4).cells:
+            id = cell.metadata.nbgrader.grade_id
+            ids = [mine.metadata.get("nbgrader", {}).get("grade_id") for mine in book.cells]
+            here = [n for n, mine in enumerate(ids) if mine == id]
+            if not here:
+                book.cells.insert(place, cell)
+            for n in here[:-1]:
+                del book.cells[n].metadata["nbgrader"]
+            place = (here[-1] if here else place) + 1
+        return book, resources
+
 
 c = get_config()
+usual = Autograde.sanitize_preprocessors.default_args[0]
+c.Autograde.sanitize_preprocessors = [RestoreCells, *usual]
 c.CourseDirectory.course_id = "rlhf_lessons"
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code"}
-c.Execute.timeout = c.Execute.startup_timeout = 300  # seconds for a cell, and for a kernel; PyTorch loads slowly
-c.Execute.iopub_timeout = 60  # seconds for a cell's output to arrive: nbgrader's 4 are few on a busy computer
-os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp()  # what a student passed is not noted as passed by you
+# seconds for a cell, and for a kernel; PyTorch loads slowly
+c.Execute.timeout = c.Execute.startup_timeout = 300
+# seconds for a cell's output to arrive: nbgrader's 4 are few on a busy computer
+c.Execute.iopub_timeout = 60
+# what a student passed is not noted as passed by you
+os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp()
 '''
 
 
 def solved(book):
-    """Return a lesson with its exercises done, and what these cells print. Links lead out of dist/solved."""
+    """Return a lesson with its exercises done, and what these cells print. Links lead out of
+    dist/solved."""
     book, done = nbformat.from_dict(book), {task.id: task for task in exercises(book)}
     sources = {task.id: f"{task.solution}\n\n\n{task.call}" for task in done.values()}
     printed = run(needed(book, list(done.values())), sources) if done else {}
@@ -64,7 +96,8 @@ def solved(book):
 
 
 def run(before: str, sources: dict[str, str]) -> dict[str, str]:
-    """Run the imports, then each source in the same names; return what each printed. No exercise is noted as passed."""
+    """Run the imports, then each source in the same names; return what each printed. No exercise is
+    noted as passed."""
     scope, printed, kept = {}, {}, os.environ.get("RLHF_LESSONS_RUNS")
     with tempfile.TemporaryDirectory() as elsewhere:
         os.environ["RLHF_LESSONS_RUNS"] = elsewhere
@@ -81,12 +114,14 @@ def run(before: str, sources: dict[str, str]) -> dict[str, str]:
 
 
 def deeper(text: str) -> str:
-    """Return a text whose links out of the folder lead from dist/solved to where they led from notebooks."""
+    """Return a text whose links out of the folder lead from dist/solved to where they led from
+    notebooks."""
     return text.replace("](../", "](../../")
 
 
 def marked(task: Exercise) -> str:
-    """Return the stub with the solution between nbgrader's markers, which make the stub of it again."""
+    """Return the stub with the solution between nbgrader's markers, which make the stub of it
+    again."""
     (*_, stub), (*helpers, done) = (ast.parse(source).body for source in (task.stub, task.solution))
     if not isinstance(done, ast.FunctionDef) or [a.arg for a in stub.args.args] != [
         a.arg for a in done.args.args
@@ -96,7 +131,8 @@ def marked(task: Exercise) -> str:
         )
     if len(stub.body) != 2 or ast.unparse(stub.body[1]) != "raise NotImplementedError":
         raise ValueError(
-            f"{task.id}: the stub must hold a docstring and `raise NotImplementedError`, and nothing else"
+            f"{task.id}: the stub must hold a docstring and "
+            "`raise NotImplementedError`, and nothing else"
         )
     lines, first = task.solution.splitlines(), done.body[0]
     begins = first.end_lineno if ast.get_docstring(done) else first.lineno - 1
@@ -112,7 +148,8 @@ def marked(task: Exercise) -> str:
 
 
 def needed(book, tasks: list[Exercise]) -> str:
-    """Return the lesson's imports: all of other packages, and of the course's own those that the exercises name."""
+    """Return the lesson's imports: all of other packages, and of the course's own those that the
+    exercises name."""
     named = set()
     for task in tasks:
         for source in (task.stub, task.solution, task.call):
@@ -128,7 +165,8 @@ def needed(book, tasks: list[Exercise]) -> str:
 
 
 def cell(make, id: str, source: str, points: int | None = None, solution: bool = False):
-    """Return a cell for nbgrader: a solution, a test that is worth points, or, as all else, one to read."""
+    """Return a cell for nbgrader: a solution, a test that is worth points, or, as all else, one to
+    read."""
     keys = {
         "grade": points is not None,
         "grade_id": id,
@@ -146,11 +184,12 @@ def graded(book):
     tasks, title = exercises(book), book.cells[0].source.splitlines()[0].removeprefix("# ")
     needs = needed(book, tasks)
     check = next(line for line in needs.splitlines() if line.endswith(" as check"))
+    points = sum(task.minutes for task in tasks)
     opening = (
-        f"# {title}: the exercises\n\n{len(tasks)} exercises, {sum(task.minutes for task in tasks)} points: one "
-        "for each minute that an exercise should take. Put your code in place of "
-        "`raise NotImplementedError`, run the cell, and then the cell below it, which checks it: an "
-        "error says what is likely wrong. The lesson explains the rest."
+        f"# {title}: the exercises\n\n{len(tasks)} exercises, {points} points: one for each "
+        "minute that an exercise should take. Put your code in place of "
+        "`raise NotImplementedError`, run the cell, and then the cell below it, which checks it: "
+        "an error says what is likely wrong. The lesson explains the rest."
     )
     cells = [
         cell(new_markdown_cell, "opening", opening),
@@ -174,7 +213,8 @@ def graded(book):
 
 
 def build(notebooks: Path, dist: Path) -> list[str]:
-    """Build both editions and return the names of the assignments. A gradebook that is there already stays."""
+    """Build both editions and return the names of the assignments. A gradebook that is there
+    already stays."""
     names = []
     shutil.rmtree(dist / "solved", ignore_errors=True)
     shutil.copytree(notebooks, dist / "solved", ignore=shutil.ignore_patterns(".*", "*.ipynb"))
@@ -204,8 +244,8 @@ def main() -> int:
     print("dist/solved: the lessons with their exercises done.")
     if names:
         print(
-            f"dist/nbgrader: {', '.join(names)}. Copy the folder to where you keep grades; what to do there is in "
-            "teaching/rubric.md."
+            f"dist/nbgrader: {', '.join(names)}. Copy the folder to where you keep "
+            "grades; what to do there is in teaching/rubric.md."
         )
     return 0
 

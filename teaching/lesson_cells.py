@@ -14,7 +14,8 @@ HINT = re.compile(r"<details>\s*<summary>Hint</summary>.*?</details>", re.S)
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise as it stands in three cells: its text, the stub with its check, hint and solution."""
+    """An exercise as it stands in three cells: its text, the stub with its check, hint and
+    solution."""
 
     id: str
     number: int
@@ -59,7 +60,8 @@ def exercises(book) -> list[Exercise]:
         heading, (stub, _, call) = HEADING.match(before.source), cell.source.rpartition("\n\n\n")
         if not heading or not CALL.fullmatch(call):
             raise ValueError(
-                f"{cell.id}: an exercise has a heading with minutes before it, and ends in its check"
+                f"{cell.id}: an exercise has a heading with minutes before it, and ends in "
+                "its check"
             )
         number, level, minutes = heading.groups()
         found.append(

@@ -61,7 +61,8 @@ def test_without_the_end_token_the_loss_is_that_of_the_others():
 
 @pytest.fixture(scope="module")
 def trained():
-    """Train the same small model in each trap and in none: (loss that it reports in the end, right loss) by name."""
+    """Train the same small model in each trap and in none: (loss that it reports in the end, right
+    loss) by name."""
     torch.set_num_threads(1)
     words, found = tiny.tokenizer(), {}
     rows = words([f"<bos>{text}<eos>" for text in scraps(300)])["input_ids"]

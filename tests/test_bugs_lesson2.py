@@ -1,4 +1,5 @@
-"""Lesson 2's traps bite, leave no trace, and are told by the numbers that it names; its mask box shows the labels."""
+"""Lesson 2's traps bite, leave no trace, and are told by the numbers that it names; its mask box
+shows the labels."""
 
 import copy
 
@@ -16,7 +17,8 @@ NAMES = ("prompt tokens in the loss", "pad is the end token", "labels not shifte
 
 
 def trained(model, tokenizer, rows, name=None):
-    """Return a copy of a model, trained in a trap or none, and the loss that its last step reported."""
+    """Return a copy of a model, trained in a trap or none, and the loss that its last step
+    reported."""
     model = copy.deepcopy(model)
     config = SFTConfig(epochs=20, lr=5e-3)
     if name is None:
@@ -39,7 +41,8 @@ def healthy(fresh, tokenizer, demonstrations):
 
 @torch.no_grad()
 def logprobs(model, tokenizer, rows):
-    """Return log-probs (batch, time - 1) of each token that came, and labels and lengths of the rows."""
+    """Return log-probs (batch, time - 1) of each token that came, and labels and lengths of the
+    rows."""
     rows = sft.encode_demonstrations(tokenizer, rows)
     ids, mask = pad([ids for ids, _ in rows], tokenizer.pad_token_id)
     labels, _ = pad([labels for _, labels in rows], sft.IGNORE)

@@ -87,7 +87,7 @@ def test_a_reward_read_at_padding_depends_on_the_company():
     assert alone == pytest.approx(beside, abs=1e-5)
 
 
-def test_a_row_without_padding_is_read_rightly_all_the_same():
+def test_a_row_without_padding_is_read_correctly_all_the_same():
     model, (ids, mask) = to_reward_model(tiny.model()), pad([[5, 6, 7], [8, 9, 10]], 0)
     with torch.no_grad():
         right = rollout.last_scores(model, ids, mask)

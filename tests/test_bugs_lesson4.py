@@ -1,5 +1,6 @@
 """The traps of lesson 4 bite and are gone after their block, and the slider is right."""
 
+import itertools
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import losses, ppo, rollout
-from rlhf_lessons.widgets.clip import ClippedObjective, in_words, pull
+from rlhf_lessons.widgets.clip import ClippedObjective, objective_in_words, pull
 
 NAMES = (
     "score after the end",
@@ -96,9 +97,8 @@ def test_what_the_lesson_says_of_prices_and_mistakes_is_in_the_curves():
     healthy, prices = "good/medium", list(CURVES["prices"])
     after = {name: sum(run["after"]) / len(run["after"]) for name, run in CURVES["runs"].items()}
     weak = [f"weak/{price}" for price in prices]
-    for dear, cheap in zip(
-        weak[1:], weak
-    ):  # the cheaper the KL, the more reward and KL, and the worse the answers
+    # The cheaper the KL, the more reward and KL, and the worse the answers.
+    for dear, cheap in itertools.pairwise(reversed(weak)):
         assert (
             late(dear, "reward").mean() < late(cheap, "reward").mean()
             and after[dear] > after[cheap]
@@ -133,9 +133,9 @@ def test_what_the_lesson_says_of_prices_and_mistakes_is_in_the_curves():
     ],
 )
 def test_a_token_pulls_as_the_words_say(ratio, advantage, slope, word):
-    assert pull(ratio, advantage, 0.2) == pytest.approx(slope, abs=1e-6) and word in in_words(
-        ratio, advantage, 0.2
-    )
+    assert pull(ratio, advantage, 0.2) == pytest.approx(
+        slope, abs=1e-6
+    ) and word in objective_in_words(ratio, advantage, 0.2)
 
 
 def test_the_picture_follows_the_sliders_and_says_so_in_words():

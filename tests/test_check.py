@@ -1,4 +1,5 @@
-"""The machinery of the exercises' checks: what it accepts, what it says, and that no stub stops a notebook."""
+"""The machinery of the exercises' checks: what it accepts, what it says, and that no stub stops a
+notebook."""
 
 import json
 import math

@@ -1,6 +1,8 @@
-"""The teacher's editions: built from a lesson, and graded by nbgrader itself, as a teacher would have it.
+"""The teacher's editions: built from a lesson, and graded by nbgrader itself, as a teacher would
+have it.
 
-Without nbgrader its tests are skipped, or fail where CI_REQUIRES_BROWSER=1 says that all tests must run.
+Without nbgrader its tests are skipped, or fail where CI_REQUIRES_BROWSER=1 says that all tests must
+run.
 """
 
 import importlib.util
@@ -20,7 +22,7 @@ from teaching.lesson_cells import exercises
 
 PROJECT = Path(__file__).parent.parent
 LESSONS = sorted((PROJECT / "notebooks").glob("0*.ipynb"))
-MISSING = "no nbgrader here, which the tests of grading need: python -m pip install -r requirements-test.txt"
+MISSING = "no nbgrader here, which the tests of grading need: see requirements-test.txt"
 
 IMPORTS = """import math
 
@@ -88,7 +90,8 @@ def size():
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory):
-    """A folder of lessons: one with two exercises in the course's form, and one without. Its checks can be imported."""
+    """A folder of lessons: one with two exercises in the course's form, and one without. Its checks
+    can be imported."""
     folder = tmp_path_factory.mktemp("course") / "notebooks"
     (folder / "images").mkdir(parents=True)
     (folder / "images" / "map.png").write_bytes(b"png")
@@ -162,7 +165,8 @@ def test_stubs_become_the_folded_solutions_which_pass_and_nothing_else_changes(s
     assert (dist / "solved" / "images" / "map.png").is_file()
 
 
-# ---- The graded edition --------------------------------------------------------------------------------
+# ---- The graded edition
+# --------------------------------------------------------------------------------
 
 
 def graded(dist: Path, name: str = "lesson7") -> dict:
@@ -296,7 +300,8 @@ def test_the_command_builds_the_lessons_of_this_course_and_their_solutions_pass(
         )
 
 
-# ---- nbgrader ------------------------------------------------------------------------------------------
+# ---- nbgrader
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -332,16 +337,19 @@ def points(course: Path) -> dict:
     """Return {(student, assignment): points} from the gradebook."""
     query = """select sub.student_id, a.name, sum(coalesce(g.manual_score, g.auto_score, 0))
         from grade g join submitted_notebook n on g.notebook_id = n.id
-        join submitted_assignment sub on n.assignment_id = sub.id join assignment a on sub.assignment_id = a.id
+        join submitted_assignment sub on n.assignment_id = sub.id
+        join assignment a on sub.assignment_id = a.id
         group by 1, 2"""
     with sqlite3.connect(course / "gradebook.db") as db:
         return {row[:2]: row[2] for row in db.execute(query)}
 
 
 def hand_in(course: Path, name: str) -> tuple[float, float]:
-    """Hand in a right submission, by ada, and a wrong one, by bob; return the points that they should get.
+    """Hand in a right submission, by ada, and a wrong one, by bob; return the points that they
+    should get.
 
-    Bob has the first exercise right and answers 42 to the others, whose checks he has changed into nothing.
+    Bob has the first exercise right and answers 42 to the others, whose checks he has changed into
+    nothing.
     """
     sheet, key = (
         nbformat.read(course / kind / name / f"{name}.ipynb", as_version=4)
@@ -371,14 +379,51 @@ def hand_in(course: Path, name: str) -> tuple[float, float]:
     return sum(cell.metadata.nbgrader.points for cell in tests), tests[0].metadata.nbgrader.points
 
 
-def test_nbgrader_grades_a_right_and_a_wrong_submission(nbgrader, dist, shelf):
+def spoil(course: Path, name: str, student: str, change) -> None:
+    """Hand in what ada did, with its cells changed: some deleted, or copied."""
+    book = nbformat.read(course / "submitted" / "ada" / name / f"{name}.ipynb", as_version=4)
+    book.cells = change(book.cells)
+    home = course / "submitted" / student / name
+    home.mkdir(parents=True)
+    nbformat.write(book, home / f"{name}.ipynb")
+
+
+def twice(id: str):
+    """Return a change that copies a cell, as JupyterLab does: with another id, and nbgrader's
+    metadata."""
+
+    def change(cells):
+        found = []
+        for cell in cells:
+            found += [cell, {**cell, "id": "copied"}] if cell.id == id else [cell]
+        return [nbformat.from_dict(cell) for cell in found]
+
+    return change
+
+
+def test_nbgrader_grades_right_wrong_and_damaged_submissions(nbgrader, dist, shelf):
     shutil.copy(shelf.parent / "sample_check.py", dist)
     course = dist / "nbgrader"
     assert "passes all the tests" in nbgrader(course, "validate", "source/lesson7/lesson7.ipynb")
     nbgrader(course, "generate_assignment", "lesson7")
     assert hand_in(course, "lesson7") == (13, 8)
+    spoil(course, "lesson7", "cleo", lambda cells: [c for c in cells if c.id != "l07-ex1-check"])
+    spoil(course, "lesson7", "dan", lambda cells: [c for c in cells if "ex2" not in c.id])
+    spoil(course, "lesson7", "eve", lambda cells: [c for c in cells if c.id != "imports"])
+    spoil(course, "lesson7", "finn", twice("l07-ex1-check"))
+    spoil(course, "lesson7", "gail", twice("l07-ex1-code"))
     nbgrader(course, "autograde", "lesson7")
-    assert points(course) == {("ada", "lesson7"): 13, ("bob", "lesson7"): 8}
+    assert {student: given for (student, _), given in points(course).items()} == {
+        "ada": 13,
+        "bob": 8,
+        "cleo": 13,
+        "dan": 8,
+        "eve": 13,
+        "finn": 13,
+        "gail": 13,
+    }
+    with sqlite3.connect(course / "gradebook.db") as db:
+        assert db.execute("select sum(needs_manual_grade) from grade").fetchone() == (0,)
     graded = read(course / "autograded" / "bob" / "lesson7" / "lesson7.ipynb")
     (error,) = graded["l07-ex2-check"].outputs
     assert error.traceback == [

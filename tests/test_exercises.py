@@ -1,7 +1,9 @@
-"""The exercises: their stubs stop nothing, the folded solutions pass, and each known mistake hears its own hint.
+"""The exercises: their stubs stop nothing, the folded solutions pass, and each known mistake hears
+its own hint.
 
-`tests/exercises/lesson1.py` and so on hold a class for each exercise, named as its check, with static functions
-`right_...`, other ways of writing it, and `wrong_...`, whose docstring is part of what must be heard.
+`tests/exercises/lesson1.py` and so on hold a class for each exercise, named as its check, with
+static functions `right_...`, other ways of writing it, and `wrong_...`, whose docstring is part of
+what must be heard.
 """
 
 import ast

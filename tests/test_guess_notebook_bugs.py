@@ -1,4 +1,5 @@
-"""A guess is committed before the truth is told, the clock speaks of this machine, and a trap closes behind itself."""
+"""A guess is committed before the truth is told, the clock speaks of this machine, and a trap
+closes behind itself."""
 
 import pytest
 

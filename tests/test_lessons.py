@@ -20,12 +20,12 @@ VOTES = {
     "03": 32,
     "06": 70,
 }  # 12 seconds each; a demonstration takes as long as ten
-STAGES = {
-    "1": "stages.pretrain:",
+STAGES = {  # where lives what each breaks
+    "1": ("stages.pretrain:", "stages.losses:next_token_loss"),
     "2": "stages.sft:",
-    "3": "stages.reward:",
-    "4": ("stages.ppo:", "stages.losses:"),
-}  # what each breaks
+    "3": ("stages.reward:", "stages.rollout:last_scores"),
+    "4": ("stages.ppo:", "stages.losses:", "stages.rollout:"),
+}
 CURVES = {
     "1": "lesson1_traps.json",
     "2": "lesson2_traps.json",

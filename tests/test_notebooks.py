@@ -1,4 +1,5 @@
-"""The lessons' form, and that what they show is what the package does. Their outputs are compared by nbval."""
+"""The lessons' form, and that what they show is what the package does. Their outputs are compared
+by nbval."""
 
 import ast
 import json
@@ -66,7 +67,8 @@ def texts(book) -> list:
 
 
 def unexecuted(book) -> list[str]:
-    """Ids of code cells that were not run in order from the top, or show nothing where they should."""
+    """Ids of code cells that were not run in order from the top, or show nothing where they
+    should."""
     return [
         cell.id
         for n, cell in enumerate(code(book), 1)
@@ -223,7 +225,8 @@ def test_it_shows_a_diagram_of_ours_with_its_vector_source(book):
 
 
 def anchors(file: Path) -> set[str]:
-    """The names under which JupyterLab links to the headings of a notebook, or GitHub to those of a page."""
+    """The names under which JupyterLab links to the headings of a notebook, or GitHub to those of a
+    page."""
     whole = file.read_text(encoding="utf-8")
     if file.suffix == ".ipynb":
         headings = re.findall(
@@ -272,11 +275,13 @@ def test_the_glossary_is_in_order_and_defines_each_word_once():
     assert len(set(whole)) == len(whole) > 40 and whole == sorted(whole)
 
 
-# What the lessons show is what the package does: their functions are taken from the notebooks and compared.
+# What the lessons show is what the package does: their functions are taken from the notebooks and
+# compared.
 
 
 def functions(name: str, **given) -> SimpleNamespace:
-    """The functions that a lesson defines, with the lesson's own imports and the names given here."""
+    """The functions that a lesson defines, with the lesson's own imports and the names given
+    here."""
     wanted = (ast.FunctionDef, ast.Import, ast.ImportFrom)
     lines = [
         node

@@ -85,7 +85,7 @@ HOSTILE = {
     "list_for_text": lambda report: numbers(report, name=["x"]),
     "below_zero": lambda report: numbers(report, votes=-1),
     "too_many": lambda report: numbers(report, votes=10**30),
-    "no_number": lambda report: numbers(report, foreseen=float("nan")),
+    "no_number": lambda report: numbers(report, predicted=float("nan")),
     "true": lambda report: numbers(report, votes=True),
     "above_one": lambda report: numbers(report, self_agreement=7.5),
     "many_digits": lambda report: report.replace('"votes": 3', '"votes": ' + "9" * 5000),
@@ -127,7 +127,7 @@ def test_a_files_own_name_may_be_anything(report, tmp_path):
 def test_control_characters_in_a_name_reach_no_terminal_and_no_table(report, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(numbers(report, name="a\x1b[2J\nb"), encoding="utf-8")
-    assert gather.read(file)["name"] == "a?[2J b"
+    assert gather.read(file).name == "a?[2J b"
 
 
 def test_the_command_has_help(capsys):

@@ -1,4 +1,4 @@
-"""Runs stop, go on and fail as the learner is told: bit for bit, whatever stopped them."""
+"""Runs stop, continue and fail as the learner is told: bit for bit, whatever stopped them."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import tiny
 import torch
 
 from rlhf_lessons.stages import run as runs
-from rlhf_lessons.stages.loop import load_state
+from rlhf_lessons.stages.run import load_state
 
 
 def weights(stage) -> dict[str, torch.Tensor]:
@@ -53,7 +53,7 @@ def interrupt_in_step(stage, number: int):
     stage.train_step = step_and_signal
 
 
-def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_for_bit(whole, tmp_path):
+def test_ctrl_c_finishes_the_step_and_the_run_continues_bit_for_bit(whole, tmp_path):
     handler = signal.getsignal(
         signal.SIGINT
     )  # a run in the background starts with the signal ignored
@@ -68,7 +68,7 @@ def test_ctrl_c_finishes_the_step_and_the_run_goes_on_bit_for_bit(whole, tmp_pat
     assert signal.getsignal(signal.SIGINT) is handler  # given back after the run
 
 
-def test_a_killed_run_goes_on_bit_for_bit(whole, tmp_path):
+def test_a_killed_run_continues_bit_for_bit(whole, tmp_path):
     name, undisturbed, metrics = whole
     file = tmp_path / "run" / "metrics.jsonl"
     process = subprocess.Popen(
@@ -141,14 +141,14 @@ def stop_early(stage, folder):
         runs.train(stage, folder, "early", quiet=True)
 
 
-def test_a_stopped_run_does_not_go_on_from_another_model(tmp_path):
+def test_a_stopped_run_does_not_continue_from_another_model(tmp_path):
     stop_early(tiny.stage("sft"), tmp_path)
     with pytest.raises(ValueError, match="other weights.*") as caught:
         runs.train(tiny.stage("sft", seed=1), tmp_path, "sft", quiet=True)
     assert "--fresh" in str(caught.value)
 
 
-def test_a_stopped_run_does_not_go_on_with_other_data(tmp_path):
+def test_a_stopped_run_does_not_continue_with_other_data(tmp_path):
     stop_early(tiny.stage("sft"), tmp_path)
     other = tiny.stage("sft")
     other.rows[0] = other.rows[1]

@@ -20,7 +20,7 @@ from rlhf_lessons.stages.sft import SFT, encode_demonstrations, sft_loss
 
 @pytest.fixture(scope="module")
 def corpus(tokenizer):
-    """Text in which each word is followed by the next of the list, so that it can be foretold."""
+    """Text in which each word is followed by the next of the list, so that it can be predicted."""
     rng, words = random.Random(0), []
     for _ in range(700):
         start = rng.randrange(len(WORDS))
@@ -52,7 +52,8 @@ def test_pretraining_learns_which_word_follows(tokenizer, corpus):
         )
     )
     assert before == pytest.approx(math.log(len(tokenizer)), abs=0.3)  # a fresh model knows nothing
-    # Every fifth word is a draw of ten (2.3 nats), the four others are certain: 0.46 nats a word, less a token.
+    # Every fifth word is one of ten (2.3 nats), the four others are certain: 0.46 nats a word,
+    # less a token.
     assert steps[-1].validation_loss < 0.8
     assert steps[-1].validation_loss == pytest.approx(validation_loss(model, held_out, 32))
     assert (

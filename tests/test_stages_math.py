@@ -1,4 +1,5 @@
-"""The mathematics of the four stages against exact values, and each detail of PPO that others got wrong."""
+"""The mathematics of the four stages against exact values, and each detail of PPO that others got
+wrong."""
 
 import copy
 import itertools
@@ -204,7 +205,8 @@ class TestRewardLoss:
             assert rewards[i].item() == pytest.approx(alone.item(), abs=2e-5)
 
     def test_report_counts_labels_truth_and_ceiling(self, llama, tokenizer):
-        """The model's own scores are made the labels of three pairs and the truth of two: all is known."""
+        """The model's own scores are made the labels of three pairs and the truth of two: all is
+        known."""
         scorer = to_reward_model(llama)
         texts = ["anna", "castle found", "dragon dragon a", "the friends walked", "princess"]
         order = score(scorer, tokenizer, ["p"] * 5, texts).argsort().tolist()
@@ -360,7 +362,8 @@ def rewards_seen(monkeypatch):
 class TestPPO:
     @pytest.mark.parametrize("temperature", [0.7, 1.0])
     def test_ratio_is_exactly_one_on_the_first_minibatch(self, any_model, make_ppo, temperature):
-        """In float64 nothing but rounding is left; a wrong temperature, mask or ban would show at once."""
+        """In float64 nothing but rounding is left; a wrong temperature, mask or ban would show at
+        once."""
         run = make_ppo(any_model, double=True, temperature=temperature)
         assert next(run).ratio_error < 1e-6  # the sampler keeps its log-probs in float32
         assert next(run).ratio_error < 1e-6

@@ -1,4 +1,5 @@
-"""An interrupted run goes on bit for bit, however it was interrupted; a bad number leaves the last good state."""
+"""An interrupted run continues bit for bit, however it was interrupted; a bad number leaves the last
+good state."""
 
 import random
 import subprocess
@@ -15,10 +16,11 @@ from tiny_models import tiny_llama
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
-from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
+from rlhf_lessons.stages.loop import NonFiniteLoss
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain
 from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.run import load_state, save_state
 from rlhf_lessons.stages.sft import SFT
 
 
@@ -63,7 +65,7 @@ def assert_same(first: dict, second: dict):
 
 
 @pytest.mark.parametrize("after", [1, 4])
-def test_interrupted_run_goes_on_bit_for_bit(make_stage, tmp_path, after):
+def test_interrupted_run_continues_bit_for_bit(make_stage, tmp_path, after):
     whole = make_stage()
     steps = list(whole)
     first = make_stage()
@@ -117,11 +119,12 @@ def test_state_cannot_run_code(tmp_path):
 
 
 def test_killed_process_leaves_a_whole_state(tmp_path):
-    """A process that does nothing but save is killed (SIGKILL) at a moment of chance; its last state is whole."""
+    """A process that does nothing but save is killed (SIGKILL) at a moment of chance; its last
+    state is whole."""
     code = """
         import sys
         import torch
-        from rlhf_lessons.stages.loop import save_state
+        from rlhf_lessons.stages.run import save_state
         step = 0
         while True:
             step += 1

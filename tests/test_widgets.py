@@ -7,12 +7,8 @@ import tiny
 from PIL import Image
 
 from rlhf_lessons.plots import COLOURS, canvas
-from rlhf_lessons.widgets import AskBox, PairRater, Picture, answers_table, make_pairs, table
+from rlhf_lessons.widgets import AskBox, Picture, answers_table, table
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
-
-PAIRS = [
-    {"prompt": f"prompt {i}", "left": f"<b>left</b> {i}", "right": f"right\n{i}"} for i in range(3)
-]
 
 
 @pytest.fixture(scope="module")
@@ -69,60 +65,6 @@ def test_a_base_model_takes_any_text(models):
     assert box.note.value == "" and "<table" in box.answers.value
 
 
-def test_votes_are_noted_in_order_and_the_card_closes_after_the_last():
-    card = PairRater(PAIRS)
-    for choice in ("left", "tie", "right"):
-        assert f"Pair {len(card.votes) + 1} of 3" in card.card.value
-        card.buttons[choice].click()
-    assert [vote["choice"] for vote in card.votes] == ["left", "tie", "right"]
-    assert [vote["prompt"] for vote in card.votes] == ["prompt 0", "prompt 1", "prompt 2"]
-    assert "Thank you" in card.card.value and all(
-        button.disabled for button in card.buttons.values()
-    )
-    card.buttons["left"].click()
-    assert len(card.votes) == 3
-
-
-def test_a_choice_can_be_taken_back():
-    card = PairRater(PAIRS)
-    assert card.back.disabled
-    card.buttons["left"].click()
-    card.back.click()
-    assert card.votes == [] and "Pair 1 of 3" in card.card.value and card.back.disabled
-
-
-def test_texts_on_the_card_are_text_and_never_markup():
-    assert (
-        "&lt;b&gt;left&lt;/b&gt;" in PairRater(PAIRS).card.value
-        and "right<br>0" in PairRater(PAIRS).card.value
-    )
-
-
-def test_a_simulated_rater_votes_on_what_the_reader_left_and_says_so():
-    card = PairRater(PAIRS)
-    card.buttons["right"].click()
-    votes = card.complete(lambda pair: "left")
-    assert [(vote["choice"], vote["rater"]) for vote in votes] == [
-        ("right", "you"),
-        ("left", "simulated"),
-        ("left", "simulated"),
-    ]
-    assert len(card.votes) == 1
-
-
-def test_pairs_too_alike_are_not_offered_and_both_models_come_on_both_sides(monkeypatch, models):
-    good, bad = "What joy! 1+2 is 3 and 3-1 is 2.", "no"
-    texts = {id(models["one"][0]): [good] * 20, id(models["two"][0]): [good, *[bad] * 19]}
-    monkeypatch.setattr(
-        "rlhf_lessons.widgets.pairs.generate",
-        lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}),
-    )
-    pairs = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
-    assert len(pairs) == 18 and {pair["left_model"] for pair in pairs} == {"one", "two"}
-    assert all({pair["left"], pair["right"]} == {good, bad} for pair in pairs)
-    assert all((pair["left"] == good) == (pair["left_model"] == "one") for pair in pairs)
-
-
 def test_tables_escape_what_they_show_and_have_headings():
     shown = table(["a<", "b"], [("1\n2", "<i>")], caption="c&d").data
     assert "a&lt;" in shown and "1<br>2" in shown and "&lt;i&gt;" in shown and "c&amp;d" in shown
@@ -134,9 +76,7 @@ def test_an_empty_answer_is_named_as_such():
 
 
 def test_what_stands_in_for_a_widget_on_a_page_says_what_it_is(models):
-    assert "works in Jupyter" in repr(AskBox(models)) and "works in Jupyter" in repr(
-        PairRater(PAIRS)
-    )
+    assert "works in Jupyter" in repr(AskBox(models))
 
 
 def test_a_picture_keeps_its_colours_apart_though_it_has_few():

@@ -1,6 +1,7 @@
 """Models and runs of the real kinds, but tiny: for tests that need one within a second.
 
-`python tests/tiny.py STAGE FOLDER` trains one of them as the command line would, for tests that kill it.
+`python tests/tiny.py STAGE FOLDER` trains one of them as the command line would, for tests that
+kill it.
 """
 
 import random
@@ -36,7 +37,8 @@ def model(seed: int = 0):
 
 
 def comparisons(n: int = 24) -> list[dict]:
-    """Rows in TRL's preference format: an answer that has what was asked for against one that does not."""
+    """Rows in TRL's preference format: an answer that has what was asked for against one that does
+    not."""
     rows, rng = [], random.Random(0)
     for task in data.tasks("train")[:n]:
         rows.append(

@@ -1,6 +1,6 @@
 """Draws the course's diagrams: each as SVG, and with Chromium as PNG beside it, 1200 pixels wide.
 
-    python notebooks/images/draw.py      needs playwright, Pillow and Chromium, which the tests need too
+    python notebooks/images/draw.py      needs playwright, Pillow and Chromium, as the tests do
 
 An SVG may be edited by hand afterwards, but then not drawn again.
 """
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 
 
 def next_token():
-    """How a language model is trained, and how it writes. The chances are those of our base model."""
+    """How a language model is trained, and how it writes; the chances are our base model's."""
     s, chances = "", [("velvet", 9), ("toad", 8), ("moonlit", 8), ("moth", 7), ("golden", 6)]
     for x, word in zip((40, 118, 214, 292), ("The", " king", " met", " a")):
         s += box(
@@ -62,7 +62,8 @@ def next_token():
         y = 176 + i * 36
         s += text(760, y, "␣" + word, 20, anchor="end", font=MONO)
         s += (
-            f'<rect x="772" y="{y - 12}" width="{14 * percent}" height="24" fill="{SFT}" stroke="{LINE}" '
+            f'<rect x="772" y="{y - 12}" width="{14 * percent}" height="24" fill="{SFT}" '
+            f'stroke="{LINE}" '
             f'stroke-width="1.5"/>\n'
             + text(784 + 14 * percent, y, f"{percent} %", 20, anchor="start")
         )
@@ -367,13 +368,15 @@ def mask():
             "the answer: every token counts,\nthe end token too",
         ),
     ):
-        s += f'<path d="M{a + 3:g} 96 v-12 H{b - 3:g} v12" fill="none" stroke="{colour}" stroke-width="3"/>\n'
+        line = f'fill="none" stroke="{colour}" stroke-width="3"'
+        s += f'<path d="M{a + 3:g} 96 v-12 H{b - 3:g} v12" {line}/>\n'
         s += text((a + b) / 2, 46, words, 20, "bold")
     # what stands at t predicts t + 1
     for i in range(first - 1, len(edges) - 1):
         a, b = sum(edges[i]) / 2, sum(edges[i + 1]) / 2
         s += (
-            f'<path d="M{a + 3:g} 256 q{(b - a) / 2 - 3:g} 34 {b - a - 6:g} 3" fill="none" stroke="{POLICY}" '
+            f'<path d="M{a + 3:g} 256 q{(b - a) / 2 - 3:g} 34 {b - a - 6:g} 3" fill="none" '
+            f'stroke="{POLICY}" '
             f'stroke-width="2.5" marker-end="url(#tip{POLICY[1:]})"/>\n'
         )
     a = edges[first - 1][0]
@@ -408,7 +411,8 @@ def bradley_terry():
     s = ""
     for p in (0, 0.25, 0.5, 0.75, 1):
         s += (
-            f'<line x1="{left}" y1="{py(p):g}" x2="{right}" y2="{py(p):g}" stroke="#D5D5D5" stroke-width="1.5"/>\n'
+            f'<line x1="{left}" y1="{py(p):g}" x2="{right}" y2="{py(p):g}" stroke="#D5D5D5" '
+            f'stroke-width="1.5"/>\n'
             + text(left - 12, py(p), f"{round(100 * p)} %", 20, anchor="end")
         )
     for lead in (-4, -2, 0, 2, 4):

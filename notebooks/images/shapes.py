@@ -1,6 +1,7 @@
 """Shapes of which the course's diagrams are made: each function returns a piece of SVG.
 
-Colours are those of Okabe and Ito (2008); who cannot tell them apart has the words, the dashes and the places.
+Colours are those of Okabe and Ito (2008); who cannot tell them apart has the words, the dashes and
+the places.
 """
 
 from html import escape
@@ -26,7 +27,8 @@ def text(
     for i, line in enumerate(lines):
         at = y + (i - (len(lines) - 1) / 2) * size * 1.22 + size * 0.35
         out += (
-            f'<text x="{x:g}" y="{at:.1f}" font-size="{size}" font-weight="{weight}" font-style="{style}" '
+            f'<text x="{x:g}" y="{at:.1f}" font-size="{size}" font-weight="{weight}" '
+            f'font-style="{style}" '
             f'fill="{fill}" text-anchor="{anchor}" font-family="{font}" xml:space="preserve">'
             f"{escape(line)}</text>\n"
         )
@@ -52,7 +54,8 @@ def box(
 ):
     """A rounded box with its upper left corner at (x, y), and words in its middle."""
     shape = (
-        f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{r}" fill="{face}" stroke="{edge}" '
+        f'<rect x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="{r}" fill="{face}" '
+        f'stroke="{edge}" '
         f'stroke-width="{width}" stroke-dasharray="{dash}" fill-opacity="{opacity}"/>\n'
     )
     return shape + (
@@ -80,7 +83,8 @@ def path(points, colour=LINE, width=3, dash="", head=True):
     d += f" L{points[-1][0]:g} {points[-1][1]:g}"
     tip = f' marker-end="url(#tip{colour[1:]})"' if head else ""
     return (
-        f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dash}"'
+        f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width}" '
+        f'stroke-dasharray="{dash}"'
         f' stroke-linejoin="round"{tip}/>\n'
     )
 
@@ -88,14 +92,16 @@ def path(points, colour=LINE, width=3, dash="", head=True):
 def bar(x, y, h, colour):
     """A bar of a figure: up from the height y, or down where h is negative."""
     return (
-        f'<rect x="{x}" y="{y - max(h, 0)}" width="26" height="{abs(h)}" fill="{colour}" stroke="{LINE}" '
+        f'<rect x="{x}" y="{y - max(h, 0)}" width="26" height="{abs(h)}" fill="{colour}" '
+        f'stroke="{LINE}" '
         f'stroke-width="1.5"/>\n'
     )
 
 
 def rule(x, y, dash=""):
     """A level line across a panel."""
-    return f'<path d="M{x + 16} {y} H{x + 250}" stroke="{LINE}" stroke-width="2" stroke-dasharray="{dash}"/>\n'
+    line = f'stroke="{LINE}" stroke-width="2" stroke-dasharray="{dash}"'
+    return f'<path d="M{x + 16} {y} H{x + 250}" {line}/>\n'
 
 
 def number(x, y, n):
@@ -122,12 +128,15 @@ def document(width, height, shapes):
     """The text of an SVG file that shows these shapes on white."""
     colours = (LINE, INK, REWARD, POLICY, BAD)
     tips = "".join(
-        f'<marker id="tip{c[1:]}" viewBox="0 0 10 10" refX="7" refY="5" markerWidth="16" markerHeight="16" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 L10 5 L0 10 z" fill="{c}"/></marker>'
+        f'<marker id="tip{c[1:]}" viewBox="0 0 10 10" refX="7" refY="5" markerWidth="16" '
+        f'markerHeight="16" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 L10 5 L0 10 z" '
+        f'fill="{c}"/></marker>'
         for c in dict.fromkeys(colours)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}">\n'
-        f'<defs>{tips}</defs>\n<rect width="{width}" height="{height}" fill="#FFFFFF"/>\n{shapes}</svg>\n'
+        f'<defs>{tips}</defs>\n<rect width="{width}" height="{height}" '
+        f'fill="#FFFFFF"/>\n{shapes}</svg>\n'
     )

@@ -9,7 +9,8 @@ HINTS = Path(__file__).parent / "hints"
 
 @cache
 def hints(lesson: str) -> dict:
-    """Return what `hints/LESSON.toml` says: {exercise: {mistake: hint}}, and {"core": exercises of the core}."""
+    """Return what `hints/LESSON.toml` says: {exercise: {mistake: hint}}, and {"core": exercises of
+    the core}."""
     return tomllib.loads((HINTS / f"{lesson}.toml").read_text(encoding="utf-8"))
 
 

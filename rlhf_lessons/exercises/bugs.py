@@ -1,10 +1,12 @@
-"""The field's common bugs, each a switch: break a stage on purpose and learn to recognise it by its curve.
+"""The field's common bugs, each a switch: break a stage on purpose and learn to recognise it by its
+curve.
 
     with bug("prompt tokens in the loss"):
         steps = list(SFT(model, tokenizer, demonstrations, config))
 
-Inside the `with`, one named function of the package is swapped for one that makes a well-known mistake; the stages
-know nothing of it. What is trained inside is for looking at: saving a model is refused.
+Inside the `with`, one named function of the package is swapped for one that makes a well-known
+mistake; the stages know nothing of it. What is trained inside is for looking at: saving a model is
+refused.
 """
 
 import copy
@@ -22,7 +24,8 @@ from rlhf_lessons.lm.sampling import token_scores
 
 @dataclass(frozen=True)
 class Bug:
-    """A mistake: the function that makes it, and what stands in the package instead of the right one meanwhile."""
+    """A mistake: the function that makes it, and what stands in the package instead of the right
+    one meanwhile."""
 
     where: str  # "module:function" under rlhf_lessons, where the stage looks the function up
     broken: Callable[[Callable], Callable]  # the right function -> the broken one
@@ -34,7 +37,8 @@ SAVING = ("lm.models:save_model", "recipes:save_model")  # where the course save
 
 
 def swap(where: str, make: Callable[[Callable], Callable]) -> Callable[[], None]:
-    """Put `make(function)` in a function's place, "module:function"; return what puts the function back."""
+    """Put `make(function)` in a function's place, "module:function"; return what puts the function
+    back."""
     module, function = where.split(":")
     home = importlib.import_module(f"rlhf_lessons.{module}")
     right = getattr(home, function)
@@ -69,7 +73,8 @@ def bug(name: str) -> Iterator[Bug]:
 
 # Lesson 1
 def learning(shift: int, leave_out: int = -100) -> Callable:
-    """Pair the logits at place t with the token at t + shift, where 1 is right; one token may be left out."""
+    """Pair the logits at place t with the token at t + shift, where 1 is right; one token may be
+    left out."""
 
     def broken(_: Callable) -> Callable:
         def loss(model, windows):
@@ -90,7 +95,8 @@ END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
 BUGS["targets not shifted"] = Bug(
     "stages.losses:next_token_loss",
     learning(shift=0),
-    "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the model copies.",
+    "The loss falls to nearly 0, lower than any text allows, and samples repeat one token: the "
+    "model copies.",
 )
 BUGS["targets shifted twice"] = Bug(
     "stages.losses:next_token_loss",
@@ -111,7 +117,8 @@ def prompts_learned(encode: Callable) -> Callable:
 
 
 def end_ignored(encode: Callable) -> Callable:
-    """Padding is found by its id, and that id is the end token's: the real end gets the label -100 too."""
+    """Padding is found by its id, and that id is the end token's: the real end gets the label -100
+    too."""
 
     def encode_by_id(tokenizer, rows):
         pad_id = (
@@ -137,12 +144,14 @@ def unshifted(loss: Callable) -> Callable:
 BUGS["prompt tokens in the loss"] = Bug(
     "stages.sft:encode_demonstrations",
     prompts_learned,
-    "The loss is another number: the prompts' tokens are in it. Compare two runs on the answers' tokens alone.",
+    "The loss is another number: the prompts' tokens are in it. Compare two runs on the answers' "
+    "tokens alone.",
 )
 BUGS["pad is the end token"] = Bug(
     "stages.sft:encode_demonstrations",
     end_ignored,
-    "The loss looks healthy. Watch the chance of the end token where an answer should end: it sinks.",
+    "The loss looks healthy. Watch the chance of the end token where an answer should end: it "
+    "sinks.",
 )
 BUGS["labels not shifted"] = Bug(
     "stages.sft:sft_loss",
@@ -153,7 +162,8 @@ BUGS["labels not shifted"] = Bug(
 
 # Lesson 3
 def ties_won_by_the_first(encode: Callable) -> Callable:
-    """Rankings are sorted before they are cut into pairs, so that a tie is won by whichever answer stood first."""
+    """Rankings are sorted before they are cut into pairs, so that a tie is won by whichever answer
+    stood first."""
 
     def encode_sorted(tokenizer, comparisons):
         rows = []
@@ -184,7 +194,8 @@ BUGS["ties in the loss"] = Bug(
 BUGS["reward read at padding"] = Bug(
     "stages.rollout:last_scores",
     read_in_the_last_column,
-    "The reward of a text depends on how long its neighbours in the batch are. Score it alone, then in company.",
+    "The reward of a text depends on how long its neighbours in the batch are. Score it alone, "
+    "then in company.",
 )
 
 
@@ -219,7 +230,8 @@ def another_temperature(generate: Callable) -> Callable:
 
 
 def sampled_from_few(generate: Callable) -> Callable:
-    """Sample among the five likeliest tokens; the update scores them as if all had been in the draw."""
+    """Sample among the five likeliest tokens; the update scores them as if all had been in the
+    draw."""
 
     def broken(policy, tokenizer, prompts, max_new_tokens, temperature, seed):
         return generate(policy, tokenizer, prompts, max_new_tokens, temperature, seed, top_k=5)
@@ -228,7 +240,8 @@ def sampled_from_few(generate: Callable) -> Callable:
 
 
 def random_critic(_: Callable) -> Callable:
-    """Start the critic from random weights, as if no reward model were at hand. (A warm-up would hide it.)"""
+    """Start the critic from random weights, as if no reward model were at hand. (A warm-up would
+    hide it.)"""
 
     def broken(reward_model):
         config = copy.deepcopy(reward_model.config)
@@ -248,7 +261,8 @@ BUGS["score after the end"] = Bug(
 BUGS["padding in the returns"] = Bug(
     "stages.losses:gae",
     padding_in_the_returns,
-    "No curve tells: explained variance even rises, for what the critic says of padding flows into the returns. Add "
+    "No curve tells: explained variance even rises, for what the critic says of padding flows "
+    "into the returns. Add "
     "padding to a batch: the advantages must not change.",
 )
 BUGS["another temperature"] = Bug(
@@ -259,12 +273,14 @@ BUGS["another temperature"] = Bug(
 BUGS["top-k in the sampling only"] = Bug(
     "stages.rollout:generate",
     sampled_from_few,
-    "Reward in training starts above that of the model it starts from: only the likely tokens are drawn. The model, "
+    "Reward in training starts above that of the model it starts from: only the likely tokens are "
+    "drawn. The model, "
     "used without top-k, is no better than before.",
 )
 BUGS["cold critic"] = Bug(
     "stages.ppo:new_critic",
     random_critic,
-    "KL rises from the first step on while explained variance is still near 0: the policy follows guesses of one who "
+    "KL rises from the first step on while explained variance is still near 0: the policy follows "
+    "guesses of one who "
     "knows nothing.",
 )

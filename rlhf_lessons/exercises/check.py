@@ -1,12 +1,13 @@
-"""Checks for the exercises: each compares your function with exact values, and names the likely mistake.
+"""Checks for the exercises: each compares your function with exact values, and names the likely
+mistake.
 
     from rlhf_lessons.exercises import lesson1 as check
     check.surprise(surprise)        # prints "Right", or what is likely wrong
 
-A check runs your function on several inputs, odd ones included (padding, extreme values), and compares
-with the right values at a tight tolerance. Where your values are those of a known mistake, it says which,
-in the words of `hints/`. A stub raises NotImplementedError, which is "not done yet", so that a whole
-notebook runs with its exercises open.
+A check runs your function on several inputs, odd ones included (padding, extreme values), and
+compares with the right values at a tight tolerance. Where your values are those of a known mistake,
+it says which, in the words of `hints/`. A stub raises NotImplementedError, which is "not done yet",
+so that a whole notebook runs with its exercises open.
 """
 
 import copy
@@ -38,7 +39,8 @@ class Mistake(AssertionError):
     """Says in words what is wrong with a solution."""
 
     def _render_traceback_(self) -> list[str]:
-        """Return what Jupyter shows in place of a traceback: the words, and no line of the check."""
+        """Return what Jupyter shows in place of a traceback: the words, and no line of the
+        check."""
         return [str(self)]
 
     def __str__(self) -> str:
@@ -49,15 +51,18 @@ class NotDone(Mistake):
     """The function is still the stub."""
 
     def __str__(self) -> str:
-        return "Not done yet. Replace `raise NotImplementedError` with your code, and run this cell again."
+        return (
+            "Not done yet. Replace `raise NotImplementedError` with your code, "
+            "and run this cell again."
+        )
 
 
 @dataclass(frozen=True)
 class Exercise:
     """What a check knows: the right function, inputs for it, and known mistakes.
 
-    A mistake has the id of its hint, and the function that makes it, or several, one for each way of
-    making it. Tensors in a case that require a gradient must get the right one.
+    A mistake has the id of its hint, and the function that makes it, or several, one for each way
+    of making it. Tensors in a case that require a gradient must get the right one.
     """
 
     right: Callable
@@ -67,10 +72,11 @@ class Exercise:
 
 
 class exercise:
-    """Make of a function that returns an Exercise its check, which a notebook calls with your function.
+    """Make of a function that returns an Exercise its check, which a notebook calls with your
+    function.
 
-    The check prints what it found and remembers what passed. With `raise_errors=True` it raises Mistake
-    instead, as graders want it.
+    The check prints what it found and remembers what passed. With `raise_errors=True` it raises
+    Mistake instead, as graders want it.
     """
 
     def __init__(self, make: Callable[[], Exercise]):
@@ -104,8 +110,8 @@ def compare(
 ) -> None:
     """Raise Mistake unless yours(*case) equals right(*case) for each case.
 
-    `mistakes` maps a hint to the function that makes this mistake, or to several: the hint of the one
-    that explains your values best is what the reader hears (see `likely`).
+    `mistakes` maps a hint to the function that makes this mistake, or to several: the hint of the
+    one that explains your values best is what the reader hears (see `likely`).
     """
     for number, case in enumerate(cases):
         where, failed = f"n input {number + 1} of {len(cases)}{readable(case)}", ""
@@ -128,10 +134,11 @@ def likely(
 ) -> str | None:
     """Return the hint of the mistake that explains best what yours returns; None where none does.
 
-    Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they agree on
-    the first input that fails, `cases[first]`, and on no fewer telling inputs than they differ on. To stop
-    with an error of the same kind is to agree; an input on which only yours breaks tells nothing, as it
-    may break for another reason. Among several, exact agreement comes first, then the fewest differences.
+    Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they agree
+    on the first input that fails, `cases[first]`, and on no fewer telling inputs than they differ
+    on. To stop with an error of the same kind is to agree; an input on which only yours breaks
+    tells nothing, as it may break for another reason. Among several, exact agreement comes first,
+    then the fewest differences.
     """
     mine = [attempt(yours, case) for case in cases]
     wanted = [attempt(right, case) for case in cases]
@@ -159,7 +166,8 @@ def likely(
 
 
 def breaks(got: tuple | type, wanted: tuple | type) -> str | None:
-    """Return how a result fails where the right one does not: an error, or no finite value or gradient."""
+    """Return how a result fails where the right one does not: an error, or no finite value or
+    gradient."""
     if isinstance(wanted, type):
         return None
     if isinstance(got, type):
@@ -183,7 +191,8 @@ class Failed(Mistake):
 
 
 def call(yours: Callable, case: tuple, where: str = "") -> tuple:
-    """Return (what a function returns, the gradients of the inputs that want one); Mistake where it fails."""
+    """Return (what a function returns, the gradients of the inputs that want one); Mistake where it
+    fails."""
     given = copy.deepcopy(case)
     try:
         got = yours(*given)
@@ -211,15 +220,16 @@ def gradients(got: object, wanted: list[torch.Tensor]) -> tuple:
         raise Mistake(f"You return {short(got)}, where a tensor was expected.")
     if not getattr(got, "requires_grad", False):
         raise Mistake(
-            "No gradient flows back from what your function returns: is there an .item(), a float() "
-            "or a torch.no_grad() in it?"
+            "No gradient flows back from what your function returns: is there an .item(), a "
+            "float() or a torch.no_grad() in it?"
         )
     try:
         found = torch.autograd.grad(got.sum(), wanted, allow_unused=True)
     except RuntimeError as error:
         words = (
-            "The gradient breaks on its way back through your function: does it change a tensor in "
-            "place, as with += or exp_(), after something was made of it? Or call backward() itself?"
+            "The gradient breaks on its way back through your function: does it change a tensor "
+            "in place, as with += or exp_(), after something was made of it? Or call backward() "
+            "itself?"
         )
         raise Failed(words, type(error)) from None
     return tuple(torch.zeros_like(x) if g is None else g for g, x in zip(found, wanted))
@@ -244,7 +254,8 @@ def changed(before: object, after: object) -> bool:
 
 
 def attempt(wrong: Callable, case: tuple) -> tuple | type:
-    """Return what a function returns, as `call` does; the type of its error where it cannot cope."""
+    """Return what a function returns, as `call` does; the type of its error where it cannot
+    cope."""
     try:
         return call(wrong, case)
     except Failed as failed:
@@ -304,7 +315,8 @@ def difference_of_rows(got: object, wanted: tuple | list, tolerance: float) -> s
 
 
 def difference_of_numbers(got: object, wanted: torch.Tensor, tolerance: float) -> str | None:
-    """Return in words how numbers differ from the right ones: in kind, shape or value, and where."""
+    """Return in words how numbers differ from the right ones: in kind, shape or value, and
+    where."""
     try:
         got = torch.as_tensor(float(got) if isinstance(got, numbers.Real) else got).cpu()
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -333,7 +345,8 @@ def difference_of_numbers(got: object, wanted: torch.Tensor, tolerance: float) -
 
 
 def short(value: object, beside: object = None) -> str:
-    """Return a value with few digits and few numbers; with more digits where it would look like `beside`."""
+    """Return a value with few digits and few numbers; with more digits where it would look like
+    `beside`."""
     if isinstance(value, torch.Tensor):
         digits = 4 if beside is None or short(value) != short(beside) else 7
         texts = [f"{x:.{digits}g}" for x in value.detach().flatten()[:8].tolist()]
@@ -343,7 +356,8 @@ def short(value: object, beside: object = None) -> str:
 
 
 def readable(case: tuple) -> str:
-    """Return a case as text where it is short: numbers and lists say more than the number of an input."""
+    """Return a case as text where it is short: numbers and lists say more than the number of an
+    input."""
     text = ", ".join(map(repr, case))
     return f" ({text})" if len(text) <= 60 and "tensor(" not in text else ""
 
@@ -382,7 +396,8 @@ MEANS = {  # wrong ways to average values over a mask
 
 
 def means(of: Callable, *wanted: str) -> dict[str, Callable]:
-    """Return wrong averages, by the ids of their hints, of the (values, mask) that `of(*case)` gives."""
+    """Return wrong averages, by the ids of their hints, of the (values, mask) that `of(*case)`
+    gives."""
     return {id: lambda *case, id=id: MEANS[id](*of(*case)) for id in wanted or MEANS}
 
 

@@ -1,6 +1,5 @@
 """Checks of lesson 0: what a blind test says."""
 
-from itertools import product
 from math import comb
 
 from rlhf_lessons.exercises.check import Exercise, exercise, then
@@ -15,27 +14,16 @@ def counted(rate):
 def win_rate():
     """How often a model wins, a tie as half a win."""
 
-    def right(picks):
-        points = {"win": 2, "tie": 1, "loss": 0}
-        return sum(points[pick] for pick in picks) / (2 * len(picks))
-
-    cases = [
-        (["win", "loss", "loss", "tie"],),
-        (["tie"],),
-        (["win"] * 5,),
-        (["loss"] * 3,),
-        (["win", "win", "tie", "tie", "tie", "loss", "loss"],),
-        (["loss", "win", "loss"],),
-    ]
+    right = counted(lambda w, t, lost, n: (w + t / 2) / n)
+    names = {"w": "win", "t": "tie", "l": "loss"}
+    rows = "wllt t wwwww lll wwtttll lwl".split()
+    cases = [([names[letter] for letter in row],) for row in rows]
     mistakes = {
         "ties_lost": counted(lambda w, t, lost, n: w / n),
         "ties_left_out": counted(lambda w, t, lost, n: w / max(w + lost, 1)),
         "ties_won": counted(lambda w, t, lost, n: (w + t) / n),
         "percent": then(right, lambda rate: 100 * rate),
-        "losses_subtracted": (
-            counted(lambda w, t, lost, n: (w - lost) / n),
-            counted(lambda w, t, lost, n: (w + t / 2 - lost) / n),
-        ),
+        "losses_subtracted": (counted(lambda w, t, lost, n: (w - lost) / n),),
         "rounded": tuple(then(right, lambda rate, n=n: round(rate, n)) for n in (3, 2, 1)),
         "count": counted(lambda w, t, lost, n: w + t / 2),
         "other_model": then(right, lambda rate: 1 - rate),
@@ -43,9 +31,6 @@ def win_rate():
             counted(lambda w, t, lost, n: w / lost),
             counted(lambda w, t, lost, n: w / max(lost, 1)),
             counted(lambda w, t, lost, n: (w + t / 2) / lost),
-            counted(lambda w, t, lost, n: (w + t / 2) / max(lost, 1)),
-            counted(lambda w, t, lost, n: w / lost if lost else 1.0),
-            counted(lambda w, t, lost, n: w / lost if lost else 0.0),
         ),
         "precedence": counted(lambda w, t, lost, n: w + t / 2 / n),
         "wins_halved": counted(lambda w, t, lost, n: (w + t) / 2 / n),
@@ -63,8 +48,8 @@ def rows(picks, first, last):
 def coin():
     """How often a coin would do as well."""
 
-    def right(wins, picks):  # by counting all rows of coins
-        return sum(sum(row) >= wins for row in product((0, 1), repeat=picks)) / 2**picks
+    def right(wins, picks):
+        return rows(picks, wins, picks + 1) / 2**picks
 
     mistakes = {
         "exactly": lambda wins, picks: comb(picks, wins) / 2**picks,

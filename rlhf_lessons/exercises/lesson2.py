@@ -1,4 +1,5 @@
-"""Checks of lesson 2, supervised fine-tuning: labels, the masked loss, padding, averages, the learning rate."""
+"""Checks of lesson 2, supervised fine-tuning: labels, the masked loss, padding, averages, the
+learning rate."""
 
 import math
 
@@ -12,31 +13,25 @@ IGNORE = -100
 
 @exercise
 def ids_and_labels():
-    """`yours(prompt, answer, end)`: one demonstration as (ids, labels), the prompt ignored and the end learned."""
-
-    def right(prompt, answer, end):
-        ids = [*prompt, *answer, end]
-        return ids, [token if place >= len(prompt) else IGNORE for place, token in enumerate(ids)]
+    """`yours(prompt, answer, end)`: one demonstration as (ids, labels), the prompt ignored and the
+    end learned."""
 
     def labelled(labels):
         """Return right ids, and labels made of [prompt, ignored prompt, answer, end]."""
         return lambda p, a, e: (p + a + [e], labels(p, [IGNORE] * len(p), a, [e]))
 
+    right = labelled(lambda p, none, a, e: none + a + e)
     mistakes = {
         "prompt_learned": labelled(lambda p, none, a, e: p + a + e),
         "no_end": lambda p, a, e: (p + a, [IGNORE] * len(p) + a),
         "end_not_read": lambda p, a, e: (p + a, [IGNORE] * len(p) + a + [e]),
         "end_not_learned": labelled(lambda p, none, a, e: none + a),
         "end_ignored": labelled(lambda p, none, a, e: none + a + [IGNORE]),
-        "shifted": (
-            labelled(lambda p, none, a, e: none[1:] + a + e + [IGNORE]),
-            labelled(lambda p, none, a, e: none[1:] + a + e),
-        ),
+        "shifted": labelled(lambda p, none, a, e: none[1:] + a + e + [IGNORE]),
         "zero": labelled(lambda p, none, a, e: [0] * len(p) + a + e),
         "short": labelled(lambda p, none, a, e: a + e),
         "prompt_hidden": lambda p, a, e: ([IGNORE] * len(p) + a + [e],) * 2,
         "answer_masked": labelled(lambda p, none, a, e: p + [IGNORE] * len(a + e)),
-        "one_ignored": labelled(lambda p, none, a, e: [IGNORE] + a + e),
     }
     cases = [
         ([1, 3, 70, 71, 4], [80, 81, 82], 2),
@@ -50,15 +45,11 @@ def ids_and_labels():
 
 @exercise
 def masked_loss():
-    """`yours(logits, labels)`: mean cross-entropy over the learned tokens of the whole batch, labels shifted by one."""
+    """`yours(logits, labels)`: mean cross-entropy over the learned tokens of the whole batch,
+    labels shifted by one."""
 
     def right(logits, labels):
-        found = [
-            logits[b, t - 1].double().logsumexp(-1) - logits[b, t - 1, labels[b, t]].double()
-            for b, t in (labels != IGNORE).nonzero().tolist()
-            if t > 0
-        ]
-        return torch.stack(found).mean()
+        return F.cross_entropy(logits[:, :-1].double().flatten(0, 1), labels[:, 1:].flatten())
 
     def tokens(logits, labels):
         """Return losses and what is learned, (batch, time) each."""
@@ -82,15 +73,9 @@ def masked_loss():
 
         return loss
 
-    mistakes = means(shifted, "all_places", "sum", "sign") | {
+    mistakes = means(shifted, "all_places", "row_means", "sum", "sign") | {
         "not_shifted": lambda x, labels: mean(*tokens(x, labels)),
         "backwards": lambda x, labels: mean(*tokens(x[:, 1:], labels[:, :-1])),
-        "row_means": (
-            lambda x, labels: torch.stack(
-                [row.sum() / m.sum() for row, m in zip(*shifted(x, labels))]
-            ).mean(),
-            means(shifted)["row_means"],
-        ),
         "counted_before": lambda x, labels: shifted(x, labels)[0].sum() / (labels != IGNORE).sum(),
         "rows": lambda x, labels: shifted(x, labels)[0].sum() / len(x),
         "log_of_0": unstable(lambda x: x.softmax(-1)),
@@ -124,7 +109,8 @@ def masked_loss():
 
 @exercise
 def collate():
-    """`yours(rows, pad_id)`: rows of (ids, labels) padded on the right: ids, labels and mask, (batch, time) each."""
+    """`yours(rows, pad_id)`: rows of (ids, labels) padded on the right: ids, labels and mask,
+    (batch, time) each."""
 
     def right(rows, pad_id):
         time = max(len(ids) for ids, _ in rows)
@@ -184,13 +170,11 @@ def collate():
 
 @exercise
 def whole_loss():
-    """`yours(losses, counts)`: the mean loss over all tokens, from the means of small batches and their counts."""
+    """`yours(losses, counts)`: the mean loss over all tokens, from the means of small batches and
+    their counts."""
 
     def right(losses, counts):
-        every = []  # each token by itself
-        for loss, count in zip(losses, counts):
-            every += [loss] * count
-        return math.fsum(every) / len(every)
+        return sum(x * n for x, n in zip(losses, counts) if n) / sum(counts)
 
     def learning(losses, counts):
         return [loss for loss, count in zip(losses, counts) if count]
@@ -204,12 +188,8 @@ def whole_loss():
         "sum_of_means": lambda losses, counts: sum(losses),
         "total": lambda losses, counts: right(losses, counts) * sum(counts),
         "per_batch": lambda losses, counts: right(losses, counts) * sum(counts) / len(counts),
-        "inverse": (
-            lambda losses, counts: weighted(losses, [1 / n for n in counts]),
-            lambda losses, counts: weighted(losses, [1 / n if n else 0 for n in counts]),
-        ),
+        "inverse": lambda losses, counts: weighted(losses, [1 / n for n in counts]),
         "nan": weighted,
-        "over_counts": lambda losses, counts: sum(learning(losses, counts)) / sum(counts),
     }
     cases = [
         ([1.0, 3.0], [30, 10]),
@@ -223,12 +203,8 @@ def whole_loss():
 
 @exercise
 def rate_factor():
-    """`yours(step, steps, warmup)`: what the learning rate is multiplied with, up to 1 and down in a straight line."""
-
-    def right(step, steps, warmup):
-        up = [(n + 1) / warmup for n in range(warmup)]
-        down = [1 - n / (steps - warmup) for n in range(steps - warmup)]
-        return float((up + down)[step])
+    """`yours(step, steps, warmup)`: what the learning rate is multiplied with, up to 1 and down in
+    a straight line."""
 
     def fall(step, steps, warmup):
         return (steps - step) / max(steps - warmup, 1)
@@ -236,20 +212,17 @@ def rate_factor():
     def rise(step, warmup):
         return (step + 1) / max(warmup, 1)
 
+    def right(step, steps, warmup):
+        return min(rise(step, warmup), fall(step, steps, warmup), 1.0)
+
     mistakes = {
-        "first_is_0": (
-            lambda s, t, w: min(s / max(w, 1), fall(s, t, w), 1.0),
-            lambda s, t, w: s / w if s < w else fall(s, t, w),
-        ),
+        "first_is_0": lambda s, t, w: s / w if s < w else fall(s, t, w),
         "falls_at_once": lambda s, t, w: min(rise(s, w), 1 - s / t),
         "stays_up": lambda s, t, w: min(rise(s, w), 1.0),
         "last_is_0": lambda s, t, w: min(rise(s, w), fall(s + 1, t, w + 1), 1.0),
         "product": (
             lambda s, t, w: min(rise(s, w), 1.0) * (1 - s / t if s < w else fall(s, t, w)),
             lambda s, t, w: min(rise(s, w), 1.0) * (1 - s / t),
-        ),
-        "whole_division": lambda s, t, w: float(
-            min((s + 1) // max(w, 1), (t - s) // max(t - w, 1), 1)
         ),
         "no_warmup": lambda s, t, w: min(fall(s, t, w), 1.0),
         "above_1": lambda s, t, w: max(rise(s, w), fall(s, t, w)),
@@ -264,19 +237,15 @@ def rate_factor():
 def forgetting():
     """`yours(before, after, mask)`: how much the loss on plain text rose, in nats per token."""
 
-    def right(before, after, mask):
-        found = (before.double() - after.double())[mask].tolist()
-        return math.fsum(found) / len(found)
-
     def of(average):
         return lambda b, a, m: average((b - a)[m])
 
+    right = of(lambda gaps: gaps.double().mean())
     mistakes = means(lambda b, a, m: (b - a, m)) | {
         "probabilities": lambda b, a, m: (b.exp() - a.exp())[m].mean(),
         "ratio": lambda b, a, m: a[m].mean() / b[m].mean(),
         "cut_off": of(lambda gaps: gaps.mean().clamp(min=0)),
         "size": (of(lambda gaps: gaps.abs().mean()), of(lambda gaps: gaps.mean().abs())),
-        "perplexities": lambda b, a, m: (-a[m].mean()).exp() - (-b[m].mean()).exp(),
     }
     rng = torch.Generator().manual_seed(0)
 

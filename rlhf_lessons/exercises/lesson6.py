@@ -15,15 +15,15 @@ CHANCES = torch.tensor([0.5, 0.98, 0.02, 0.65, 0.98, 0.35])
 def vote_loss():
     """Cross-entropy with soft labels, from leads."""
 
+    soft = F.binary_cross_entropy_with_logits
+
     def right(leads, chances):
-        x = leads.double()
-        return -(chances * F.logsigmoid(x) + (1 - chances) * F.logsigmoid(-x)).mean().float()
+        return soft(leads.double(), chances.double())
 
     def by_logs(leads, chances):
         p = leads.sigmoid()
         return -(chances * p.log() + (1 - chances) * (1 - p).log()).mean()
 
-    soft = F.binary_cross_entropy_with_logits
     mistakes = {
         "hard_labels": lambda x, chances: (
             -F.logsigmoid(x * (2 * (chances >= 0.5).float() - 1)).mean()
@@ -66,11 +66,6 @@ def beyond(share, expected, nothing=math.nan):
 def kappa():
     """Agreement beyond chance: Cohen's kappa."""
 
-    def right(mine, theirs):
-        n, agreed = len(mine), sum(a == b for a, b in zip(mine, theirs))
-        shuffled = sum(a == b for a in mine for b in theirs) / n
-        return (agreed - shuffled) / (n - shuffled) if shuffled < n else math.nan
-
     def with_chance(chance):
         """Return kappa with another idea of what chance gives."""
         return lambda a, b: beyond(share(a, b), chance(a, b))
@@ -78,6 +73,7 @@ def kappa():
     def ending(nothing):
         return lambda a, b: beyond(share(a, b), by_chance(a, b), nothing)
 
+    right = with_chance(by_chance)
     mistakes = {
         "raw": share,
         "half": with_chance(lambda a, b: 0.5),

@@ -1,6 +1,7 @@
 """How long will a lesson run here, and how does one stop it?
 
-The clock is a second of real training, compared with the machine on which the lessons' minutes were measured.
+The clock is a second of real training, compared with the machine on which the lessons' minutes were
+measured.
 """
 
 import time
@@ -42,8 +43,8 @@ def minutes_here(minutes: float) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let the reader interrupt what is inside (the ■ in Jupyter's toolbar): it stops cleanly, and all that was learned
-    so far is kept."""
+    """Let the reader interrupt what is inside (the ■ in Jupyter's toolbar): it stops cleanly, and
+    all that was learned so far is kept."""
     try:
         yield
     except KeyboardInterrupt:

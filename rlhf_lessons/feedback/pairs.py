@@ -12,6 +12,8 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
+from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
 RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
@@ -61,6 +63,28 @@ def pairs_to_rate(
             order.sort(key=lambda answer: -answer["reward"])
         row["completions"] = order[:2]
     return [row for row in rows if len(row["completions"]) == 2]
+
+
+def make_pairs(
+    models: dict, prompts: list[str], n: int, seed: int = 0, gap: float = 0.05
+) -> list[dict]:
+    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at random.
+
+    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer than `gap` are left
+    out: they would waste a reader's time. A model may compete with itself, as {"sft": m, "sft again": m}.
+    """
+    texts = {
+        name: generate(*model, prompts, seed=seed + i).texts
+        for i, (name, model) in enumerate(models.items())
+    }
+    rng, pairs = random.Random(seed), []
+    for i, prompt in enumerate(prompts):
+        names = rng.sample(list(models), 2)
+        left, right = (texts[name][i] for name in names)
+        if abs(judge(prompt, left).utility - judge(prompt, right).utility) >= gap:
+            pair = {"prompt": prompt, "left": left, "right": right}
+            pairs.append(pair | {"left_model": names[0], "right_model": names[1]})
+    return pairs[:n]
 
 
 def class_answers(n: int = 300) -> list[dict]:

@@ -5,47 +5,66 @@ the same votes stand are named beside each other.
 """
 
 import csv
+import io
 import json
-import math
-import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from rlhf_lessons import paths
 from rlhf_lessons.data import printable
 from rlhf_lessons.feedback.exchange import safe_cell
 
-OPENING, CLOSING = (
-    '<script type="application/json" id="rlhf-lessons-report">',
-    "</script>",
-)  # around the numbers
+OPENING = '<script type="application/json" id="rlhf-lessons-report">'  # before the numbers
+CLOSING = "</script>"
 LARGEST = 5_000_000  # bytes of a report; ours have about 100,000
-COLUMNS = {
-    "name": str,
-    "made": str,
-    "votes": int,
-    "rounds": int,
-    "first_vote": str,
-    "last_vote": str,
-    "self_agreement": float,
-    "self_low": float,
-    "self_high": float,
-    "repeats": int,
-    "median_seconds": float,
-    "foreseen": float,
-    "foreseen_low": float,
-    "foreseen_high": float,
-    "foreseen_of": int,
-    "blind_model": str,
-    "blind_won": float,
-    "blind_low": float,
-    "blind_high": float,
-    "blind_of": int,
-    "core": int,
-    "core_of": int,
-    "exercises": int,
-    "exercises_of": int,
-    "models": str,
-    "votes_id": str,
-}
+
+
+def number(most: float) -> Callable:
+    return Field(ge=0, le=most, allow_inf_nan=False)
+
+
+Text = Annotated[
+    str, Field(max_length=500), AfterValidator(lambda text: " ".join(printable(text).split()))
+]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Seconds = Annotated[float, number(1e9), AfterValidator(lambda value: round(value, 3))]
+Share = Annotated[float, number(1), AfterValidator(lambda value: round(value, 3))]
+
+
+class Row(BaseModel):
+    """A report in one row: texts, numbers, and None where the report does not know."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: Text
+    made: Text
+    votes: Count
+    rounds: Count
+    first_vote: Text | None
+    last_vote: Text | None
+    self_agreement: Share | None
+    self_low: Share | None
+    self_high: Share | None
+    repeats: Count
+    median_seconds: Seconds | None
+    predicted: Share | None
+    predicted_low: Share | None
+    predicted_high: Share | None
+    predicted_of: Count
+    blind_model: Text | None
+    blind_won: Share | None
+    blind_low: Share | None
+    blind_high: Share | None
+    blind_of: Count | None
+    core: Count | None
+    core_of: Count | None
+    exercises: Count | None
+    exercises_of: Count | None
+    models: Text
+    votes_id: Text
 
 
 def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
@@ -55,7 +74,7 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
-    files, rows, problems = sorted(folder.rglob("*.htm*")), [], []
+    files, rows, problems = sorted(folder.rglob("*.htm*")), {}, []
     if not files:
         raise ValueError(
             f"{folder}: there is no report in it; rl.report() writes one as report.html"
@@ -63,23 +82,23 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
     for file in files:
         name = printable(file.relative_to(folder).as_posix()).replace(
             "\n", "?"
-        )  # a name may be hostile, or no UTF-8
+        )  # it may be hostile
         try:
-            rows.append({"file": name, **read(file)})
+            rows[file] = {"file": name} | read(file).model_dump()
         except (OSError, ValueError) as error:
             problems.append(f"{name}: {error}")
-    for row in rows:
+    for file, row in rows.items():
         same = [
             other["file"]
-            for other in rows
-            if row["votes_id"] and other["votes_id"] == row["votes_id"]
+            for twin, other in rows.items()
+            if twin != file and row["votes_id"] and row["votes_id"] == other["votes_id"]
         ]
-        row["same_votes_as"] = ", ".join(name for name in same if name != row["file"])
-    write(out, rows)
+        row["same_votes_as"] = ", ".join(same)
+    write(out, list(rows.values()))
     return len(rows), problems
 
 
-def read(file: Path) -> dict:
+def read(file: Path) -> Row:
     """Return the row of one report. ValueError says what is wrong with it; OSError where it cannot be read."""
     if not file.is_file():
         raise ValueError("it is no file")
@@ -89,40 +108,25 @@ def read(file: Path) -> dict:
     if len(found) != 1 or CLOSING not in found[0]:
         raise ValueError("it is no report of this course")
     try:
-        summary = json.loads(found[0].partition(CLOSING)[0])["summary"]
-        row = {name: summary[name] for name in COLUMNS}
+        numbers = json.loads(found[0].partition(CLOSING)[0])
+        return Row.model_validate(numbers["summary"])
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        if wrong["type"] == "missing" or not wrong["loc"]:
+            raise ValueError("it is a report of another edition") from error
+        raise ValueError(
+            f"'{wrong['loc'][0]}' is {wrong['input']!r:.40}, which no report says"
+        ) from error
     except (KeyError, TypeError) as error:
-        raise ValueError("it is no report of this course, or of another edition") from error
+        raise ValueError("it is no report of this course") from error
     except (RecursionError, ValueError) as error:  # a number of 5,000 digits is a ValueError too
         raise ValueError("its numbers are damaged") from error
-    return {name: fit(row[name], kind, name) for name, kind in COLUMNS.items()}
-
-
-def fit(value: object, kind: type, name: str) -> object:
-    """Return a value that its column can hold; ValueError, naming the column, where it does not fit."""
-    if value is None:
-        return ""
-    if kind is str and isinstance(value, str) and len(value) <= 500:
-        return " ".join(printable(value).split())
-    most = (
-        1 if kind is float and name != "median_seconds" else 1e9
-    )  # the other numbers with a fraction are shares
-    if (
-        kind is not str
-        and type(value) in (int, kind)
-        and 0 <= value <= most
-        and math.isfinite(value)
-    ):
-        return round(value, 3)
-    raise ValueError(f"'{name}' is {value!r:.40}, which no report says")
 
 
 def write(out: Path, rows: list[dict]) -> None:
     """Write rows as CSV, all of it or nothing; the mark at its beginning tells Excel that it is UTF-8."""
-    beside = out.with_name(out.name + ".part")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with beside.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", *COLUMNS, "same_votes_as"])
-        writer.writerows([[safe_cell(value) for value in row.values()] for row in rows])
-    os.replace(beside, out)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["file", *Row.model_fields, "same_votes_as"])
+    writer.writerows([[safe_cell(value) for value in row.values()] for row in rows])
+    paths.write_text(out, "\ufeff" + text.getvalue())

@@ -1,9 +1,12 @@
-"""`rl.report`: one page, as HTML and PDF, of what you did: votes, self-agreement, what your votes taught, exercises.
+"""`rl.report`: one page of what you did: votes, self-agreement, what your votes taught a reward model, exercises.
 
-Everything comes from your own files: the ratings store, `exercises.jsonl` and the models in the folder `runs`.
+Everything comes from your own files: the ratings store, `exercises.jsonl` and the models in the folder `runs`. The page
+is `report.html.jinja`; a browser prints it.
 """
 
+import base64
 import hashlib
+import io
 import json
 import re
 import time
@@ -11,8 +14,10 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from rlhf_lessons import checkpoints, paths
-from rlhf_lessons.data import printable
+from rlhf_lessons.data import printable, to_json
 from rlhf_lessons.evaluation.intervals import wilson
 from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics
 from rlhf_lessons.exercises import catalogue
@@ -21,18 +26,19 @@ from rlhf_lessons.feedback.payloads import PASSES, storable
 from rlhf_lessons.feedback.personal import PersonalReward, votes_of
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
-from rlhf_lessons.reports import looks, page
+from rlhf_lessons.reports.class_table import Row
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
-NAME = 80  # characters of a name at most
+NAME, TEXT = 80, 400  # characters at most: of a name, of a text on the page
+ROUNDS = 8  # on the page at most, the newest ones
 
 
 def report(name: str = "", *, rater: str = "you", store: Store | str | Path | None = None) -> None:
-    """Write your report into the folder `runs/report`, as report.html and report.pdf, and say so.
+    """Write your report into the folder `runs/report`, as report.html, and say so and how to print it.
 
     `name` is what stands on it. `rater` and `store` are those that you gave to `rl.rate`, where you gave any; for
-    another rater than "you" the files are called report_RATER. A teacher gives as `rater` the nickname of somebody who
+    another rater than "you" the file is called report_RATER. A teacher gives as `rater` the nickname of somebody who
     voted on the class page: then exercises and models, which would be the teacher's, are left out.
     """
     found = gather(name, rater, store)
@@ -41,42 +47,138 @@ def report(name: str = "", *, rater: str = "you", store: Store | str | Path | No
             f"There is no report: nobody called '{rater}' has voted here. Who has: {voters(store)}."
         )
         return
-    folder = paths.RUNS / "report"
-    folder.mkdir(parents=True, exist_ok=True)
-    blocks = page.blocks(found)
-    numbers = {"course": "RLHF Lessons", "summary": page.summary(found), "curves": found["curves"]}
     stem = "report" if rater == "you" else "report_" + re.sub(r"[^\w-]+", "_", rater)[:NAME]
-    (folder / f"{stem}.html").write_text(looks.as_html(blocks, numbers), encoding="utf-8")
-    looks.write_pdf(blocks, folder / f"{stem}.pdf")
-    where = f"{folder.parent.name}/{folder.name}"
-    print(
-        f"Your report: {where}/{stem}.html and, to print, {where}/{stem}.pdf. {page.headline(found)}."
+    file = paths.RUNS / "report" / f"{stem}.html"
+    paths.write_text(file, page(found))
+    where = "/".join(file.parts[-3:])
+    print(f"Your report: {where}. {headline(found)}.")
+    print("To print it, or to keep it as a PDF, open it in a browser and choose Print there.")
+
+
+def headline(found: dict) -> str:
+    """Return a report in one line."""
+    said = [plural(found["votes"], "vote")]
+    if not found["on_class_page"]:
+        said.append(plural(found["exercises"]["passed"], "exercise") + " passed")
+        said.append(plural(len(found["models"]), "model") + " trained")
+    return ", ".join(said)
+
+
+# The page
+
+
+def page(found: dict) -> str:
+    """Return the report as HTML. Whatever people or models wrote is escaped; no script can run in it."""
+    looks = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    looks.filters |= {"percent": percent, "plural": plural, "short": short, "picture": picture}
+    looks.policies |= {"json.dumps_function": to_json, "json.dumps_kwargs": {}}
+    numbers = {
+        "course": "RLHF Lessons",
+        "summary": row_of(found).model_dump(),
+        "curves": found["curves"],
+    }
+    return looks.get_template("report.html.jinja").render(found, numbers=numbers, most=ROUNDS)
+
+
+def percent(figure: dict) -> str:
+    """Return a share with its interval."""
+    if figure["value"] is None:
+        return "–"
+    interval = "" if figure["low"] is None else f" ({figure['low']:.0%} to {figure['high']:.0%})"
+    return f"{figure['value']:.0%}{interval}"
+
+
+def plural(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
+
+
+def short(text: str) -> str:
+    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+
+
+def row_of(found: dict) -> Row:
+    """Return a report as the row of a class's table."""
+    agreement, predicted = found["self_agreement"], found["predicted"]
+    exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
+    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
+    return Row(
+        name=found["name"],
+        made=found["made"],
+        votes=found["votes"],
+        rounds=len(found["rounds"]),
+        first_vote=min((row["first"] for row in found["rounds"]), default=None),
+        last_vote=max((row["last"] for row in found["rounds"]), default=None),
+        self_agreement=agreement["value"],
+        self_low=agreement["low"],
+        self_high=agreement["high"],
+        repeats=agreement["n"],
+        median_seconds=found["median_seconds"],
+        predicted=predicted["value"],
+        predicted_low=predicted["low"],
+        predicted_high=predicted["high"],
+        predicted_of=predicted["n"],
+        blind_model=best["model"],
+        blind_won=best["value"],
+        blind_low=best["low"],
+        blind_high=best["high"],
+        blind_of=best["n"],
+        core=exercises["core"],
+        core_of=exercises["core_of"],
+        exercises=exercises["passed"],
+        exercises_of=exercises["of"],
+        models=", ".join(row["folder"] for row in found["models"]),
+        votes_id=found["votes_id"],
+    )
+
+
+def picture(curve: dict) -> str:
+    """Return one learning curve as the address of a PNG."""
+    from types import SimpleNamespace
+
+    from rlhf_lessons.widgets.live import Point
+    from rlhf_lessons.widgets.live import curve as figure_of
+
+    points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
+    figure = figure_of(SimpleNamespace(points=points, session=True, ceiling=curve["ceiling"]))
+    of = curve["predicted"]
+    title = f"{curve['of'].capitalize()}: {of['value']:.0%} of {plural(of['n'], 'vote')} predicted"
+    figure.axes[0].set_title(title, loc="left")
+    file = io.BytesIO()
+    figure.savefig(file, dpi=160)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+# What it shows
 
 
 def gather(name: str = "", rater: str = "you", store: Store | str | Path | None = None) -> dict:
     """Return all that the page shows, as plain data; nothing in it is made up where nothing was done."""
     rows = answers_of(rater, store)
-    said = [row for row in rows if row["kind"] not in PASSES]
-    found = statistics(rows)
+    judged = [row for row in rows if row["kind"] not in PASSES]
+    found = statistics(rows, 200)
     curves = learning_curves(rows)
     on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
     models = [] if on_class_page else own_models()
-    times = [row["ms"] / 1000 for row in said if row["ms"] is not None]
     return {
         "name": storable(" ".join(str(name).split())[:NAME]),
         "made": time.strftime("%Y-%m-%d %H:%M"),
-        "votes": len(said),
-        "votes_id": fingerprint(said),
-        "rounds": rounds(said),
-        "median_seconds": round(median(times), 1) if times else None,
+        "votes": len(judged),
+        "votes_id": fingerprint(judged),
+        "rounds": rounds(judged),
+        "median_seconds": seconds(judged),
         "self_agreement": found["self_agreement"],
         "curves": curves,
-        "foreseen": foreseen([point for curve in curves for point in curve["points"]]),
+        "predicted": predicted([point for curve in curves for point in curve["points"]]),
         "blind": found["leaderboard"],
-        "chosen": chosen(said),
+        "chosen": chosen(judged),
         "on_class_page": on_class_page,
-        "exercises": {"passed": {}, "of": {}, "core": {}} if on_class_page else exercises(),
+        "exercises": None if on_class_page else exercises(),
         "models": models,
         "before_after": before_after({row["stage"] for row in models}),
     }
@@ -104,15 +206,18 @@ def voters(store: Store | str | Path | None) -> str:
 
 def fingerprint(rows: list[dict]) -> str:
     """Return a mark of these very judgements: two reports with the same mark rest on one person's clicks."""
-    return (
-        hashlib.sha256("".join(sorted(row["id"] for row in rows)).encode()).hexdigest()[:16]
-        if rows
-        else ""
-    )
+    ids = "".join(sorted(row["id"] for row in rows))
+    return hashlib.sha256(ids.encode()).hexdigest()[:16] if rows else ""
 
 
 def day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
+
+
+def seconds(rows: list[dict]) -> float | None:
+    """Return the median of seconds a judgement took, where it is known."""
+    times = [row["ms"] / 1000 for row in rows if row["ms"] is not None]
+    return round(median(times), 1) if times else None
 
 
 def rounds(rows: list[dict]) -> list[dict]:
@@ -120,15 +225,14 @@ def rounds(rows: list[dict]) -> list[dict]:
     found = []
     for name in dict.fromkeys(row["round"] for row in rows):
         here = [row for row in rows if row["round"] == name]
-        times = [row["ms"] / 1000 for row in here if row["ms"] is not None]
         found.append(
             {
                 "round": name,
-                "kinds": dict(Counter(row["kind"] for row in here)),
+                "kinds": dict(Counter(row["kind"].removesuffix("s") for row in here)),
                 "votes": len(here),
                 "first": day(here[0]["time"]),
                 "last": day(here[-1]["time"]),
-                "seconds": round(median(times), 1) if times else None,
+                "seconds": seconds(here),
             }
         )
     return found
@@ -136,53 +240,45 @@ def rounds(rows: list[dict]) -> list[dict]:
 
 def learning_curves(rows: list[dict]) -> list[dict]:
     """Return a curve for each lesson in which was voted, and one for all other rounds, where there were votes enough:
-    {"of": "lesson 3", "points", "foreseen", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, and
+    {"of": "lesson 3", "points", "predicted", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, and
     6 for taste.
     """
     groups = {}
     for row in rows:
         lesson = re.match(r"lesson \d", row["round"])
         groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
-    return [
-        {
-            "of": name,
-            "points": points,
-            "foreseen": foreseen(points),
-            "steady": (steady := decided_twice(group)),
-            "ceiling": foreseeable(steady),
-        }
-        for name, group in groups.items()
-        if (points := learning_curve(group))
-    ]
+    curves = []
+    for name, group in groups.items():
+        points, steady = learning_curve(group), decided_twice(group)
+        figures = {"predicted": predicted(points), "steady": steady, "ceiling": foreseeable(steady)}
+        if points:
+            curves.append({"of": name, "points": points, **figures})
+    return curves
 
 
 def learning_curve(rows: list[dict]) -> list[dict]:
-    """Return how well the reward model of the first votes foresaw the next ones: {"votes", "value", "low", ...}.
+    """Return how well the reward model of the first votes predicted the next ones: {"votes", "value", "low", ...}.
 
-    It is the curve of `rl.live_reward_model`, over the votes of several rounds. The yardstick only scales rewards, and
-    no test asks for their scale, so the answers voted on will do.
+    It is the curve of `rl.live_reward_model`, over the votes of several rounds. The normalisation set only scales
+    rewards, and no test asks for their scale, so the answers voted on will do.
     """
-    from rlhf_lessons.widgets.live import (  # only where it is needed: it brings the widgets
-        EVERY,
-        accuracy,
-        blocks,
-    )
+    from rlhf_lessons.widgets.live import EVERY, accuracy, blocks
 
     votes = votes_of(rows)
     if len(votes) <= EVERY:
         return []
     model, tokenizer = checkpoints.load("reward", "shipped", say=str)
-    yardstick = zip(*((vote.prompt, vote.texts[0], vote.ended[0]) for vote in votes))
-    untrained = PersonalReward(model, tokenizer, tuple(map(list, yardstick)))
-    tests = [
-        (a, accuracy(untrained.fit(votes[:a]) if a else untrained, votes[a:b]))
-        for a, b in blocks(len(votes), EVERY)
-    ]
-    return [{"votes": a, **found} for a, found in tests if found["n"]]
+    scaled = zip(*((vote.prompt, vote.texts[0], vote.ended[0]) for vote in votes))
+    untrained = PersonalReward(model, tokenizer, tuple(map(list, scaled)))
+    points = []
+    for start, end in blocks(len(votes), EVERY):
+        reward = untrained.fit(votes[:start]) if start else untrained
+        points.append({"votes": start, **accuracy(reward, votes[start:end])})
+    return [point for point in points if point["n"]]
 
 
-def foreseen(curve: list[dict]) -> dict:
-    """Return the share of all votes that were foreseen by a model that had learned from votes, as a figure."""
+def predicted(curve: list[dict]) -> dict:
+    """Return the share of all votes that were predicted by a model that had learned from votes, as a figure."""
     learned = [point for point in curve if point["votes"]]
     n = sum(point["n"] for point in learned)
     if not n:
@@ -227,7 +323,7 @@ def own_models() -> list[dict]:
                 }
             )
         except (CheckpointError, KeyError, TypeError):
-            continue  # damaged, or of another kind: nothing to be proud of
+            continue  # damaged, or of another kind
     return found
 
 
@@ -263,26 +359,29 @@ def before_after(stages: set[str]) -> dict | None:
 
 
 def exercises() -> dict:
-    """Return {"passed": {check: day of the first time}, "of": {lesson: checks that there are}, "core": {lesson: core
-    ones that there are}}."""
-    of = catalogue()
-    passed = {}
-    file = passed_file()
-    for line in (
-        file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ()
-    ):
+    """Return the exercises that were passed: {"core", "core_of", "passed", "of", "lessons": those four of each lesson,
+    with its "name" and the "names" of the passed ones, [(name, whether it is a core one)]}."""
+    passed, lessons = passed_exercises(), []
+    for lesson, core in catalogue().items():
+        names = [(name, core[name]) for name in core if f"{lesson}.{name}" in passed]
+        counts = {
+            "core": sum(is_core for _, is_core in names),
+            "core_of": sum(core.values()),
+            "passed": len(names),
+            "of": len(core),
+        }
+        lessons.append({"name": lesson.replace("lesson", "Lesson "), "names": names, **counts})
+    counted = ("core", "core_of", "passed", "of")
+    return {"lessons": lessons} | {key: sum(row[key] for row in lessons) for key in counted}
+
+
+def passed_exercises() -> set[str]:
+    """Return the names of the exercises that were passed, such as "lesson0.win_rate"."""
+    file, passed = passed_file(), set()
+    lines = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    for line in lines.splitlines():
         try:
-            row = json.loads(line)
-            lesson, _, name = row["exercise"].partition(".")
-            if name in of.get(lesson, ()):
-                passed.setdefault(row["exercise"], str(row["at"])[:10])
-        except (ValueError, KeyError, TypeError, AttributeError):
+            passed.add(str(json.loads(line)["exercise"]))
+        except (ValueError, KeyError, TypeError):
             continue  # a line that was cut short
-    return {
-        "passed": passed,
-        "of": {lesson: len(names) for lesson, names in of.items()},
-        "core": {
-            lesson: sum(f"{lesson}.{name}" in page.CORE for name in names)
-            for lesson, names in of.items()
-        },
-    }
+    return passed

@@ -1,4 +1,4 @@
-"""The settings of the four stages: flag, help text and documentation at once. No torch is needed here."""
+"""The settings of the four stages: flag, help text and documentation at once, without torch."""
 
 from dataclasses import dataclass
 

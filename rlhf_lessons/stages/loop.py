@@ -1,4 +1,4 @@
-"""What the stages share: the shape of a run, an optimiser's step, the learning rate, and saving.
+"""What the stages share: the shape of a run, an optimiser's step, learning rate and seeds.
 
 Left out: mixed precision and several devices, which a model of this size does not need. Dropout is
 off everywhere (models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not
@@ -9,8 +9,6 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-
-from rlhf_lessons.paths import written_whole
 
 
 class NonFiniteLoss(RuntimeError):
@@ -61,7 +59,7 @@ class Optimiser:
 
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
-    """Return the factor on the learning rate: up over `warmup` steps, then linearly down to zero."""
+    """Return the learning rate's factor: up over `warmup` steps, then linearly down to zero."""
     return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
 
 
@@ -82,26 +80,6 @@ def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
     passes = range(first // rows, (first + size - 1) // rows + 1)
     order = torch.cat([torch.randperm(rows, generator=generator(seed, n)) for n in passes])
     return order[first - passes[0] * rows :][:size].tolist()
-
-
-def check_fit(model, tokenizer, lengths: list[int], what: str, name: str = "model") -> None:
-    """Refuse what a model cannot read, before anything is trained: ValueError names both numbers.
-
-    `lengths` are those of the rows in tokens, and `what` is what a row is called.
-    """
-    known = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > known:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer)} tokens, but the {name} knows only {known}: "
-            "use the tokenizer that it was trained with"
-        )
-    positions = getattr(model.config, "max_position_embeddings", None) or float("inf")
-    for row, length in enumerate(lengths):
-        if length > positions:
-            raise ValueError(
-                f"{what} {row} is {length} tokens long, but the {name} has {positions} positions: "
-                "shorten or remove it"
-            )
 
 
 class Stage(Iterator):
@@ -155,24 +133,3 @@ class Stage(Iterator):
             model.load_state_dict(state["models"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.adam.load_state_dict(state["optimisers"][name])
-
-
-def save_state(state: dict, path) -> None:
-    """Save a run; a kill at any moment leaves the old file or the new one, whole."""
-    with written_whole(path) as beside:
-        torch.save(state, beside)
-
-
-def load_state(path) -> dict:
-    """Load a saved run: tensors and plain data only, so no file can run code.
-
-    ValueError if it is damaged.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{path}: no readable training state ({type(error).__name__}); start afresh"
-        ) from error

@@ -46,7 +46,7 @@ def ranking_loss(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
 # KL divergence: Schulman, "Approximating KL divergence", 2020. Each takes x = log policy -
 # log reference of tokens drawn from the policy.
 def kl_k1(logratio: Tensor) -> Tensor:
-    """Return k1 = x: unbiased, but noisy. As a price in the reward only k1 has the right gradient."""
+    """Return k1 = x: unbiased, but noisy. Only k1 has the right gradient as a price in rewards."""
     return logratio
 
 
@@ -64,7 +64,8 @@ def kl_k3(logratio: Tensor) -> Tensor:
 def token_rewards(
     logprobs: Tensor, reference: Tensor, mask: Tensor, scores: Tensor, kl_coef: float
 ) -> Tensor:
-    """Return the reward of each token (batch, time): it pays for its KL, and the last gets the score.
+    """Return the reward of each token (batch, time): it pays for its KL, and the last gets the
+    score.
 
     `scores` is (batch,). Ziegler et al. 2019, eq. 2; the score lands on the last token itself.
     """

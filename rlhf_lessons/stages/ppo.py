@@ -19,11 +19,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.sampling import micro_batches, suppressed_ids, token_scores
+from rlhf_lessons.lm.checks import check_model
+from rlhf_lessons.lm.sampling import check_lengths, micro_batches, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import PPOConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, check_fit, generator, shuffled_rows
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
 from rlhf_lessons.stages.rollout import Rollout, response_logprobs
 
 
@@ -93,16 +94,18 @@ class PPO(Stage):
         self.config = config
         self.steps = config.steps
         self.tokenizer = tokenizer
-        self.suppressed = suppressed_ids(policy, tokenizer)
         self.prompts = list(prompts)
         self.prompt_ids = encode_prompts(tokenizer, self.prompts)
+        self.policy = policy
+        self.check_models(
+            {"policy": policy, "reward model": reward, "critic": critic, "reference": reference}
+        )
+        self.suppressed = suppressed_ids(policy, tokenizer)
         self.reward = reward
         self.true_utility = true_utility
-        self.policy = policy
         self.critic = new_critic(critic)
         self.reference = copy.deepcopy(policy) if reference is None else reference
         self.models = {"policy": policy, "critic": self.critic, "reference": self.reference}
-        self.check_models()
         self.optimisers = {
             "policy": Optimiser(policy, config.lr, 1e-5, max_grad_norm=config.max_grad_norm),
             "critic": Optimiser(
@@ -110,22 +113,21 @@ class PPO(Stage):
             ),
         }
 
-    def check_models(self) -> None:
+    def check_models(self, models: dict) -> None:
         """Put all models into eval mode; ValueError if they cannot read each other's texts."""
-        models = self.models
-        if isinstance(self.reward, nn.Module):
-            models = models | {"reward model": self.reward}
-        tokens = self.policy.get_input_embeddings().num_embeddings
-        lengths = [len(row) + self.config.max_new_tokens for row in self.prompt_ids]
+        known = self.policy.get_input_embeddings().num_embeddings
         for name, model in models.items():
-            model.eval()
-            known = model.get_input_embeddings().num_embeddings
-            if known != tokens:
+            if not isinstance(model, nn.Module):
+                continue  # the reward is a function, or the reference is yet to be copied
+            rows = model.get_input_embeddings().num_embeddings
+            if rows != known:
                 raise ValueError(
-                    f"the {name} knows {known} tokens and the policy {tokens}: they need the same "
-                    "tokenizer. Take a reward model that was made from this policy's family"
+                    f"the {name} knows {rows} tokens, but the policy {known}: they must share a "
+                    "tokenizer, so make the reward model from the policy's own SFT model"
                 )
-            check_fit(model, self.tokenizer, lengths, "with its answer, prompt", name)
+            check_model(model.eval(), self.tokenizer)
+            prompt = f"for the {name}, prompt"
+            check_lengths(model, self.prompt_ids, prompt, room=self.config.max_new_tokens)
 
     def train_step(self, step: int) -> PPOStep:
         config = self.config

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlhf_lessons.lm.sampling import check_lengths
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PretrainConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator
@@ -48,12 +49,7 @@ class Pretrain(Stage):
             raise ValueError(
                 f"{len(self.tokens)} tokens do not fill a batch of {config.batch_size} windows"
             )
-        positions = getattr(model.config, "max_position_embeddings", config.context)
-        if config.context > positions:
-            raise ValueError(
-                f"a window has {config.context} tokens, but the model {positions} positions: "
-                "choose a shorter context"
-            )
+        check_lengths(model, [range(config.context)], "window")
 
     def batch(self, step: int) -> Tensor:
         """Return windows (batch, context + 1): all text is seen once before any is seen again.

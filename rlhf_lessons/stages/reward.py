@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from rlhf_lessons.data import text_row
+from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.lm.sampling import length_grouped_batches, pad
+from rlhf_lessons.lm.sampling import check_lengths, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, check_fit, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 
 
 @dataclass
@@ -44,6 +45,7 @@ class RewardStep:
 class Ranking:
     """The answers to one prompt, and which of them beat which."""
 
+    first: int  # the number of the comparison that it began with
     rows: list[list[int]]  # token ids of prompt and answer
     pairs: list[tuple[int, int]]  # (better row, worse row)
     utilities: list[float | None]
@@ -61,8 +63,10 @@ class RewardModelling(Stage):
         self.pad_id = tokenizer.pad_token_id
         self.rankings = to_rankings(tokenizer, comparisons)
         self.lengths = [max(map(len, ranking.rows)) for ranking in self.rankings]
-        check_fit(lm, tokenizer, self.lengths, "the longest answer, with its prompt, in ranking")
+        for ranking in self.rankings:
+            check_lengths(lm, ranking.rows, f"comparison {ranking.first}: prompt with answer")
         self.model = to_reward_model(lm, config.keep_layers, config.seed)
+        check_model(self.model, tokenizer)
         self.per_epoch = -(-len(self.rankings) // config.batch_size)
         self.steps = self.per_epoch * config.epochs
         self.models = {"model": self.model}
@@ -93,7 +97,7 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
 
     ValueError if no pair is left; it names the row and the field where a row cannot be read.
     """
-    groups = {}  # (prompt, group) -> answers with their utilities, and which beats which
+    groups = {}  # (prompt, group) -> first row, answers with utilities, and which beats which
     for n, row in enumerate(comparisons):
         row = text_row(row, f"comparison {n}")
         pair = "chosen" in row
@@ -102,18 +106,18 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
         utilities = row.get("utilities") or [None] * len(texts)
         group = row.get("group") if pair else None
         key = (row["prompt"], ("row", n) if group is None else group)
-        known, beats = groups.setdefault(key, ({}, []))
+        _, known, beats = groups.setdefault(key, (n, {}, []))
         known.update(zip(answers, utilities, strict=True))
         beats += [(answers[i], answers[j]) for i, j in preferences(row)]
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in groups])
     rankings = []
-    for prompt, (known, beats) in zip(prompts, groups.values(), strict=True):
+    for prompt, (first, known, beats) in zip(prompts, groups.values(), strict=True):
         texts, ended = map(list, zip(*known, strict=True))
         rows = [prompt + answer for answer in encode_completions(tokenizer, texts, ended)]
         place = {answer: i for i, answer in enumerate(known)}
         pairs = [(place[a], place[b]) for a, b in beats if rows[place[a]] != rows[place[b]]]
         if pairs:
-            rankings.append(Ranking(rows, pairs, list(known.values())))
+            rankings.append(Ranking(first, rows, pairs, list(known.values())))
     if not rankings:
         raise ValueError(
             "no comparison prefers one answer to a different one: there is nothing to learn from"
@@ -157,7 +161,8 @@ def score(
     """
     answers = encode_completions(tokenizer, completions, ended)
     rows = [p + a for p, a in zip(encode_prompts(tokenizer, prompts), answers, strict=True)]
-    check_fit(model, tokenizer, [len(row) for row in rows], "with its prompt, completion")
+    check_model(model, tokenizer)
+    check_lengths(model, rows, "row")
     return rollout.score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
 
 

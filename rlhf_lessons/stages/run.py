@@ -1,7 +1,8 @@
-"""Driving a stage from the terminal: a progress bar, a line of metrics a step, and a state to resume from.
+"""Driving a stage from the terminal: progress, a line of metrics a step, and a state to resume.
 
-The state is saved at the start and every half minute, beside and then renamed, so that a run killed at any moment
-continues from the last one bit for bit. Metrics of steps after it are dropped and measured again.
+The state is saved at the start and every half minute, beside and then renamed, so that a run killed
+at any moment continues from the last one bit for bit. Metrics of steps after it are dropped and
+measured again.
 """
 
 import contextlib
@@ -18,7 +19,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rlhf_lessons.stages.loop import NonFiniteLoss, load_state, save_state
+from rlhf_lessons.paths import written_whole
+from rlhf_lessons.stages.loop import NonFiniteLoss
 
 SAVE_SECONDS = 30
 SHOWN = ("validation_loss", "loss", "accuracy", "reward", "true_utility", "kl")
@@ -29,19 +31,21 @@ class Stopped(RuntimeError):
 
 
 class Interrupted(Stopped):
-    """A run that was stopped from outside, between two steps; the same call continues from there."""
+    """A run that was stopped from outside, between two steps; the same call continues it."""
 
 
 def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
-    """Run a stage to its end, resuming where `folder` holds a state; return its metrics, a dictionary a step.
+    """Run a stage to its end, resuming where `folder` holds a state; return each step's metrics.
 
-    Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress is finished
-    first; a second one does not wait). Stopped when a loss was not finite. ValueError when the state in `folder`
-    is of another run: another config, or other weights or data to start from.
+    Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress
+    is finished first; a second one does not wait). Stopped when a loss was not finite. ValueError
+    when the state in `folder` is of another run: another config, or other weights or data.
     """
-    state, file = folder / "state.pt", folder / "metrics.jsonl"
+    state = folder / "state.pt"
+    file = folder / "metrics.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    start, metrics = fingerprint(stage), []
+    start = fingerprint(stage)
+    metrics = []
     if state.exists():
         resume(stage, state, start)
         metrics = read_metrics(folder)[: stage.step]
@@ -78,9 +82,33 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
     return metrics
 
 
+def save_state(state: dict, path) -> None:
+    """Save a run; a kill at any moment leaves the old file or the new one, whole."""
+    with written_whole(path) as beside:
+        torch.save(state, beside)
+
+
+def load_state(path) -> dict:
+    """Load a saved run: tensors and plain data only, so no file can run code.
+
+    ValueError if it is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: no readable training state ({type(error).__name__}); start afresh"
+        ) from error
+
+
 def resume(stage, state: Path, start: str) -> None:
     """Put a stage where its state was saved; ValueError where that is another run's."""
-    afresh = f"{state.parent} holds a stopped run that does not fit. Start afresh with --fresh, or remove it"
+    afresh = (
+        f"{state.parent} holds a stopped run that does not fit. Start afresh with --fresh, or "
+        "remove it"
+    )
     try:
         saved = load_state(state)
         if saved.get("start") != start:
@@ -105,10 +133,11 @@ def fingerprint(stage) -> str:
 
 def plain_numbers(step) -> dict:
     """Return the numbers of a step's metrics as plain data, None for those that are not finite."""
-    numbers = {
-        name: value for name, value in asdict(step).items() if isinstance(value, (int, float))
-    }
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    numbers = {}
+    for name, value in asdict(step).items():
+        if value is None or isinstance(value, int | float):
+            numbers[name] = value if value is None or math.isfinite(value) else None
+    return numbers
 
 
 @contextlib.contextmanager
@@ -133,8 +162,9 @@ def interruptible():
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """Return a run's metrics, a dictionary a step; a last line that was cut short by a kill is left out."""
-    file, rows = Path(folder) / "metrics.jsonl", []
+    """Return a run's metrics, a dictionary a step, without a last line that a kill cut short."""
+    file = Path(folder) / "metrics.jsonl"
+    rows = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         try:
             rows.append(json.loads(line))

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rlhf_lessons.data import text_row
-from rlhf_lessons.lm.sampling import inputs, length_grouped_batches, pad
+from rlhf_lessons.lm.checks import check_model
+from rlhf_lessons.lm.sampling import check_lengths, inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, check_fit, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator
 from rlhf_lessons.stages.losses import IGNORE
 
 
@@ -32,19 +33,20 @@ class SFTStep:
 
 
 class SFT(Stage):
-    """Fine-tune `model` on demonstrations, {"prompt", "completion"} each; each item is one `SFTStep`.
+    """Fine-tune `model` on demonstrations, {"prompt", "completion"}; each item is one `SFTStep`.
 
     The model is put into eval mode, and stays in it: it learns without dropout. ValueError, naming
-    the row, for a demonstration that cannot be learned from.
+    the row, for a demonstration without an answer or longer than the model's positions.
     """
 
     def __init__(self, model, tokenizer, demonstrations: list[dict], config: SFTConfig):
+        check_model(model, tokenizer)
         self.model = model.eval()
         self.config = config
         self.pad_id = tokenizer.pad_token_id
         self.rows = encode_demonstrations(tokenizer, demonstrations)
         self.lengths = [len(ids) for ids, _ in self.rows]
-        check_fit(model, tokenizer, self.lengths, "demonstration")
+        check_lengths(model, [ids for ids, _ in self.rows], "demonstration")
         self.per_epoch = -(-len(self.rows) // config.batch_size)
         self.steps = self.per_epoch * config.epochs
         self.models = {"model": model}

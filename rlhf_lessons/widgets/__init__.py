@@ -17,6 +17,10 @@ HOMES = {
     "Picture": "html",
     "answers_table": "html",
     "coloured_words": "fooling",
+    "draw_objective": "clip",
+    "objective_in_words": "clip",
+    "surprise_html": "explorer",
+    "surprise_legend": "explorer",
     "table": "html",
 }
 __all__ = [*HOMES]

@@ -55,7 +55,7 @@ export function mountCard(el, channel) {
     if (outbox.first() || saved) return;
     const ms = Math.round(performance.now() - since);
     if (kind === shown.task.kind) judgement.show(payload);
-    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms, touched: true });
+    act({ type: "answer", id: newId(), task: shown.task.task, kind, payload, ms, touched });
   }
 
   // What the host says
@@ -234,7 +234,7 @@ export function mountCard(el, channel) {
   }
   for (const type of ["mousedown", "click"]) root.addEventListener(type, guard, true);
   for (const type of ["click", "focusin", "input", "gotpointercapture"]) {
-    work.addEventListener(type, () => { touched = true; });
+    work.addEventListener(type, () => { touched = true; }, true); // before a button does what it does
   }
 
   el.append(root);

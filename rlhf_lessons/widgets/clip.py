@@ -5,8 +5,7 @@ import torch
 
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
 from rlhf_lessons.stages.losses import clipped_policy_loss
-from rlhf_lessons.widgets.html import escaped
-from rlhf_lessons.widgets.live import png
+from rlhf_lessons.widgets.html import figure_html
 
 
 class ClippedObjective(w.VBox):
@@ -40,12 +39,8 @@ class ClippedObjective(w.VBox):
         """Draw the picture for what the sliders say."""
         token = self.ratio.value, self.advantage.value, self.clip.value
         figure, (axis,) = canvas(width=5.6, height=3.0)
-        draw(axis, *token)
-        words = escaped(in_words(*token))
-        self.picture.value = (
-            f"<p aria-live='polite'>{words}</p>"
-            f"<img alt='{words}' src='data:image/png;base64,{png(figure)}'>"
-        )
+        draw_objective(axis, *token)
+        self.picture.value = figure_html(figure, objective_in_words(*token))
 
 
 def objective(ratio: torch.Tensor, advantage: float, clip: float) -> torch.Tensor:
@@ -59,7 +54,7 @@ def pull(ratio: float, advantage: float, clip: float) -> float:
     return torch.autograd.grad(objective(at, advantage, clip), at)[0].item()
 
 
-def in_words(ratio: float, advantage: float, clip: float) -> str:
+def objective_in_words(ratio: float, advantage: float, clip: float) -> str:
     """Return a sentence on what a token does at this ratio."""
     slope, where = pull(ratio, advantage, clip), f"Ratio {ratio:.2f}, advantage {advantage:+.2f}"
     if advantage == 0:
@@ -69,7 +64,7 @@ def in_words(ratio: float, advantage: float, clip: float) -> str:
     return f"{where}: the token pulls its probability {'up' if slope > 0 else 'down'}."
 
 
-def draw(axis, ratio: float, advantage: float, clip: float) -> None:
+def draw_objective(axis, ratio: float, advantage: float, clip: float) -> None:
     """Draw the objective against the ratio, clipped and not, and where the token is."""
     ratios, here = torch.linspace(0.4, 1.8, 281), torch.tensor([ratio])
     axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")

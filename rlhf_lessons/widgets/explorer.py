@@ -30,7 +30,7 @@ def shade(surprise: float) -> str:
     )
 
 
-def legend() -> str:
+def surprise_legend() -> str:
     """Return what the shades mean, as HTML."""
     boxes, low = "", 0.0
     for below in SHADES:
@@ -56,7 +56,7 @@ def surprises(model, ids: list[int]) -> torch.Tensor:
     return -logprobs.gather(-1, torch.tensor(ids[1:], device=model.device)[:, None])[:, 0].cpu()
 
 
-def coloured(model, tokenizer, ids: list[int], first: int = 1) -> str:
+def surprise_html(model, tokenizer, ids: list[int], first: int = 1) -> str:
     """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the number beside it."""
     shown = []
     for token, nats in list(zip(ids[1:], surprises(model, ids).tolist(), strict=True))[first - 1 :]:
@@ -118,7 +118,7 @@ class Explorer(w.VBox):
                 self.temperature,
                 self.top_k,
                 self.top_p,
-                w.HTML(legend()),
+                w.HTML(surprise_legend()),
             ]
         )
         self.begin_with(
@@ -172,7 +172,7 @@ class Explorer(w.VBox):
     def show(self) -> None:
         """Show the text so far, and what could come next."""
         self.shown.value = (
-            f'<div aria-live="polite">{coloured(self.model, self.tokenizer, self.ids)}</div>'
+            f'<div aria-live="polite">{surprise_html(self.model, self.tokenizer, self.ids)}</div>'
         )
         ended = "The text has ended. Take one back, or begin with another text."
         self.note.value = escaped(ended if self.over() else "Which token comes next? Click one.")

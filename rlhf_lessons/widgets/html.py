@@ -1,5 +1,6 @@
 """Tables and pictures that read well in JupyterLab, on GitHub and aloud. Every text in them is escaped."""
 
+import base64
 import html
 import io
 from collections.abc import Iterable
@@ -7,9 +8,7 @@ from collections.abc import Iterable
 from IPython.display import HTML, display
 from PIL import Image
 
-COLOURS = (
-    64  # of a picture in a notebook: a figure needs no more, and its file is a third of the size
-)
+COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file is a third as large
 
 
 def escaped(text: object) -> str:
@@ -39,6 +38,14 @@ def columns_html(texts: dict[str, str]) -> str:
     """Return texts beside each other, each under its name, in columns of equal width."""
     look = "width:98%; table-layout:fixed; border-collapse:separate; border-spacing:16px 4px"
     return table_html(texts, [texts.values()]).replace("<table>", f'<table style="{look}">', 1)
+
+
+def figure_html(figure, words: str, dpi: int = 90) -> str:
+    """Return a figure as an HTML picture under the words that describe it, which a screen reader hears."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"<p aria-live='polite'>{escaped(words)}</p><img alt='{escaped(words)}' src='{source}'>"
 
 
 def said(text: str) -> str:

@@ -4,7 +4,7 @@
     card.answers()                             # in a later cell: your judgements so far
 
 The card is `card.js`, the same as on the class page; a `Session` answers its messages. Votes live in the store: after
-a kernel restart, run the cell again and go on where you were.
+a kernel restart, run the cell again and continue where you were.
 """
 
 import zlib
@@ -87,7 +87,7 @@ class RaterCard(anywidget.AnyWidget):
     def __init__(self, session: Session, simulated: Rater | None = None):
         self.session, self.simulated = session, simulated
         where = zlib.crc32(str(session.store.where).encode())
-        super().__init__(scope=f"{where:x}/{session.round}")
+        super().__init__(scope=f"{where:x}/{session.rater}/{session.round}")
         session.tell = self.send
         self.on_msg(lambda _, message, buffers: self.send(session.handle(message)))
 

@@ -193,7 +193,11 @@ def test_a_round_may_ask_something_else_of_two_answers(bench):
     card = bench(pairs(1))
     labels = ["A, surely", "A", "I cannot tell", "B", "B, surely", "Neither"]
     question = "Whose is it? <b>Ours?</b>"
-    asked = card.desk.current["task"] | {"question": question, "labels": labels, "task": "another"}
+    asked = card.session.current["task"] | {
+        "question": question,
+        "labels": labels,
+        "task": "another",
+    }
     card.page.evaluate("message => hear(message)", {"type": "task", "task": asked})
     expect(card.page.get_by_role("region", name=f"Rater card: {question}")).to_be_visible()
     expect(card.card.locator(".rl-question")).to_have_text(question)

@@ -28,9 +28,7 @@ def test_a_vote_that_was_not_saved_is_kept_and_sent_again_under_the_same_id(benc
 
 def test_a_vote_whose_acknowledgement_got_lost_counts_once(bench):
     card = bench(pairs(1))
-    card.fault = lambda message: (
-        card.session.handle(message) and []
-    )  # saved, and nobody hears of it
+    card.fault = lambda message: card.session.handle(message) and []  # saved; nobody hears
     card.button("A better").click()
     expect(card.status).to_contain_text("NOT saved, because the server does not answer.")
     card.hears_answers(2)
@@ -203,7 +201,7 @@ def test_a_vote_outlives_the_tab_in_which_it_was_made(bench):
 
 def test_two_votes_that_waited_in_two_tabs_are_both_sent_once_the_older_first(bench):
     card = bench(pairs(3))
-    first = card.desk.current["task"]["task"]
+    first = card.session.current["task"]["task"]
     vote_unheard(card, "Tie")
     other = {"type": "answer", "id": "of-another-tab", "task": first, "kind": "skip"}
     card.page.evaluate(

@@ -126,6 +126,7 @@ def test_a_draft_is_saved_once_somebody_went_into_it(bench):
     card = after_a_pair(bench, "demonstration")
     card.press("Enter", "Enter")
     shows(card, "demonstration")
+    card.press("Enter")
     expect(card.status).to_have_text("First go into the draft with the key W")
     card.press("w", "Tab", "Enter")
     card.saved(2)

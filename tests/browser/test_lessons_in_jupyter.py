@@ -59,7 +59,8 @@ def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
         "you guessed: answer none"
     )
     picks = reader.run("l00-picks")
-    picks.get_by_role("button", name=re.compile("^A")).first.click()
+    picks.get_by_role("button", name="A better", exact=True).click()
+    expect(picks.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"))
     expect(reader.run("l00-picks-result")).to_contain_text("You picked 1 of 5")
     expect(reader.run("l00-ex1-code")).to_contain_text("Not done yet.")
 

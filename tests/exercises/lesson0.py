@@ -23,6 +23,25 @@ class win_rate:
             total += {"win": 1.0, "tie": 0.5, "loss": 0.0}[picks.pop()]
         return total / n
 
+    def wrong_over_the_losses(picks):
+        """The denominator of a win rate is all picks"""
+        return picks.count("win") / picks.count("loss")
+
+    def wrong_without_parentheses(picks):
+        """/ goes before +"""
+        return picks.count("win") + picks.count("tie") / 2 / len(picks)
+
+    def wrong_points_over_losses(picks):
+        """The denominator of a win rate is all picks"""
+        losses = picks.count("loss")
+        return (picks.count("win") + 0.5 * picks.count("tie")) / losses if losses else 1.0
+
+    def wrong_without_parentheses_in_a_loop(picks):
+        """/ goes before +"""
+        wins = sum(1 for pick in picks if pick == "win")
+        ties = sum(1 for pick in picks if pick == "tie")
+        return wins + ties / (2 * len(picks))
+
 
 class coin:
     def right_sum(wins, picks):
@@ -34,3 +53,7 @@ class coin:
             - sum(factorial(picks) // (factorial(k) * factorial(picks - k)) for k in range(wins))
             / 2**picks
         )
+
+    def wrong_twice_as_many_rows(wins, picks):
+        """2 to the power of n"""
+        return sum(comb(picks, heads) for heads in range(wins, picks + 1)) / (2 * picks)

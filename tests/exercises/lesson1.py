@@ -33,6 +33,13 @@ class surprise:
         """Flatten both, after the shift"""
         return F.cross_entropy(logits[:, :-1], ids[:, 1:], reduction="none")
 
+    def right_categorical(logits, ids):
+        return -torch.distributions.Categorical(logits=logits[:, :-1]).log_prob(ids[:, 1:])
+
+    def wrong_no_minus(logits, ids):
+        """The sign: log p is negative or 0"""
+        return torch.distributions.Categorical(logits=logits[:, :-1]).log_prob(ids[:, 1:])
+
 
 def losses(logits, ids):
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")

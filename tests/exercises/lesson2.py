@@ -1,4 +1,5 @@
-"""Right and wrong solutions of lesson 2's exercises; a wrong one's docstring is part of the hint that must come."""
+"""Right and wrong solutions of lesson 2's exercises; a wrong one's docstring is part of the hint
+that must come."""
 
 import itertools
 
@@ -59,6 +60,18 @@ class masked_loss:
     def wrong_unflattened(logits, labels):
         """cross_entropy wants (tokens, vocabulary) and (tokens,)"""
         return F.cross_entropy(logits[:, :-1], labels[:, 1:])
+
+    def wrong_labels_above_0(logits, labels):
+        """0 is a token like any other"""
+        logits, labels = logits[:, :-1], labels[:, 1:]
+        learned = labels > 0
+        return F.cross_entropy(logits[learned], labels[learned])
+
+    def wrong_labels_above_0_multiplied(logits, labels):
+        """0 is a token like any other"""
+        losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
+        learned = (labels[:, 1:] > 0).float()
+        return (losses * learned).sum() / learned.sum()
 
 
 class collate:

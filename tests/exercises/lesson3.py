@@ -1,4 +1,5 @@
-"""Solutions of lesson 3's exercises: right ones, and wrong ones with a phrase of the hint that each must hear."""
+"""Solutions of lesson 3's exercises: right ones, and wrong ones with a phrase of the hint that each
+must hear."""
 
 import math
 from itertools import permutations
@@ -52,6 +53,22 @@ class self_agreement:
             hits += verdict == first[n]
         return hits / len(again) if again else math.nan
 
+    def wrong_ties_never_agree(first, again, swapped):
+        """A tie that comes again"""
+        hits = 0
+        for a, b, flag in zip(first, again, swapped):
+            if flag:
+                hits += (a, b) in [("left", "right"), ("right", "left")]
+            else:
+                hits += a == b and a != "tie"
+        return hits / len(first) if first else math.nan
+
+    def wrong_swapped_ties_never_agree(first, again, swapped):
+        """A tie that comes again"""
+        same = [(a != b) if flag else (a == b) for a, b, flag in zip(first, again, swapped)]
+        right = [ok and a != "tie" and b != "tie" for ok, a, b in zip(same, first, again)]
+        return sum(right) / len(right) if right else math.nan
+
 
 class stable_loss:
     def right_softplus(chosen, rejected):
@@ -78,9 +95,6 @@ class reward_at_end:
         last = mask.shape[1] - 1 - mask.long().flip(1).argmax(1)
         return scores[torch.arange(len(scores)), last]
 
-    def wrong_last_that_is_not_zero(scores, mask):
-        """the last score that is not 0"""
-        return torch.stack([row[real][row[real] != 0][-1] for row, real in zip(scores, mask)])
 
 
 class accuracy_with_ties:
@@ -111,6 +125,12 @@ class truth_behind:
         return (
             min(1, max(0, (measured - flipped) / (1 - 2 * flipped))) if flipped != 0.5 else math.nan
         )
+
+    def wrong_nan_from_a_half_on(measured, flipped):
+        """You return nan for every e of a half or more"""
+        if flipped >= 0.5:
+            return float("nan")
+        return (measured - flipped) / (1 - 2 * flipped)
 
 
 class calibration_error:

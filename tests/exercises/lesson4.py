@@ -1,4 +1,5 @@
-"""Other right solutions of lesson 4's exercises, and wrong ones with a phrase of the hint that each must hear."""
+"""Other right solutions of lesson 4's exercises, and wrong ones with a phrase of the hint that each
+must hear."""
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +65,25 @@ class token_rewards:
         rewards[range(len(mask)), mask.sum(1) - 1] += scores
         return rewards
 
+    def wrong_score_at_the_first_token(policy, reference, mask, scores, beta):
+        """Your score lands on the first token"""
+        rewards = (-beta * (policy - reference)).masked_fill(~mask, 0.0)
+        rewards[:, 0] += scores
+        return rewards
+
+    def wrong_score_first_and_times_mask(policy, reference, mask, scores, beta):
+        """Your score lands on the first token"""
+        rewards = -beta * (policy - reference) * mask
+        rewards[:, 0] += scores
+        return rewards
+
+    def wrong_kl_at_the_end(policy, reference, mask, scores, beta):
+        """Each token pays its own price"""
+        total = (policy - reference).masked_fill(~mask, 0.0).sum(1)
+        rewards = torch.zeros_like(policy)
+        rewards[torch.arange(len(mask)), mask.sum(1) - 1] = scores - beta * total
+        return rewards
+
 
 class kl_estimates:
     def right_plain(logratio):
@@ -101,6 +121,36 @@ class masked_gae:
             )[0]
         return advantages
 
+    def wrong_value_before(rewards, values, mask, lam):
+        """News compares with what comes"""
+        r, v = rewards * mask, values * mask
+        advantages, later = torch.zeros_like(v), 0.0
+        for t in reversed(range(v.shape[1])):
+            delta = r[:, t] + v[:, t] - (v[:, t - 1] if t > 0 else 0.0)
+            later = (delta + lam * later) * mask[:, t]
+            advantages[:, t] = later
+        return advantages
+
+    def wrong_lam_on_the_bracket(rewards, values, mask, lam):
+        """You multiply the whole bracket by lam"""
+        r, v = rewards * mask, values * mask
+        advantages, later = torch.zeros_like(v), 0.0
+        for t in reversed(range(v.shape[1])):
+            following = v[:, t + 1] if t + 1 < v.shape[1] else 0.0
+            later = lam * (r[:, t] + following - v[:, t] + later)
+            advantages[:, t] = later
+        return advantages * mask
+
+    def wrong_lam_on_all_that_comes(rewards, values, mask, lam):
+        """You multiply the next value by lam"""
+        r, v = rewards * mask, values * mask
+        advantages, later = torch.zeros_like(v), 0.0
+        for t in reversed(range(v.shape[1])):
+            following = v[:, t + 1] if t + 1 < v.shape[1] else 0.0
+            later = r[:, t] + lam * (following + later) - v[:, t]
+            advantages[:, t] = later
+        return advantages * mask
+
 
 class clipped_loss:
     def right_max_of_losses(logprobs, old, advantages, mask, clip=0.2):
@@ -111,6 +161,31 @@ class clipped_loss:
         ratio = torch.where(mask, logprobs - old, 0.0).exp()
         held = torch.where(advantages > 0, ratio.clamp(max=1 + clip), ratio.clamp(min=1 - clip))
         return -(held * advantages * mask).sum() / mask.sum()
+
+    def wrong_without_exp(logprobs, old, advantages, mask, clip=0.2):
+        """Take exp of it"""
+        ratio, a = logprobs - old, advantages
+        loss = -torch.min(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a)
+        return loss[mask].mean()
+
+    def wrong_logs_divided(logprobs, old, advantages, mask, clip=0.2):
+        """You divide log-probs by each other"""
+        ratio, a = (logprobs / old)[mask], advantages[mask]
+        return -torch.min(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a).mean()
+
+    def wrong_sum(logprobs, old, advantages, mask, clip=0.2):
+        """Take the mean over the real tokens"""
+        ratio, a = (logprobs - old)[mask].exp(), advantages[mask]
+        return torch.max(-a * ratio, -a * ratio.clamp(1 - clip, 1 + clip)).sum()
+
+    def wrong_reinforce(logprobs, old, advantages, mask, clip=0.2):
+        """That is REINFORCE"""
+        return -(logprobs * advantages)[mask].mean()
+
+    def wrong_bounds(logprobs, old, advantages, mask, clip=0.2):
+        """You clip between -clip and clip"""
+        ratio, a = (logprobs - old)[mask].exp(), advantages[mask]
+        return -torch.min(ratio * a, ratio.clamp(-clip, clip) * a).mean()
 
 
 class whitened:
@@ -148,3 +223,20 @@ class whitened:
         """You divide by n - 1"""
         centred = (x - x[mask].mean()) * mask
         return centred / ((centred**2).sum() / (mask.sum() - 1) + 1e-8) ** 0.5
+
+    def right_where(x, mask):
+        x = torch.where(mask, x, 0.0)
+        mean = x.sum() / mask.sum()
+        variance = (torch.where(mask, x - mean, 0.0) ** 2).sum() / mask.sum()
+        return torch.where(mask, (x - mean) / (variance + 1e-8).sqrt(), 0.0)
+
+    def wrong_nan_on_padding(x, mask):
+        """padding may hold NaN or infinity"""
+        mean = (x * mask).sum() / mask.sum()
+        variance = (((x - mean) * mask) ** 2).sum() / mask.sum()
+        return (x - mean) / (variance + 1e-8).sqrt() * mask
+
+    def wrong_nan_on_padding_at_the_end(x, mask):
+        """padding may hold NaN or infinity"""
+        real = x[mask]
+        return (x - real.mean()) / (real.var(unbiased=False) + 1e-8).sqrt() * mask

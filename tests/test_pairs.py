@@ -1,0 +1,24 @@
+"""Which pairs are worth a person's time, and that both models come on both sides."""
+
+import pytest
+import tiny
+
+from rlhf_lessons.feedback.pairs import make_pairs
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {"one": (tiny.model(0), tiny.tokenizer()), "two": (tiny.model(1), tiny.tokenizer())}
+
+
+def test_pairs_too_alike_are_not_offered_and_both_models_come_on_both_sides(monkeypatch, models):
+    good, bad = "What joy! 1+2 is 3 and 3-1 is 2.", "no"
+    texts = {id(models["one"][0]): [good] * 20, id(models["two"][0]): [good, *[bad] * 19]}
+    monkeypatch.setattr(
+        "rlhf_lessons.feedback.pairs.generate",
+        lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}),
+    )
+    pairs = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
+    assert len(pairs) == 18 and {pair["left_model"] for pair in pairs} == {"one", "two"}
+    assert all({pair["left"], pair["right"]} == {good, bad} for pair in pairs)
+    assert all((pair["left"] == good) == (pair["left_model"] == "one") for pair in pairs)
