@@ -157,7 +157,7 @@ def distinct(models: dict, tasks, seed: int, n: int = 64) -> dict[str, float]:
 
 def like_taste(folder: Path, taste: str, seed: int) -> dict:
     """Train a reward model and PPO for a rater who likes one taste (and good answers), on story prompts; measure it."""
-    rater = Rater(weights={"utility": 1.0, taste: 1.0}, lapse=0.1, tie_margin=0.05)
+    rater = Rater(weights={"utility": 1.0, taste: 1.0}, flip_rate=0.1, tie_margin=0.05)
     sft, tokenizer = load_model(folder / "sft")
     asked = [t.prompt for t in data.tasks("train") if t.family == "story"]
     comparisons = course.make_comparisons(

@@ -41,7 +41,7 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
+RATER = Rater(flip_rate=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
 

@@ -1,4 +1,6 @@
-"""What the tests of the rater card share: rows to rate, and a session that is spoken to as `card.js` does."""
+"""What the tests of the rater card share: rows to rate, and a session that is spoken to as
+`card.js` does.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""What sits behind the rater card, without a browser: every message, whatever it holds, from any thread."""
+"""What sits behind the rater card, without a browser: every message, whatever it holds, from any
+thread.
+"""
 
 import json
 import threading

@@ -1,4 +1,6 @@
-"""What the class page computes: shares with intervals, what trainers report, rounds, and commits for many at once."""
+"""What the class page computes: shares with intervals, what trainers report, rounds, and commits
+for many at once.
+"""
 
 import asyncio
 import random

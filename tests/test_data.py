@@ -14,7 +14,7 @@ from rlhf_lessons import data, paths, recipes
 from rlhf_lessons.stages.run import fingerprint
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
-from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, key, parse, split_of
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, combination, parse, split_of
 
 BUILT = ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
 NAME = r"\b(?:" + "|".join(NAMES) + r")\b"
@@ -51,7 +51,8 @@ def test_the_splits_share_no_prompt_and_no_combination():
     tasks = {split: data.tasks(split) for split in data.SPLITS}
     for one, other in itertools.combinations(tasks.values(), 2):
         assert not {task.prompt for task in one} & {task.prompt for task in other}
-        assert not {key(task.spec) for task in one} & {key(task.spec) for task in other}
+        taken = {combination(task.spec) for task in one}
+        assert taken.isdisjoint(combination(task.spec) for task in other)
 
 
 def test_the_articles_prompts_are_held_out():

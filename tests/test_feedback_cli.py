@@ -1,4 +1,6 @@
-"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what does not fit."""
+"""`ratings export|import|stats|merge|forget`: help for newcomers, pure JSON, and a line for what
+does not fit.
+"""
 
 import json
 

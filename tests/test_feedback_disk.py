@@ -1,4 +1,6 @@
-"""No acknowledged vote is lost, and none counts twice: many processes, kills, full disks, broken files."""
+"""No acknowledged vote is lost, and none counts twice: many processes, kills, full disks, broken
+files.
+"""
 
 import multiprocessing
 import os
@@ -82,7 +84,8 @@ def test_a_forked_process_opens_the_file_anew(store, you):
 def test_a_process_killed_in_the_middle_loses_no_acknowledged_vote(store, you):
     store.add_tasks("r", pairs(400))
     code = (
-        f"from rlhf_lessons.feedback import Store, new_id\ns = Store({str(store.where)!r}); you = s.reader()\n"
+        "from rlhf_lessons.feedback import Store, new_id\n"
+        f"s = Store({str(store.where)!r}); you = s.reader()\n"
         "while True:\n    task = s.next_task(you, 'r')['task']; e = new_id()\n"
         "    s.answer(you, task, 'pair', {'choice': 'left'}, e); print(e, flush=True)\n"
     )
@@ -185,8 +188,8 @@ def flag():
     store.answer(you, store.next_task(you, 'r')['task'], 'flag', {'reason': 'x' * 500}, event)
     print(event, flush=True)
 limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000 + max(map(os.path.getsize, glob.glob(sys.argv[1] + '*'))),
-                                             limits[1]))
+largest = max(map(os.path.getsize, glob.glob(sys.argv[1] + '*')))
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000 + largest, limits[1]))
 try:
     while True:
         flag()

@@ -1,4 +1,6 @@
-"""What leaves the store fits the trainers as it is, comes back the same, and nothing is left out unseen."""
+"""What leaves the store fits the trainers as it is, comes back the same, and nothing is left out
+unseen.
+"""
 
 import csv
 import io
@@ -20,6 +22,7 @@ from rlhf_lessons.feedback.exchange import (
     load,
     preferences,
     rankings,
+    raw_cell,
     safe_cell,
     table,
     taken_back,
@@ -117,7 +120,12 @@ def test_unpaired_rows_are_good_or_bad(store):
 
 def test_rankings_and_demonstrations_leave_in_their_own_formats(store):
     (row,), _ = rankings(store.answers())
-    assert dict(zip(row["completions"], row["ranks"])) == {"best": 1, "worst": 3, "b": 2, "c": 2}
+    assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
+        "best": 1,
+        "worst": 3,
+        "b": 2,
+        "c": 2,
+    }
     (row,), _ = demonstrations(store.answers())
     assert row["prompt"] == "p" and row["completion"] == "+1 is right\nsaid =ben"
 
@@ -165,13 +173,13 @@ def test_a_table_comes_back_and_no_cell_is_a_formula(store, tmp_path):
     assert table(copy.answers())[0] == text
 
 
-@given(st.text())
-def test_a_safe_cell_gives_the_text_back(text):
+@given(st.text(alphabet="=+-@;\"' \t\n\rab＝") | st.text())
+def test_a_safe_cell_gives_the_text_back_and_is_no_formula_however_a_line_is_split(text):
     cell = safe_cell(text)
-    assert (
-        not cell.startswith(("=", "+", "-", "@"))
-        and (cell[1:] if cell.startswith("'") else cell) == text
-    )
+    assert raw_cell(cell) == text
+    for sign in ",;\t\n\r":
+        for part in cell.split(sign) if sign != "," else [cell]:
+            assert not part.strip(' "\t\n\r').startswith(("=", "+", "-", "@", "＝"))
 
 
 def test_events_lose_nothing(store, tmp_path):

@@ -1,4 +1,6 @@
-"""What comes into the store is what left another, once each; what does not fit is named, and nothing of it is kept."""
+"""What comes into the store is what left another, once each; what does not fit is named, and
+nothing of it is kept.
+"""
 
 import json
 
@@ -50,7 +52,12 @@ def test_a_ranking_comes_back_from_its_pairs(store, tmp_path):
     copy = Store(tmp_path / "copy.sqlite3")
     load(copy, tmp_path / "out.jsonl")
     (row,), _ = rankings(copy.answers())
-    assert dict(zip(row["completions"], row["ranks"])) == {"best": 1, "worst": 3, "b": 2, "c": 2}
+    assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
+        "best": 1,
+        "worst": 3,
+        "b": 2,
+        "c": 2,
+    }
 
 
 def test_equal_rows_of_one_file_are_different_votes(tmp_path):
@@ -171,7 +178,7 @@ def test_a_forged_judgement_in_an_events_file_is_refused(store):
     ]:
         with pytest.raises(DataError):
             forged = event | {"id": new_id(), "payload": payload, "shown": shown}
-            merge(store, lambda: [forged])
+            merge(store, lambda row=forged: [row])
 
 
 rows_of = st.fixed_dictionaries(

@@ -1,4 +1,6 @@
-"""The reward model that learns while one votes: when, from whom, tested on what, and what it says and reports."""
+"""The reward model that learns while one votes: when, from whom, tested on what, and what it says
+and reports.
+"""
 
 import time
 
@@ -6,9 +8,9 @@ import pytest
 
 import rlhf_lessons as rl
 from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.online import blocks
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.widgets.live import blocks
 from rlhf_lessons.world.raters import Rater
 
 DRAGONS = Rater(
@@ -182,7 +184,7 @@ def test_blocks_cover_all_votes_once_and_grow_with_their_number():
     for n in (1, 19, 20, 21, 60, 61, 500, 2000):
         found = blocks(n, 20)
         assert found[0][0] == 0 and found[-1][1] == n
-        assert all(a[1] == b[0] for a, b in zip(found, found[1:]))
+        assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
         assert all(last - first >= 20 for first, last in found[:-1])
     assert len(blocks(2000, 20)) < 20
     assert blocks(60, 20) == [(0, 20), (20, 40), (40, 60)]

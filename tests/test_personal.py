@@ -1,4 +1,6 @@
-"""A reader's own reward model: that it finds the optimum, what it learns from which vote, and what it never learns."""
+"""A reader's own reward model: that it finds the optimum, what it learns from which vote, and what
+it never learns.
+"""
 
 import random
 

@@ -159,7 +159,9 @@ def test_with_nobody_there_a_simulated_rater_answers_and_it_is_said(store, capsy
     assert found["pair"]["payload"] == {"choice": ("left", "right")[best], "strength": 2}
     ranks = {
         answer["text"]: rank
-        for answer, rank in zip(found["ranking"]["answers"], found["ranking"]["payload"]["ranks"])
+        for answer, rank in zip(
+            found["ranking"]["answers"], found["ranking"]["payload"]["ranks"], strict=True
+        )
     }
     assert ranks == {GOOD: 1, HALF: 2, BAD: 3}
     assert rl.judge(PROMPT, found["demonstration"]["payload"]["text"]).utility > 0.9

@@ -1,4 +1,6 @@
-"""The figures on raters are those that a hand computes on small tables, and where there are none they say why."""
+"""The figures on raters are those that a hand computes on small tables, and where there are none
+they say why.
+"""
 
 import json
 import random
@@ -89,8 +91,10 @@ def test_raw_agreement_is_the_share_of_pairs_of_raters_with_one_verdict():
 
 
 def alpha_by_hand(table):
-    """Krippendorff's nominal alpha from its definition: observed over expected disagreement in pairable values."""
-    units = [[v for v in unit if v is not None] for unit in zip(*table)]
+    """Krippendorff's nominal alpha from its definition: observed over expected disagreement in
+    pairable values.
+    """
+    units = [[v for v in unit if v is not None] for unit in zip(*table, strict=True)]
     units = [unit for unit in units if len(unit) > 1]
     values = [v for unit in units for v in unit]
     observed = sum(
@@ -122,7 +126,7 @@ def test_alpha_is_krippendorffs_on_any_small_table(table):
     raw, alpha = agreement(comparisons(answers), 20)
     shared = [
         value
-        for unit in zip(*table)
+        for unit in zip(*table, strict=True)
         for value in unit
         if sum(v is not None for v in unit) > 1 and value is not None
     ]
@@ -306,7 +310,9 @@ def test_even_models_stand_at_one_half_and_ties_are_half_a_win():
 
 @pytest.fixture(scope="module")
 def world():
-    """Pairs of an ideal and a slipped answer to prompts of the toy world, and rankings and scores of three."""
+    """Pairs of an ideal and a slipped answer to prompts of the toy world, and rankings and scores
+    of three.
+    """
     rng, rows = random.Random(0), []
     for task in tasks("train")[:40]:
         drawn = {}
@@ -328,7 +334,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
     for i in range(8):
-        simulate(store, "r", Rater(lapse=0.2, noise=0.02), f"noisy {i}", seconds=4)
+        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}", seconds=4)
     for i in range(2):
         simulate(
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"
@@ -336,14 +342,16 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     answers = store.answers()
     noisy = statistics([row for row in answers if row["name"].startswith("noisy")], 100)
     lefty = statistics([row for row in answers if row["name"].startswith("lefty")], 100)
-    assert noisy["with_truth"]["value"] == pytest.approx(0.8, abs=0.08)  # lapses are one in five
+    assert noisy["with_truth"]["value"] == pytest.approx(
+        0.8, abs=0.08
+    )  # one vote in five is flipped
     assert noisy["self_agreement"]["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.12)
     only_pairs = [
         row for row in answers if row["name"].startswith("noisy") and row["kind"] == "pair"
     ]
     raw, _ = agreement(
         comparisons(only_pairs), 100
-    )  # a lapse within a ranking may also make a tie of it
+    )  # a flip within a ranking may also make a tie of it
     assert raw["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.1)
     assert 0.3 < noisy["side_bias"]["value"] < 0.7 and lefty["side_bias"]["low"] > 0.8
     assert noisy["contradictions"]["value"] == pytest.approx(0.2, abs=0.08)
@@ -353,7 +361,9 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
 
 
 def test_what_can_be_foreseen_is_more_than_what_is_repeated():
-    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90 %."""
+    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90
+    %.
+    """
     rng = np.random.default_rng(0)
     first, again = (rng.random(200_000) > 0.1 for _ in range(2))  # whether each vote is no slip
     steady = {name: float((first == again).mean()) for name in ("value", "low", "high")} | {
@@ -371,7 +381,9 @@ def test_what_can_be_foreseen_is_more_than_what_is_repeated():
 
 
 def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tmp_path, capsys):
-    """Votes with repeats, a show of hands, rankings and scores; the share won by `ppo` was 72.0 and 72.5 %."""
+    """Votes with repeats, a show of hands, rankings and scores; the share won by `ppo` was 72.0 and
+    72.5 %.
+    """
     file = tmp_path / "r.sqlite3"
     store = Store(file)
     two = [{"text": "good", "model": "ppo"}, {"text": "bad", "model": "sft"}]

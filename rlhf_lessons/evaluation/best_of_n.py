@@ -1,6 +1,8 @@
-"""Best of n: sample n answers and keep the one with the highest reward. It needs no training at all.
+"""Best of n: sample n answers and keep the one with the highest reward. It needs no training at
+all.
 
-A reward model that is worth training a policy on also chooses well; so best-of-n measures it before PPO does.
+A reward model that is worth training a policy on also chooses well; so best-of-n measures it before
+PPO does.
 """
 
 import numpy as np
@@ -15,7 +17,8 @@ from rlhf_lessons.stages.reward import score
 def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) -> np.ndarray:
     """Return the rewards (prompts, n) of n answers to each prompt, as `answer_all` gives them.
 
-    `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions, ended) -> rewards.
+    `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions,
+    ended) -> rewards.
     """
     flat = (
         [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row],
@@ -39,7 +42,9 @@ def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) 
 def best_of_n_gain(
     policy, tokenizer, reward, prompts: list[str], n: int = 16, seed: int = 0
 ) -> list[float]:
-    """Return what the best of `n` by reward gains in true utility over the mean of n: [mean, low, high]."""
+    """Return what the best of `n` by reward gains in true utility over the mean of n: [mean, low,
+    high].
+    """
     texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
     utility = score_all(prompts, texts, ended)["utility"]
     best = rewards_of(reward, tokenizer, prompts, texts, ended).argmax(1)

@@ -1,8 +1,9 @@
-"""The 95 % intervals of all figures: Wilson's for independent trials, the bootstrap for trials that come in groups.
+"""The 95 % intervals of all figures: Wilson's for independent trials, the bootstrap for trials that
+come in groups.
 
-Answers to one prompt resemble each other, and so do the votes of one rater. So the bootstrap (Efron, 1979) draws
-groups with replacement, prompts or raters, each with all that belongs to it. Drawing single answers or votes would
-give intervals that are too narrow.
+Answers to one prompt resemble each other, and so do the votes of one rater. So the bootstrap
+(Efron, 1979) draws groups with replacement, prompts or raters, each with all that belongs to it.
+Drawing single answers or votes would give intervals that are too narrow.
 """
 
 from collections.abc import Callable
@@ -14,10 +15,11 @@ DRAWS = 2000  # of the bootstrap, where nobody waits for it
 
 
 def wilson(share, n):
-    """Return (low, high) of a share seen in `n` independent trials (Wilson, 1927); numbers or arrays.
+    """Return (low, high) of a share seen in `n` independent trials (Wilson, 1927); numbers or
+    arrays.
 
-    Unlike the share plus or minus two standard errors, it stays between 0 and 1, and has a width where all trials
-    ended alike.
+    Unlike the share plus or minus two standard errors, it stays between 0 and 1, and has a width
+    where all trials ended alike.
     """
     share, n = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
     middle = share + Z**2 / (2 * n)
@@ -32,8 +34,8 @@ def bootstrap(
 ) -> tuple[float, float]:
     """Return (low, high) of a statistic over groups that are drawn with replacement.
 
-    `statistic(weights)` takes how often each group was drawn, (draws, groups), and returns its values (draws,); NaN
-    where a draw gives none.
+    `statistic(weights)` takes how often each group was drawn, (draws, groups), and returns its
+    values (draws,); NaN where a draw gives none.
     """
     drawn = np.random.default_rng(seed).integers(groups, size=(draws, groups))
     cells = drawn + groups * np.arange(draws)[:, None]
@@ -43,7 +45,8 @@ def bootstrap(
 
 
 def interval(values: np.ndarray, seed: int = 0) -> list[float]:
-    """Return [mean, low, high] of values (groups, ...), such as prompts with their answers, to four digits.
+    """Return [mean, low, high] of values (groups, ...), such as prompts with their answers, to four
+    digits.
 
     NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
     """

@@ -1,14 +1,17 @@
-"""How well raters agree, with themselves, with each other and with the truth, and what else moves their votes.
+"""How well raters agree, with themselves, with each other and with the truth, and what else moves
+their votes.
 
-The only statistics of votes: command line, report, projector and notebook show these figures. What is counted: of all
-that a person says about the same two answers the first is the vote, whether on a pair, within a ranking or by scores;
-a show of hands is a person a hand; what comes later measures the person (`self_agreement`), not the answers.
+The only statistics of votes: command line, report, projector and notebook show these figures. What
+is counted: of all that a person says about the same two answers the first is the vote, whether on a
+pair, within a ranking or by scores; a show of hands is a person a hand; what comes later measures
+the person (`self_agreement`), not the answers.
 
-Every figure is a dictionary {"value", "low", "high", "n", "why"}: a 95 % interval, the number of votes it rests on,
-and in words why there is no value or no interval, or what the interval means. Intervals are bootstrapped by rater,
-since a rater's votes are alike. With fewer than five raters there is nothing to draw from; then intervals of shares
-are Wilson's over the votes, and hold for these raters only. Where all raters are alike, they are Wilson's over the
-raters: five people who agree are no proof.
+Every figure is a dictionary {"value", "low", "high", "n", "why"}: a 95 % interval, the number of
+votes it rests on, and in words why there is no value or no interval, or what the interval means.
+Intervals are bootstrapped by rater, since a rater's votes are alike. With fewer than five raters
+there is nothing to draw from; then intervals of shares are Wilson's over the votes, and hold for
+these raters only. Where all raters are alike, they are Wilson's over the raters: five people who
+agree are no proof.
 """
 
 from collections import Counter, defaultdict, namedtuple
@@ -47,15 +50,18 @@ FIGURES = {  # what each counts, and why it may have no value
 }
 NOTHING = {"value": None, "low": None, "high": None, "n": 0, "why": ""}  # a figure of no votes
 VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both bad
-# What a rater said of two answers, `a` and `b`, in the order of their ids, `unit`. `left_won` is None where no side
-# was chosen, or there were no sides. `click` is whether the two were compared as such, on a pair or in a ranking.
+# What a rater said of two answers, `a` and `b`, in the order of their ids, `unit`. `left_won` is
+# None where no side was chosen, or there were no sides. `click` is whether the two were compared as
+# such, on a pair or in a ranking.
 Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
 
 
 def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
-    """Return (place, other place, lead) of each two answers that a judgement compares, once for each hand.
+    """Return (place, other place, lead) of each two answers that a judgement compares, once for
+    each hand.
 
-    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where both are bad.
+    The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where
+    both are bad.
     """
     if kind == "ranking":
         ranks = payload["ranks"]
@@ -69,13 +75,17 @@ def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
 
 
 def scored(payload: dict) -> list[tuple[int, int, int]]:
-    """Return (place, other place, lead) of each two answers that were scored; the lead is that of the sums."""
+    """Return (place, other place, lead) of each two answers that were scored; the lead is that of
+    the sums.
+    """
     sums = [sum(marks.values()) for marks in payload["scores"]]
     return [(i, j, sums[i] - sums[j]) for i, j in combinations(range(len(sums)), 2)]
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
-    """Return all comparisons in current answers, the oldest first: of pairs, hands, and each two ranked or scored."""
+    """Return all comparisons in current answers, the oldest first: of pairs, hands, and each two
+    ranked or scored.
+    """
     found = []
     for row in answers:
         if row["hidden"] or row["source"] == "guess":  # at who wrote it: no preference
@@ -127,8 +137,8 @@ def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
 
 
 def decided_twice(rows: list[dict]) -> dict:
-    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a side, as a figure:
-    a reward model, too, is tested on votes that chose a side.
+    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
+    side, as a figure: a reward model, too, is tested on votes that chose a side.
     """
     outcomes = [
         (vote.rater, vote.verdict == before.verdict)
@@ -139,10 +149,12 @@ def decided_twice(rows: list[dict]) -> dict:
 
 
 def foreseeable(steady: dict) -> dict:
-    """Return the share of votes that a perfect model would foresee, from how often raters agree with themselves.
+    """Return the share of votes that a perfect model would foresee, from how often raters agree
+    with themselves.
 
-    Where a share e of votes are slips, by chance, raters repeat themselves in s = 1 - 2e(1 - e) of the cases, and a
-    perfect model, which never slips, foresees 1 - e = (1 + sqrt(2s - 1)) / 2: more than s. Below s = 1/2 it is 1/2.
+    Where a share e of votes are slips, by chance, raters repeat themselves in s = 1 - 2e(1 - e) of
+    the cases, and a perfect model, which never slips, foresees 1 - e = (1 + sqrt(2s - 1)) / 2: more
+    than s. Below s = 1/2 it is 1/2.
     """
     if steady["value"] is None:
         return NOTHING
@@ -152,7 +164,9 @@ def foreseeable(steady: dict) -> dict:
 
 
 def truth(vote: Comparison) -> float:
-    """Return the true utility of a comparison's first answer less that of the second; 0 outside the toy world."""
+    """Return the true utility of a comparison's first answer less that of the second; 0 outside the
+    toy world.
+    """
     if parse(vote.prompt) is None:
         return 0.0
     a, b = (utility(vote.prompt, one["text"], one["ended"]) for one in (vote.a, vote.b))
@@ -167,7 +181,9 @@ def nothing(name: str) -> dict:
 def figure(
     statistic: Callable, raters: int, n: int, resamples: int = DRAWS, is_share: bool = True
 ) -> dict:
-    """Return a figure on `n` votes; `statistic(weights)` has a value for each row of weights (draws, raters)."""
+    """Return a figure on `n` votes; `statistic(weights)` has a value for each row of weights
+    (draws, raters).
+    """
     value = float(statistic(np.ones((1, raters)))[0])
     found = {"value": value, "low": None, "high": None, "n": n, "why": ""}
     few = raters < ENOUGH
@@ -196,9 +212,11 @@ def share(outcomes: list[tuple[str, float]], resamples: int = DRAWS) -> dict:
 
 
 def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return raw agreement and Krippendorff's nominal alpha (draws,), where rater r was drawn weights[:, r] times.
+    """Return raw agreement and Krippendorff's nominal alpha (draws,), where rater r was drawn
+    weights[:, r] times.
 
-    `seen` (raters, units, verdicts) is 1 where the rater gave the verdict. A rater and its own copy are no pair.
+    `seen` (raters, units, verdicts) is 1 where the rater gave the verdict. A rater and its own copy
+    are no pair.
     """
     raters, units, verdicts = seen.shape
     counts = (weights @ seen.reshape(raters, -1)).reshape(-1, units, verdicts)
@@ -217,7 +235,9 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
 
 
 def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, dict]:
-    """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and of alpha."""
+    """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and
+    of alpha.
+    """
     votes = first_of(votes)
     often = Counter(vote.unit for vote in votes)
     votes = [vote for vote in votes if often[vote.unit] > 1]
@@ -238,7 +258,9 @@ def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, di
 
 
 def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
-    """Return (rater, whether the vote is that of most others) for each vote on which the others have a majority."""
+    """Return (rater, whether the vote is that of most others) for each vote on which the others
+    have a majority.
+    """
     by_unit, found = defaultdict(dict), []
     for vote in first_of(votes):
         by_unit[vote.unit][vote.rater] = vote.verdict
@@ -297,7 +319,9 @@ def seconds(answers: list[dict], resamples: int = DRAWS) -> dict:
 
 
 def leaderboard(votes: list[Comparison], resamples: int = DRAWS) -> list[dict]:
-    """Return the models, the best first: {"model"} and the figure of comparisons with others won, a tie is half one."""
+    """Return the models, the best first: {"model"} and the figure of comparisons with others won, a
+    tie is half one.
+    """
     games, found = defaultdict(list), []
     for vote in first_of(votes):
         one, other = vote.a["model"], vote.b["model"]

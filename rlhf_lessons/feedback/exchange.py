@@ -1,8 +1,10 @@
-"""What leaves the ratings store and what comes into it: export, import, merge, and forgetting a rater.
+"""What leaves the ratings store and what comes into it: export, import, merge, and forgetting a
+rater.
 
-Exports are made of current answers (`Store.answers`); what does not fit a format is counted, with the reason. Every
-event has an id, so that what is imported twice counts once. A file with a row that does not fit is refused by its
-number and field, before anything of it is kept. What would delete or change what is here is done only if asked for.
+Exports are made of current answers (`Store.answers`); what does not fit a format is counted, with
+the reason. Every event has an id, so that what is imported twice counts once. A file with a row
+that does not fit is refused by its number and field, before anything of it is kept. What would
+delete or change what is here is done only if asked for.
 """
 
 import csv
@@ -34,7 +36,6 @@ from rlhf_lessons.feedback.payloads import (
     on_one_line,
 )
 from rlhf_lessons.feedback.queue import LEASE, follow, task_rows
-from rlhf_lessons.feedback.reading import room_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -46,11 +47,11 @@ from rlhf_lessons.feedback.schema import (
     raters,
     tasks,
 )
-from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.feedback.store import Store, room_of
 
 # What a row of any shape may raise
 MISFIT = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
-PORTION = 150  # rows in one transaction of an import: others wait for no more
+PORTION = 200  # rows in one transaction of an import: others wait for no more
 COLUMNS = (
     "id",
     "time",
@@ -71,18 +72,23 @@ FORMULA = "=+\\-@＝＋－＠'"  # a spreadsheet might obey such a cell, or hide
 BEGIN = r"(?:^|[;\t\r\n])[\"\s]*"
 NOTICE = """What is kept about you, and where
 
-- Kept: the nickname you chose, your team, and each thing you did: which answer you preferred, your scores, the texts
-  and reasons you wrote, how long you looked, when, and what you undid. No address, e-mail, device or location.
+- Kept: the nickname you chose, your team, and each thing you did: which answer you preferred, your
+  scores, the texts and reasons you wrote, how long you looked, when, and what you undid. No
+  address, e-mail, device or location.
 - Where: in one database, {where}. Nothing is sent anywhere else. Whoever has that file can read it.
-- What for: to train a small reward model in class, and to show how well people agree. While you rate, nobody is
-  shown your votes under your name; the room sees counts. The teacher can export what is in the file.
-- Leaving: you may stop at any time. `python -m rlhf_lessons ratings forget "your name"` deletes all that is about
-  you; only that somebody was deleted is noted. Copies and exports made before must be deleted by whoever made them.
+- What for: to train a small reward model in class, and to show how well people agree. While you
+  rate, nobody is shown your votes under your name; the room sees counts. The teacher can export
+  what is in the file.
+- Leaving: you may stop at any time. `python -m rlhf_lessons ratings forget "your name"` deletes all
+  that is about you; only that somebody was deleted is noted. Copies and exports made before must be
+  deleted by whoever made them.
 - Use a nickname that is not your name, and write nothing private."""
 
 
 def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]:
-    """Return what each rater is called in an export: the name, or `rater 1` and so on, in an order drawn by lot."""
+    """Return what each rater is called in an export: the name, or `rater 1` and so on, in an order
+    drawn by lot.
+    """
     names = {row["rater"]: row["name"] for row in answers}
     if anonymous:
         drawn = sorted(names, key=lambda _: secrets.token_hex(8))
@@ -109,7 +115,8 @@ def collect(
 ) -> tuple[list[dict], dict[str, int]]:
     """Return rows of a format, and how much was left out for which reason.
 
-    `parts(row)` yields for each part of an answer its fields of the format, or in words why it has no place there.
+    `parts(row)` yields for each part of an answer its fields of the format, or in words why it has
+    no place there.
     """
     rows, left_out, names = [], Counter(), label_raters(answers, anonymous)
     for row in answers:
@@ -132,8 +139,9 @@ def collect(
 def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
     """Return TRL preference rows, and how much was left out for which reason.
 
-    A row is {"prompt", "chosen", "rejected", "ended": [bool, bool], "strength", "rater", "team", "group"}. A ranking
-    of K gives its C(K,2) pairs, less ties, in one group; strength is the grade of a pair, or a difference of ranks.
+    A row is {"prompt", "chosen", "rejected", "ended": [bool, bool], "strength", "rater", "team",
+    "group"}. A ranking of K gives its C(K,2) pairs, less ties, in one group; strength is the grade
+    of a pair, or a difference of ranks.
     """
 
     def parts(row: dict) -> Iterator[dict | str]:
@@ -160,10 +168,11 @@ def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict
 
 
 def unpaired(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
-    """Return TRL unpaired rows, {"prompt", "completion", "label", "ended", "rater", "team"}, and what was left out.
+    """Return TRL unpaired rows, {"prompt", "completion", "label", "ended", "rater", "team"}, and
+    what was left out.
 
-    Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who lost, came last,
-    or has 3 or less, and both of "both bad".
+    Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who
+    lost, came last, or has 3 or less, and both of "both bad".
     """
 
     def labels(kind: str, payload: dict) -> list[bool | None]:
@@ -195,7 +204,9 @@ def unpaired(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], 
 
 
 def rankings(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
-    """Return {"prompt", "completions", "ranks" (1 is best), "ended", "rater", "team", "group"} of each ranking."""
+    """Return {"prompt", "completions", "ranks" (1 is best), "ended", "rater", "team", "group"} of
+    each ranking.
+    """
     return collect(
         answers,
         anonymous,
@@ -215,7 +226,9 @@ def rankings(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], 
 def demonstrations(
     answers: list[dict], anonymous: bool = False
 ) -> tuple[list[dict], dict[str, int]]:
-    """Return {"prompt", "completion", "rater", "team"} of each demonstration, as supervised fine-tuning reads them."""
+    """Return {"prompt", "completion", "rater", "team"} of each demonstration, as supervised
+    fine-tuning reads them.
+    """
     return collect(
         answers,
         anonymous,
@@ -228,7 +241,9 @@ def demonstrations(
 
 
 def safe_cell(value: object) -> str:
-    """Return a cell in which no spreadsheet finds a formula: an apostrophe stands before what looks like one."""
+    """Return a cell in which no spreadsheet finds a formula: an apostrophe stands before what looks
+    like one.
+    """
     text = "" if value is None else str(value)
     return re.sub(f"({BEGIN})(?=[{FORMULA}])", r"\1'", text)
 
@@ -239,7 +254,9 @@ def raw_cell(cell: str) -> str:
 
 
 def table(answers: list[dict], anonymous: bool = False) -> tuple[str, dict[str, int]]:
-    """Return all current answers as CSV, a row each; `judgement` and `answers` hold JSON, in the order shown."""
+    """Return all current answers as CSV, a row each; `judgement` and `answers` hold JSON, in the
+    order shown.
+    """
     names, file = label_raters(answers, anonymous), io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
@@ -264,7 +281,9 @@ def table(answers: list[dict], anonymous: bool = False) -> tuple[str, dict[str, 
 
 
 def rows_of(store: Store) -> Iterator[dict]:
-    """Yield all rows of all tables, {"table": name, ...}, each after those it points to, events in their order."""
+    """Yield all rows of all tables, {"table": name, ...}, each after those it points to, events in
+    their order.
+    """
     with store.read() as c:
         for table in TABLES.values():
             for row in c.execute(select(table).order_by(*table.primary_key)):
@@ -274,8 +293,8 @@ def rows_of(store: Store) -> Iterator[dict]:
 def everything(store: Store, anonymous: bool = False) -> list[dict]:
     """Return the rows of `rows_of`: nothing is lost.
 
-    Anonymous, raters are called `rater 1` and so on under new ids, times count from the first event, and reasons,
-    which are in people's own words, are left out. Demonstrations stay.
+    Anonymous, raters are called `rater 1` and so on under new ids, times count from the first
+    event, and reasons, which are in people's own words, are left out. Demonstrations stay.
     """
     rows = list(rows_of(store))
     if not anonymous:
@@ -321,7 +340,9 @@ FORMATS = {
 def written(
     store: Store, format: str, round: str | None = None, anonymous: bool = False
 ) -> tuple[str, int, dict[str, int]]:
-    """Return the text of a file, its number of rows, and what is left out; formats are FORMATS, "csv", "events"."""
+    """Return the text of a file, its number of rows, and what is left out; formats are FORMATS,
+    "csv", "events".
+    """
     if format == "events":
         rows, left_out = everything(store, anonymous), {}
     else:
@@ -343,9 +364,11 @@ def written(
 def load(
     store: Store, path: str | Path, round: str = "imported", forget: bool = False
 ) -> dict[str, int]:
-    """Import a file of any format that `written` gives, or another ratings file; return what `merge` does.
+    """Import a file of any format that `written` gives, or another ratings file; return what
+    `merge` does.
 
-    Rows of TRL's formats, rankings and demonstrations go into the round named. DataError names the row.
+    Rows of TRL's formats, rankings and demonstrations go into the round named. DataError names the
+    row.
     """
     path = Path(path)
     if not path.is_file():
@@ -377,7 +400,9 @@ def rows_in(path: Path) -> Iterator[dict]:
 
 
 def from_rows(rows: Iterable[dict], where: str, round: str) -> Iterator[dict]:
-    """Yield a judgement for each row of the field's formats; a preference group that is a ranking becomes one."""
+    """Yield a judgement for each row of the field's formats; a preference group that is a ranking
+    becomes one.
+    """
     groups, seen = {}, Counter()
     for n, row in enumerate(rows, 1):
         row = text_row(row, f"{where}, row {n}")
@@ -400,13 +425,15 @@ def from_rows(rows: Iterable[dict], where: str, round: str) -> Iterator[dict]:
                 yield made | {"id": key(content, seen[content]), "round": round, "row": n}
         except MISFIT as error:
             raise DataError(
-                f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion nor a "
-                f"demonstration ({type(error).__name__}: {error})"
+                f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion "
+                f"nor a demonstration ({type(error).__name__}: {error})"
             ) from error
 
 
 def judgement(row: dict) -> dict:
-    """Return {"kind", "prompt", "completions", "payload", "rater", "team"} of one row; KeyError where it is none."""
+    """Return {"kind", "prompt", "completions", "payload", "rater", "team"} of one row; KeyError
+    where it is none.
+    """
     if "ranks" in row:
         texts, kind, payload = row["completions"], "ranking", {"ranks": row["ranks"]}
     elif "chosen" in row:
@@ -438,7 +465,9 @@ def judgement(row: dict) -> dict:
 
 
 def as_ranking(rows: list[dict]) -> dict | None:
-    """Return the ranking of which these preference rows are all the pairs, or None where they are not."""
+    """Return the ranking of which these preference rows are all the pairs, or None where they are
+    not.
+    """
     wins, said = Counter(), Counter()
     for row in rows:
         ended = row.get("ended") or (True, True)
@@ -468,7 +497,8 @@ def from_csv(path: Path) -> Iterator[dict]:
         rows = csv.DictReader(file)
         if missing := set(COLUMNS) - set(rows.fieldnames or ()):
             raise DataError(
-                f"{path}: the column '{sorted(missing)[0]}' is missing; a table has {', '.join(COLUMNS)}"
+                f"{path}: the column '{sorted(missing)[0]}' is missing; a table has "
+                f"{', '.join(COLUMNS)}"
             )
         for n, row in enumerate(rows, 2):
             row = {name: raw_cell(row[name] or "") for name in COLUMNS}
@@ -574,7 +604,7 @@ def fitted(row: dict, where: str) -> tuple:
 
 
 def check_content(table, row: dict) -> None:
-    """Bring a row whose fields fit to what is kept of it. Refused where its content does not fit."""
+    """Bring a row whose fields fit to what is kept of it. Refused where its content is wrong."""
     if table is events:
         row["payload"] = checked(row["kind"], row["payload"], len(row["shown"] or ()))
         fit(row["ms"] or 0, range(2**31), "ms")
@@ -597,10 +627,12 @@ def merge(
     where: str = "the rows",
     forget: bool = False,
 ) -> dict[str, int]:
-    """Add rows of `everything`, what is known once only; return {"new", "known", "forgotten"} events.
+    """Add rows of `everything`, what is known once only; return {"new", "known", "forgotten"}
+    events.
 
-    `source()` gives the rows from the first on, each time it is called. Who was forgotten here stays forgotten. What
-    in the rows would delete or change what is here is done only with `forget`: else Refused says what it is.
+    `source()` gives the rows from the first on, each time it is called. Who was forgotten here
+    stays forgotten. What in the rows would delete or change what is here is done only with
+    `forget`: else Refused says what it is.
     """
     there = Contents(store)
     for n, row in enumerate(source(), 1):
@@ -695,7 +727,9 @@ class Contents:
             self.consequences[f"round '{payload['round']}' {state}"] += 1
 
     def check(self, row: dict, where: str) -> None:
-        """DataError where a row that fits points to one that is nowhere, or answers what was not asked."""
+        """DataError where a row that fits points to one that is nowhere, or answers what was not
+        asked.
+        """
         table = TABLES[row["table"]]
         rater = row["id"] if table is raters else row.get("rater")
         if key(rater) in self.gone:
@@ -723,7 +757,9 @@ class Contents:
 
 
 def put_in(store: Store, source: Callable, where: str, gone: set[str]) -> Counter:
-    """Write rows into a store, a portion at a time, so that others get their turn; return {kind: new events}."""
+    """Write rows into a store, a portion at a time, so that others get their turn; return {kind:
+    new events}.
+    """
     counts = Counter()
     for of_events in (False, True):  # answers count for what is there already
         rows = (row for row in source() if (row["table"] == events.name) == of_events)
@@ -731,12 +767,14 @@ def put_in(store: Store, source: Callable, where: str, gone: set[str]) -> Counte
             started = time.monotonic()
             with store.write() as c:
                 counts += write_portion(c, portion, where, gone)
-            time.sleep(min(0.05, time.monotonic() - started))
+            time.sleep(min(0.05, (time.monotonic() - started) / 2))
     return counts
 
 
 def write_portion(c, portion: Iterable[dict], where: str, gone: set[str]) -> Counter:
-    """Insert rows that fit, what is known once only, and what follows from new events; return {kind: new events}."""
+    """Insert rows that fit, what is known once only, and what follows from new events; return
+    {kind: new events}.
+    """
     found = {name: [] for name in TABLES}
     for given in portion:
         table, row = fitted(given, where)
@@ -774,12 +812,13 @@ def erase(c, rater: str) -> int:
 
 
 def forget(store: Store, who: str) -> dict:
-    """Delete all data about a rater, given by name or id; return {"events": how many there were, "finished"}.
+    """Delete all data about a rater, given by name or id; return {"events": how many there were,
+    "finished"}.
 
-    It is the one exception to "only ever added". What remains is that somebody was deleted, and a hash that keeps
-    the data from coming back with an older file. While another program reads the file, the old text cannot be wiped
-    out of it: then it is not "finished", and the same call again finishes it. Refused where nobody, or more than one,
-    has that name.
+    It is the one exception to "only ever added". What remains is that somebody was deleted, and a
+    hash that keeps the data from coming back with an older file. While another program reads the
+    file, the old text cannot be wiped out of it: then it is not "finished", and the same call again
+    finishes it. Refused where nobody, or more than one, has that name.
     """
     with store.write() as c:
         named = select(raters.c.id).where(or_(raters.c.id == who, raters.c.name == who))
@@ -791,7 +830,6 @@ def forget(store: Store, who: str) -> dict:
         if found:
             n = erase(c, found[0])
             store.say("forget", {"rater": key(found[0]), "events": n})
-    unfinished = store.unwiped()
-    if not found and not unfinished:
-        raise Refused(f"nobody here is called '{who}'")
+        if not store.unwiped(c, begin=bool(found)) and not found:
+            raise Refused(f"nobody here is called '{who}'")
     return {"events": n, "finished": store.wipe()}

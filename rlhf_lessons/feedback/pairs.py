@@ -1,9 +1,9 @@
 """Answers worth a person's time: what models wrote, as rows for `rl.rate` and `Store.add_tasks`.
 
-    python -m rlhf_lessons.feedback.pairs        # writes data/class_answers.jsonl anew, which the class page draws from
+    python -m rlhf_lessons.feedback.pairs    # writes data/class_answers.jsonl, for the class page
 
-A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"}; `reward` is what
-the card opens after the vote.
+A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"};
+`reward` is what the card opens after the vote.
 """
 
 import random
@@ -22,9 +22,11 @@ RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
 def answers_by(
     models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0
 ) -> list[dict]:
-    """Return a row for each prompt with `n` answers by each of `models` (name to (model, tokenizer)).
+    """Return a row for each prompt with `n` answers by each of `models` (name to (model,
+    tokenizer)).
 
-    `reward` is a reward model, or a function (prompts, completions, ended) -> rewards; None leaves them open.
+    `reward` is a reward model, or a function (prompts, completions, ended) -> rewards; None leaves
+    them open.
     """
     rows = [{"prompt": prompt, "completions": []} for prompt in prompts]
     for place, (name, (model, tokenizer)) in enumerate(models.items()):
@@ -46,9 +48,10 @@ def pairs_to_rate(
 ) -> list[dict]:
     """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
 
-    Of most prompts, the two answers that the reward model likes best and about equally well, so that a vote tells what
-    it does not know yet: your taste, rather than that a broken text is broken. Of a quarter of the prompts, any two,
-    because choosing by a model also chooses what that model overlooks.
+    Of most prompts, the two answers that the reward model likes best and about equally well, so
+    that a vote tells what it does not know yet: your taste, rather than that a broken text is
+    broken. Of a quarter of the prompts, any two, because choosing by a model also chooses what that
+    model overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
     rows = answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed)
@@ -68,10 +71,12 @@ def pairs_to_rate(
 def make_pairs(
     models: dict, prompts: list[str], n: int, seed: int = 0, gap: float = 0.05
 ) -> list[dict]:
-    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at random.
+    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at
+    random.
 
-    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer than `gap` are left
-    out: they would waste a reader's time. A model may compete with itself, as {"sft": m, "sft again": m}.
+    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer
+    than `gap` are left out: they would waste a reader's time. A model may compete with itself, as
+    {"sft": m, "sft again": m}.
     """
     texts = {
         name: generate(*model, prompts, seed=seed + i).texts
@@ -88,7 +93,9 @@ def make_pairs(
 
 
 def class_answers(n: int = 300) -> list[dict]:
-    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n` training prompts."""
+    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n`
+    training prompts.
+    """
     models = {name: load(name, "shipped") for name in ("base", "sft", "ppo")}
     prompts = random.Random(0).sample(data.prompts_of("train"), n)
     return answers_by(models, prompts, 2, load("reward", "shipped")[0])

@@ -1,7 +1,7 @@
 """What can be said, and what is refused: the payload of each kind of event, as SHAPES draws it.
 
-Places (`left`, `right`, the first rank) are those on the rater's screen; the event keeps beside them which
-completions were shown there.
+Places (`left`, `right`, the first rank) are those on the rater's screen; the event keeps beside
+them which completions were shown there.
 """
 
 import difflib
@@ -27,23 +27,21 @@ CHOICES = ("left", "right", "tie", "bad")
 PASSES = ("skip", "flag")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")  # categories of characters that no name shows
-BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(
-    map(chr, range(0xFE00, 0xFE10))
-)  # nor these
+# Nor these: fillers, the empty Braille cell, selectors of variants.
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(map(chr, range(0xFE00, 0xFE10)))
 NAME, REASON, TEXT = 40, 500, 5000  # characters at most
-LONG = 50  # words: from here on, texts that differ in fewer than one word in twenty are too alike to compare
-# A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number is of characters.
+# Words: from here on, texts that differ in fewer than one word in twenty are too alike to compare.
+LONG = 50
+# A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number
+# is of characters.
 SHAPES = {
-    "pair": {
-        "choice": CHOICES,
-        "strength": range(1, 3),
-    },  # 2 is much better; a tie and both bad have 0
+    # 2 is much better; a tie and both bad have 0
+    "pair": {"choice": CHOICES, "strength": range(1, 3)},
     "ranking": {"ranks": [range(1, 10)]},  # 1 is best, equal ranks are ties
     "scores": {"scores": [dict.fromkeys(CRITERIA, range(1, 8))]},
     "demonstration": {"text": TEXT},
-    "hands": dict.fromkeys(
-        CHOICES, range(1001)
-    ),  # a show of hands on a pair, counted by the teacher
+    # A show of hands on a pair, counted by the teacher
+    "hands": dict.fromkeys(CHOICES, range(1001)),
     "skip": {"reason": REASON},
     "flag": {"reason": REASON},
     "seal": {"left": float},  # a guess at a vote, made before it: P(the left answer is preferred)
@@ -53,7 +51,7 @@ SHAPES = {
     "hide": {"id": IDENTIFIER, "hidden": (True, False)},  # a rater or a completion
     "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
 }
-DEFAULTS = {"strength": 1, "reason": "", "why": ""} | dict.fromkeys(CHOICES, 0)
+DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
 
 
 class Refused(ValueError):
@@ -61,7 +59,9 @@ class Refused(ValueError):
 
 
 def new_id() -> str:
-    """Return an id for an event, made once by whoever sends it, so that sending it twice counts once."""
+    """Return an id for an event, made once by whoever sends it, so that sending it twice counts
+    once.
+    """
     return uuid.uuid4().hex
 
 
@@ -73,7 +73,9 @@ def storable(text: object) -> str:
 
 
 def plain(value: object, name: str, longest: int, empty: bool = False) -> str:
-    """Return a rater's text, trimmed; Refused where it is no text, empty, too long, or no database can hold it."""
+    """Return a rater's text, trimmed; Refused where it is no text, empty, too long, or no database
+    can hold it.
+    """
     if not isinstance(value, str):
         raise Refused(f"the {name} must be text, not {type(value).__name__}")
     value = value.strip()
@@ -91,8 +93,8 @@ def plain(value: object, name: str, longest: int, empty: bool = False) -> str:
 def on_one_line(text: str) -> str:
     """Return a name in Unicode's compatibility form, on one line, without what is not seen.
 
-    Left out are control and format characters, such as those that have no width or turn the direction of writing,
-    and accents that stand on no letter, or many on one.
+    Left out are control and format characters, such as those that have no width or turn the
+    direction of writing, and accents that stand on no letter, or many on one.
     """
     letters = [" " if c.isspace() else c for c in unicodedata.normalize("NFKC", text)]
     seen = "".join(c for c in letters if unicodedata.category(c) not in UNSEEN and c not in BLANK)
@@ -100,14 +102,18 @@ def on_one_line(text: str) -> str:
 
 
 def nickname(value: object) -> str:
-    """Return a rater's name as `on_one_line` gives it; Refused where nothing is left, or too much."""
+    """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
     if not isinstance(value, str):
         raise Refused(f"the name must be text, not {type(value).__name__}")
+    if value != storable(value):
+        raise Refused("the name holds characters that are no text")
     return plain(on_one_line(value), "name", NAME)
 
 
 def fit(value: object, shape: object, name: str, n: int = 0) -> object:
-    """Return what is kept of a value of a shape as in SHAPES; Refused, naming the field, where it does not fit."""
+    """Return what is kept of a value of a shape as in SHAPES; Refused, naming the field, where it
+    does not fit.
+    """
     if isinstance(shape, dict):
         if isinstance(value, dict):
             return {
@@ -148,12 +154,15 @@ def checked_id(id: object) -> str:
 
 
 def checked(kind: str, payload: object, n: int = 0) -> dict:
-    """Return what is kept of the payload of an event about `n` completions; Refused where it does not fit."""
+    """Return what is kept of the payload of an event about `n` completions; Refused where it does
+    not fit.
+    """
     if kind == "report":
         return checked_report(payload)
     if kind not in SHAPES:
         raise Refused(
-            f"there is no judgement called {kind!r:.40}; there are {', '.join(JUDGEMENTS)}, skip and flag"
+            f"there is no judgement called {kind!r:.40}; there are {', '.join(JUDGEMENTS)}, "
+            "skip and flag"
         )
     least, most = MOST.get(kind, (0, 9))
     if not least <= n <= most:
@@ -170,7 +179,9 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
 
 
 def checked_report(payload: object) -> dict:
-    """Return what a trainer tells the room: any plain JSON object in which the fields that screens draw fit."""
+    """Return what a trainer tells the room: any plain JSON object in which the fields that screens
+    draw fit.
+    """
     if not isinstance(payload, dict):
         raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
     try:
@@ -189,7 +200,8 @@ def checked_report(payload: object) -> dict:
             raise Refused(f"a report's '{name}' must be text, not {kept[name]!r:.40}")
     curve, samples = kept.get("curve") or [], kept.get("samples") or []
     if not isinstance(curve, list) or not all(
-        isinstance(point, list) and len(point) == 4 and all(map(number, point)) for point in curve
+        isinstance(point, list) and 2 <= len(point) <= 4 and all(map(number, point))
+        for point in curve
     ):
         raise Refused("a report's 'curve' must be a list of [votes, accuracy, low, high]")
     if not isinstance(samples, list) or not all(
@@ -204,8 +216,9 @@ def checked_report(payload: object) -> dict:
 def near_identical(a: str, b: str) -> bool:
     """Return whether two answers are too alike to be worth a person's time.
 
-    They are where they differ only in spaces, quotation marks or the last full stop. Answers of 50 words and more
-    also where fewer than one word in twenty differs. In short ones a single word may be what matters: `3-1 is 2`.
+    They are where they differ only in spaces, quotation marks or the last full stop. Answers of 50
+    words and more also where fewer than one word in twenty differs. In short ones a single word may
+    be what matters: `3-1 is 2`.
     """
     first, second = (
         re.sub(r"[ \t]+", " ", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip(

@@ -1,19 +1,22 @@
-"""A reader's own reward model: the shipped one, and on top of it what a few votes say about a taste.
+"""A reader's own reward model: the shipped one, and on top of it what a few votes say about a
+taste.
 
-Sixty votes cannot train a million numbers. So the shipped reward model stays as it is, and one weight is learned for
-each token of the vocabulary: what it is worth to this reader that the token stands somewhere in the answer.
+Sixty votes cannot train a million numbers. So the shipped reward model stays as it is, and one
+weight is learned for each token of the vocabulary: what it is worth to this reader that the token
+stands somewhere in the answer.
 
-    reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of the weights of the answer's tokens
+    reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of its tokens' weights
 
-A vote is the probability that the left answer wins: 0.98 if it is much better, 0.65 if it is better, 0.5 for a tie.
-The weights minimise the cross-entropy of the Bradley-Terry model with these, plus RIDGE / 2 times the sum of their
-squares, which is logistic regression with a normal prior: convex, so it takes a moment and depends on no seed.
-While they are learned, the shipped reward counts less (CREDIT) than in what PPO gets (GAIN): a reader's taste often
-beats quality, and weights that had to outweigh the whole of it would grow on chance words; but PPO, which takes
-whatever raises the sum, must not forget what was asked.
+A vote is the probability that the left answer wins: 0.98 if it is much better, 0.65 if it is
+better, 0.5 for a tie. The weights minimise the cross-entropy of the Bradley-Terry model with these,
+plus RIDGE / 2 times the sum of their squares, which is logistic regression with a normal prior:
+convex, so it takes a moment and depends on no seed. While they are learned, the shipped reward
+counts less (CREDIT) than in what PPO gets (GAIN): a reader's taste often beats quality, and weights
+that had to outweigh the whole of it would grow on chance words; but PPO, which takes whatever
+raises the sum, must not forget what was asked.
 
-Left out: how often a token stands there, where, and beside what. With thousands of votes, train all weights instead:
-`stages.reward.RewardModelling`.
+Left out: how often a token stands there, where, and beside what. With thousands of votes, train all
+weights instead: `stages.reward.RewardModelling`.
 """
 
 import copy
@@ -49,9 +52,11 @@ class Vote:
 
 
 def votes_of(answers: list[dict]) -> list[Vote]:
-    """Return the comparisons in `Store.answers`, the oldest first: pairs, rankings and raised hands, ties among them.
+    """Return the comparisons in `Store.answers`, the oldest first: pairs, rankings and raised
+    hands, ties among them.
 
-    Left out: both bad, equal texts, and what no export learns from either (skips, hidden ones, repeats, guesses).
+    Left out: both bad, equal texts, and what no export learns from either (skips, hidden ones,
+    repeats, guesses).
     """
     votes = []
     for row in (row for row in answers if not unusable(row)):
@@ -74,17 +79,22 @@ def votes_of(answers: list[dict]) -> list[Vote]:
 
 
 class PersonalReward:
-    """A function (prompts, completions, ended) -> rewards (batch,), as `PPO` takes one. `fit` gives one that learned.
+    """A function (prompts, completions, ended) -> rewards (batch,), as `PPO` takes one. `fit` gives
+    one that learned.
 
-    `yardstick` is (prompts, completions, ended) of some samples of the SFT policy: on these the reward has mean 0 and
-    deviation 1 after each `fit`, so that a KL coefficient means the same for each reader.
+    `normalisation_set` is (prompts, completions, ended) of some samples of the SFT policy: on these
+    the reward has mean 0 and deviation 1 after each `fit`, so that a KL coefficient means the same
+    for each reader.
     """
 
-    def __init__(self, reward_model, tokenizer, yardstick: tuple[list[str], list[str], list[bool]]):
+    def __init__(
+        self, reward_model, tokenizer, normalisation_set: tuple[list[str], list[str], list[bool]]
+    ):
         self.model, self.tokenizer = reward_model, tokenizer
         self.weights = torch.zeros(len(tokenizer))
-        self.shipped = {}  # (prompt, completion, ended) -> the shipped model's reward: asked once for each
-        self.yardstick = (self.base(*yardstick), self.tokens(yardstick[1]))
+        # (prompt, completion, ended) -> the shipped model's reward: asked once for each
+        self.shipped = {}
+        self.measured_on = (self.base(*normalisation_set), self.tokens(normalisation_set[1]))
         self.mean, self.deviation = 0.0, 1.0
         self.normalise()
 
@@ -100,8 +110,8 @@ class PersonalReward:
         return learned
 
     def normalise(self) -> None:
-        """Measure mean and deviation of the reward on the yardstick."""
-        base, tokens = self.yardstick
+        """Measure mean and deviation of the reward on the normalisation set."""
+        base, tokens = self.measured_on
         rewards = GAIN * base + tokens @ self.weights
         self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
 
@@ -118,7 +128,9 @@ class PersonalReward:
         return (CREDIT * lead + tokens @ self.weights).sigmoid()
 
     def leads(self, votes: list[Vote]) -> tuple[Tensor, Tensor]:
-        """By how much the left answer leads: in the shipped reward (votes,), and in tokens (votes, vocabulary)."""
+        """By how much the left answer leads: in the shipped reward (votes,), and in tokens (votes,
+        vocabulary).
+        """
         prompts = [vote.prompt for vote in votes]
         (left, left_tokens), (right, right_tokens) = (
             (
@@ -130,7 +142,9 @@ class PersonalReward:
         return left - right, left_tokens - right_tokens
 
     def words(self, n: int = 6) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """Return the `n` words that raise the reward most, and those that lower it most, each with its weight."""
+        """Return the `n` words that raise the reward most, and those that lower it most, each with
+        its weight.
+        """
         order = self.weights.argsort(descending=True).tolist()
         named = [(self.tokenizer.decode([i]), self.weights[i].item()) for i in order]
         named = [
@@ -163,8 +177,9 @@ class PersonalReward:
 def ridge_logistic(
     x: Tensor, offset: Tensor, target: Tensor, weight: Tensor, ridge: float
 ) -> Tensor:
-    """The w (features,) that minimises the cross-entropy of sigmoid(x w + offset) with `target` (rows,), the rows
-    weighted, plus ridge/2 |w|^2."""
+    """The w (features,) that minimises the cross-entropy of sigmoid(x w + offset) with `target`
+    (rows,), the rows weighted, plus ridge/2 |w|^2.
+    """
     x, offset, target, weight = (part.double() for part in (x, offset, target, weight))
     w = torch.zeros(x.shape[1], dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([w], max_iter=500, line_search_fn="strong_wolfe")

@@ -1,4 +1,6 @@
-"""Who is asked what: which tasks are worth asking, how they get into the store, and which a rater gets next."""
+"""Who is asked what: which tasks are worth asking, how they get into the store, and which a rater
+gets next.
+"""
 
 import random
 import time
@@ -17,7 +19,6 @@ from rlhf_lessons.feedback.payloads import (
     near_identical,
     storable,
 )
-from rlhf_lessons.feedback.reading import texts_of
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     assignments,
@@ -38,11 +39,16 @@ RECOUNT = 1  # seconds for which a class may count on how many raters have each 
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
 
 
+def texts_of(c, ids: list[str]) -> dict:
+    """Return completions' rows by id."""
+    return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
+
+
 def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
     """Yield (task, prompt, completions) of one row of `Store.add_tasks` as they go into the tables.
 
-    Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second task where it is
-    drawn for a repeat.
+    Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second
+    task where it is drawn for a repeat.
     """
     kind, given = fit(row["kind"], JUDGEMENTS, "kind"), row.get("completions", [])
     least, most = MOST[kind]
@@ -138,15 +144,17 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 )
 
 
-# A task that a rater has: completions in the order shown, until when, and the answer, its number and time.
+# A task that a rater has: completions in the order shown, until when; the answer, its number and
+# time.
 Assigned = namedtuple("Assigned", "task rater shown lease answer seq ms", defaults=[None] * 3)
 
 
 class Queue:
     """The tasks of one round: who gets which, and how many are left.
 
-    Tasks and texts never change, so they are read once. How many raters have each task is counted anew with every
-    request; in a class (`beyond`) once a second, since there it only says which task is asked first.
+    Tasks and texts never change, so they are read once. How many raters have each task is counted
+    anew with every request; in a class (`beyond`) once a second, since there it only says which
+    task is asked first.
     """
 
     def __init__(self, round: str):
@@ -232,7 +240,9 @@ class Queue:
         return {"for_rater": rater, "in_round": self.round, "now": now}
 
     def _of(self, c, known: dict, rater: str) -> dict:
-        """Return what this rater has of the round, by task: shown, lease, answer, its number and ms."""
+        """Return what this rater has of the round, by task: shown, lease, answer, its number and
+        ms.
+        """
         rounds = known.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
@@ -264,7 +274,7 @@ class Queue:
         return next(iter(self._unanswered(mine, now, beyond)), None)
 
     def _fresh(self, mine: dict, beyond: bool):
-        """Return the next task that a rater has not seen; beyond the overlap, one that fewest have."""
+        """Return the next task that a rater has not seen; beyond the overlap, what fewest have."""
         best, least = None, float("inf")
         for id, task in self.first.items():
             if id in mine or not self._wanted(id, beyond):
@@ -277,7 +287,7 @@ class Queue:
         return best
 
     def _repeats_of(self, mine: dict, after: int) -> list:
-        """Return the repeats that are due after so many answers, that of the oldest answer first."""
+        """Return the repeats that are due after so many answers, of the oldest answer first."""
         done = sorted(row.seq for row in mine.values() if row.answer and row.lease == FOREVER)
         found = []
         for id, row in mine.items():
@@ -305,7 +315,7 @@ class Queue:
         return Assigned(task.id, rater, shown, until)
 
     def _renew(self, c, row, until: float) -> None:
-        """Give a rater more time for a task; not with every request, for each writes to the disk."""
+        """Give a rater more time for a task; not with every request: each is written."""
         if abs(until - row.lease) > LEASE / 10:
             mine = update(assignments).filter_by(task=row.task, rater=row.rater)
             c.execute(mine.values(lease=until))
@@ -340,8 +350,8 @@ ANSWERED = (
 def follow(c, *rows: dict) -> None:
     """Bring the assignments of these events' tasks and raters up to date.
 
-    Of two answers to one task, from two copies of a file, the first stands: an answer counts where it replaces the
-    current one, or where there is none.
+    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
+    it replaces the current one, or where there is none.
     """
     answered = []
     for event in rows:

@@ -1,7 +1,7 @@
 """The tables of the ratings store, and how its database is opened.
 
-Events are the truth and are only ever added. `assignment` is what follows from them for one rater and one task, kept
-so that nobody has to replay the past; `importing.rebuild` makes it anew. Ids of prompts, completions and tasks are
+Events are the truth and are only ever added. `assignment` is what follows from them for one rater
+and one task, kept so that nobody has to replay the past. Ids of prompts, completions and tasks are
 hashes of their content, so that files from many laptops fit together.
 """
 
@@ -130,7 +130,8 @@ def on_network_disk(path: Path) -> bool:
 def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
     """Return an engine for a file's path or a database's URL; ValueError where it cannot be had.
 
-    The tables are made where they are missing. With `readonly` nothing is written, not even beside the file.
+    The tables are made where they are missing. With `readonly` nothing is written, not even beside
+    the file.
     """
     file = None if "://" in str(where) else Path(where).absolute()
     try:
@@ -175,10 +176,11 @@ def make_private(file: Path) -> None:
 
 
 def connect(file: Path, readonly: bool) -> sqlite3.Connection:
-    """Return a connection to a SQLite file; sqlite3.Error where it is none, or another program's."""
+    """Connect to a file; sqlite3.Error where it is no database, or another program's."""
     name = urllib.parse.quote(str(file))
     changing = any(Path(f"{file}{end}").exists() for end in ("-wal", "-journal"))
-    # Without a writer at work, `immutable` reads the file alone: from read-only disks too, and with no file beside it.
+    # Without a writer at work, `immutable` reads the file alone: from read-only disks too, and with
+    # no file beside it.
     mode = "rw" if not readonly else "ro" if changing else "ro&immutable=1"
     connection = sqlite3.connect(
         f"file:{name}?mode={mode}", uri=True, timeout=30, check_same_thread=False
@@ -224,7 +226,8 @@ def prepare(connection: sqlite3.Connection, journal: str) -> None:
 
 
 def begin(connection) -> None:
-    """Begin a transaction. One that will write takes the lock at once: one that reads first and then finds the file
-    changed is thrown out by SQLite without waiting, and its votes with it."""
+    """Begin a transaction. One that will write takes the lock at once: one that reads first and
+    then finds the file changed is thrown out by SQLite without waiting, and its votes with it.
+    """
     write = connection.get_execution_options().get("write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

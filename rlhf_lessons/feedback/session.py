@@ -2,27 +2,33 @@
 
 The card sends a message, a `Session` answers it from the store. Messages are plain JSON objects.
 
-    {"type": "ready"}                   a view has opened: show it what the others show
-    {"type": "next"}                    show the next task
+    {"type": "ready"}           a view has opened: show it what the others show
+    {"type": "next"}            show the next task
     {"type": "answer", "id", "task", "kind", "payload", "ms", "touched"}
-                                        a judgement, "skip" or "flag"; `ms` is the time from showing to answering,
-                                        `touched` says whether the rater did anything with what was shown
-    {"type": "undo", "id"}              take the last answer back
-    {"type": "reveal", "id", "task"}    lock the answer, and tell what was hidden
+                                a judgement, "skip" or "flag"; `ms` is the time from showing to
+                                answering, `touched` whether anything was done with what is shown
+    {"type": "undo", "id"}      take the last answer back
+    {"type": "reveal", "id", "task"}
+                                lock the answer, and tell what was hidden
 
 The answers:
 
-    {"type": "task", "task", "progress"}    as `Store.next_task` and `Store.progress` give them. Where there is such:
-                                            "saved" {"seq", "kind", "payload"}, "revealed" (a reveal), "brief" (what
-                                            the team looks for), "message" (words to show), and of the game "game"
-                                            {"sealed": whether a guess is, "right", "of": the score}
-    {"type": "ack", "id", "seq", "progress"}    it is on the disk; of an answer also "task", "kind", "payload"
-    {"type": "reveal", "task", "seq", "models", "rewards", "others"}    as `Store.reveal`, and where a guess was
-                                            sealed "game" {"guess", "hit", "right", "of"}
-    {"type": "nack", "id", "reason", "retry"}   nothing was saved: send it again where "retry", else say why
-    {"type": "note", "text"}                comes by itself: words to show
+    {"type": "task", "task", "progress"}
+                                as `Store.next_task` and `Store.progress` give them. Where there is
+                                such: "saved" {"seq", "kind", "payload"}, "revealed" (a reveal),
+                                "brief" (what the team looks for), "message" (words to show), "game"
+                                {"sealed": whether a guess is, "right", "of": the score}
+    {"type": "ack", "id", "seq", "progress"}
+                                it is on the disk; of an answer also "task", "kind", "payload"
+    {"type": "reveal", "task", "seq", "models", "rewards", "others"}
+                                as `Store.reveal`, and where a guess was sealed "game"
+                                {"guess", "hit", "right", "of"}
+    {"type": "nack", "id", "reason", "retry"}
+                                nothing was saved: send it again where "retry", else say why
+    {"type": "note", "text"}    comes by itself: words to show
 
-The card makes an `id` for each act, and sends the act under this id until it is acknowledged: it counts once.
+The card makes an `id` for each act, and sends the act under this id until it is acknowledged: it
+counts once.
 """
 
 import threading
@@ -36,14 +42,16 @@ from rlhf_lessons.feedback.store import Store
 class Session:
     """One rater at one card, in one round.
 
-    Messages may come from changing threads. `current` is the task message on the screen. A host that wraps `reply`
-    into a transaction of its own drops the session where that transaction fails.
+    Messages may come from changing threads. `current` is the task message on the screen. A host
+    that wraps `reply` into a transaction of its own drops the session where that transaction fails.
 
-    With a `goal`, the number of judgements asked of each rater in a class, a round never runs out before that.
+    With a `goal`, the number of judgements asked of each rater in a class, a round never runs out
+    before that.
 
-    `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None: it is asked and
-    sealed before each vote on a pair. `after_vote(n)` is called after each judgement, in a thread of its own, with
-    their number so far. `tell(message)` takes the notes to the card.
+    `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None:
+    it is asked and sealed before each vote on a pair. `after_vote(n)` is called after each
+    judgement, in a thread of its own, with their number so far. `tell(message)` takes the notes to
+    the card.
     """
 
     def __init__(
@@ -66,13 +74,17 @@ class Session:
         self.worker = ThreadPoolExecutor(1, "after_vote")
 
     def turn_to(self, round: str | None, brief: str = "", words: dict | None = None) -> None:
-        """Change to a round, if this is another one; `words` are the task's own question and labels on the card."""
+        """Change to a round, if this is another one; `words` are the task's own question and labels
+        on the card.
+        """
         if round != self.round:
             self.current = None
         self.round, self.brief, self.words = round, brief, words or {}
 
     def handle(self, message: object) -> dict:
-        """Return the answer to a message, a nack where it cannot be done: nobody sees an exception in a widget."""
+        """Return the answer to a message, a nack where it cannot be done: nobody sees an exception
+        in a widget.
+        """
         nack = {"type": "nack", "id": message.get("id") if isinstance(message, dict) else None}
         try:
             return self.reply(message)
@@ -82,7 +94,9 @@ class Session:
             return nack | {"reason": in_short(error), "retry": True}
 
     def reply(self, message: object) -> dict:
-        """Return the answer to a message. Refused where it does not fit, OSError where the database failed."""
+        """Return the answer to a message. Refused where it does not fit, OSError where the database
+        failed.
+        """
         acts = {
             "ready": self.ready,
             "next": self.next,
@@ -142,7 +156,7 @@ class Session:
         return {"type": "ack", "id": id, "task": task, "progress": progress, **saved}
 
     def undo(self, message: dict) -> dict:
-        """Take the last answer back; the card then asks for the next task, which is that one again."""
+        """Take the last answer back; the card then asks for the next task: that one again."""
         id = text(message, "id")
         with self.store.write():
             seq = self.store.undo(self.rater, self.round or "", id, ui=self.ui)
@@ -151,7 +165,7 @@ class Session:
         return {"type": "ack", "id": id, "seq": seq, "progress": progress}
 
     def reveal(self, message: dict) -> dict:
-        """Lock the answer and tell what was hidden: models, rewards, the others, the sealed guess."""
+        """Lock the answer and tell what was hidden: models, rewards, others, the sealed guess."""
         task, id = text(message, "task"), text(message, "id")
         hidden = self.store.reveal(self.rater, task, id, ui=self.ui)
         found = {"type": "reveal", "task": task, **hidden}
@@ -164,7 +178,7 @@ class Session:
         return found
 
     def progress(self) -> dict:
-        """Return how far the rater is, as `Store.progress` does; with a goal, what is left of that."""
+        """Return how far one is, as `Store.progress` does; with a goal, what is left of it."""
         found = self.store.progress(self.rater, self.round or "", self.goal is not None)
         if self.goal is not None:
             found["left"] = min(found["left"], max(self.goal - found["done"], 0))
@@ -178,7 +192,9 @@ class Session:
     # The notebook's game: a guess is sealed before the vote and opened by the reveal
 
     def seals(self) -> dict[str, float]:
-        """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so does the score."""
+        """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so
+        does the score.
+        """
         return self.store.seals(self.rater, self.round)
 
     def seal(self, task: dict) -> bool:

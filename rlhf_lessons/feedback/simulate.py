@@ -1,5 +1,6 @@
-"""Simulated raters answer through the same store and the same calls as people, so that a class can see whether its
-pipeline finds a truth that is known, before it trusts it with people."""
+"""Simulated raters answer through the same store and the same calls as people, so that a class can
+see whether its pipeline finds a truth that is known, before it trusts it with people.
+"""
 
 import random
 import zlib
@@ -26,10 +27,12 @@ def simulate(
     team: str = "",
     seconds: float = 5.0,
 ) -> str:
-    """Let a simulated rater do `n` tasks of a round (all that it gets, where None), and return its id.
+    """Let a simulated rater do `n` tasks of a round (all that it gets, where None), and return its
+    id.
 
-    The same name is the same person each time, who only does what is new; without a name, it is made of the rater.
-    What it says to a task depends on name, seed and task alone. `seconds` is about what it takes for each.
+    The same name is the same person each time, who only does what is new; without a name, it is
+    made of the rater. What it says to a task depends on name, seed and task alone. `seconds` is
+    about what it takes for each.
     """
     name = name or f"simulated {zlib.crc32(repr(rater).encode()):08x}"
     who, done = store.reader(name, team, kind="simulated"), 0
@@ -50,7 +53,9 @@ def simulate(
 
 
 def judgement(rater: Rater, task: dict, rng: random.Random) -> tuple[str, dict]:
-    """Return (kind, payload) of what a simulated rater says to a task of `Store.next_task`, places as shown."""
+    """Return (kind, payload) of what a simulated rater says to a task of `Store.next_task`, places
+    as shown.
+    """
     prompt, kind, shown = (
         task["prompt"],
         task["kind"],
@@ -70,7 +75,7 @@ def judgement(rater: Rater, task: dict, rng: random.Random) -> tuple[str, dict]:
             "strength": 2 if abs(first - second) >= MUCH else 1,
         }
     if kind == "ranking":
-        ranks = dict(zip(order, rater.rank(prompt, [shown[i][0] for i in order], rng)))
+        ranks = dict(zip(order, rater.rank(prompt, [shown[i][0] for i in order], rng), strict=True))
         return kind, {"ranks": [ranks[i] + 1 for i in range(len(shown))]}
     if kind == "scores":
         marks = [judge(prompt, *one) for one in shown]
