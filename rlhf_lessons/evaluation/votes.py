@@ -249,8 +249,14 @@ def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, di
     for vote in votes:
         seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
 
+    drawn = {}  # both figures rest on the same draws
+
     def measure(i: int) -> dict:
-        by_draw = lambda weights: weighted_alpha(seen, weights)[i]  # noqa: E731
+        def by_draw(weights: np.ndarray) -> np.ndarray:
+            if len(weights) not in drawn:
+                drawn[len(weights)] = weighted_alpha(seen, weights)
+            return drawn[len(weights)][i]
+
         return figure(by_draw, len(raters), len(votes), resamples, is_share=False)
 
     raw, alpha = measure(0), measure(1)
