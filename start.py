@@ -179,7 +179,8 @@ def variables(environment, temporary=None):
         env.setdefault(name, str(CACHE / folder))
     env.setdefault("HF_HUB_OFFLINE", "1")  # the course downloads nothing; 0 lets you load models
     if environment is TESTS:
-        env["JUPYTER_PATH"] = str(LEARNER.folder / "share" / "jupyter")
+        shared = LEARNER.folder / "share" / "jupyter"
+        env.update(JUPYTER_PATH=str(shared), JUPYTERLAB_DIR=str(shared / "lab"))
     if temporary:
         env.update(dict.fromkeys(["TMPDIR", "TEMP", "TMP"], str(temporary)))
     return env
@@ -346,7 +347,9 @@ def prepare(environment, base, requirements, paths, python=None, index=None):
     folders where it finds more, `index` is an address to look for PyTorch at. What an interruption
     left is completed where that is safe, and made anew where not.
     """
-    wanted = hashlib.sha256((ROOT / requirements).read_text("utf-8").encode()).hexdigest()
+    names = sorted({"requirements.txt", requirements})  # the tests' lacks what .venv has
+    text = "".join((ROOT / name).read_text("utf-8") for name in names)
+    wanted = hashlib.sha256(text.encode()).hexdigest()
     stamp, found = environment.read(), environment.ask()
     other_torch = bool(index and stamp.get("index", index) != index)
     if not found or found[0] != (python or stamp.get("python")) or other_torch:

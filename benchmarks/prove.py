@@ -122,7 +122,7 @@ def reward_model(folder: Path, tasks, seed: int) -> dict:
 def best_of(folder: Path, seed: int, n: int = 16) -> list[float]:
     """Return the gain in true utility of the best of 16 SFT answers by the reward model, on validation prompts."""
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
-    prompts = [task.prompt for task in data.tasks("validation")]
+    prompts = data.prompts_of("validation")
     return best_of_n_gain(sft, tokenizer, model, prompts, n, seed)
 
 
@@ -157,7 +157,7 @@ def distinct(models: dict, tasks, seed: int, n: int = 64) -> dict[str, float]:
 
 def like_taste(folder: Path, taste: str, seed: int) -> dict:
     """Train a reward model and PPO for a rater who likes one taste (and good answers), on story prompts; measure it."""
-    rater = Rater(weights={"utility": 1.0, taste: 1.0}, lapse=0.1, tie_margin=0.05)
+    rater = Rater(weights={"utility": 1.0, taste: 1.0}, flip_rate=0.1, tie_margin=0.05)
     sft, tokenizer = load_model(folder / "sft")
     asked = [t.prompt for t in data.tasks("train") if t.family == "story"]
     comparisons = course.make_comparisons(

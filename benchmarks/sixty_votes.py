@@ -57,7 +57,7 @@ def vote(
     """Let a reader of one taste rate a pair of the policy's answers to each prompt; return all votes so far."""
     rows = pairs_to_rate(policy, tokenizer, reward, prompts, seed)
     store.add_tasks("votes", [row | {"overlap": None} for row in rows])
-    rater = Rater({"utility": 0.5, reader: 1.0}, lapse=0.1, tie_margin=0.05)
+    rater = Rater({"utility": 0.5, reader: 1.0}, flip_rate=0.1, tie_margin=0.05)
     simulate(store, "votes", rater, name=reader, seed=seed)
     return votes_of(store.answers("votes"))
 

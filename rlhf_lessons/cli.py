@@ -100,11 +100,12 @@ def ask(
         temperature: 1 samples as the model learned it, lower is duller, 0 takes the likeliest.
     """
     from rlhf_lessons.evaluation import ask as asking
+    from rlhf_lessons.reports.terminal import side_by_side
 
     writers = asking.load_writers(models.split(","), source, note)
     samples = asking.ask(prompt, writers, n, temperature, seed)
     found = {"prompt": prompt, "samples": samples}
-    print(data.to_json(found) if json else asking.side_by_side(prompt, samples))
+    print(data.to_json(found) if json else side_by_side(prompt, samples))
     if notice := asking.out_of_world_notice(prompt):
         note("\n" + notice)
 

@@ -57,6 +57,11 @@ def tasks(split: str) -> list[Task]:
     return found
 
 
+def prompts_of(split: str) -> list[str]:
+    """Return the prompts of one split as texts."""
+    return [task.prompt for task in tasks(split)]
+
+
 def demonstrations() -> list[dict]:
     """Return the rows of `demonstrations.jsonl`, {"prompt", "completion"} each."""
     return shipped("demonstrations")
@@ -255,8 +260,10 @@ def text_row(row: dict, where: str) -> dict:
     if {"chosen", "rejected"} <= row.keys():
         if "prompt" not in row or row["chosen"].startswith(("\n\nHuman:", "\n\nSystem:")):
             row |= split_pair(row["chosen"], row["rejected"], where)
-    elif "prompt" not in row and TURN in whole:
+    elif "completion" not in row and TURN in whole:
         prompt, _, completion = whole.rpartition(TURN)
+        if "\n\nHuman:" in completion:
+            raise DataError(f"{where}: the conversation does not end with the assistant's turn")
         row |= {"prompt": prompt, "completion": completion.strip()}
     for field in TEXTS & row.keys():
         row[field] = row[field].removeprefix("\n\nHuman: ").removeprefix(TURN + " ")
@@ -271,7 +278,7 @@ def as_text(value, where: str) -> str:
         value = "".join(turn(message, where) for message in value)
     if not isinstance(value, str):
         raise DataError(f"{where} holds {value!r:.80}, where text was expected")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if value.encode(errors="ignore").decode() != value:
         raise DataError(f"{where} holds half a character, as of an emoji that was cut in two")
     return value
 
@@ -337,12 +344,5 @@ def grid(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def to_json(value) -> str:
     """Return JSON in ASCII, with null for numbers that are not finite."""
-
-    def plain(value):
-        if isinstance(value, dict):
-            return {key: plain(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(inner) for inner in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(plain(value), indent=1, allow_nan=False)
+    plain = json.loads(json.dumps(value), parse_constant=lambda name: None)
+    return json.dumps(plain, indent=1)

@@ -1,7 +1,7 @@
-"""Every figure of the course: one look, colours that colour-blind eyes tell apart, and a line style beside each.
+"""Every figure of the course: one look, colours that colour-blind eyes tell apart, and line styles.
 
-Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and return a figure, which a notebook shows
-as a cell's last line, and `save` writes. Titles state what is seen, in numbers.
+Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and return a figure, which
+a notebook shows as a cell's last line, and `save` writes. Titles state what is seen, in numbers.
 """
 
 from dataclasses import asdict, is_dataclass
@@ -28,7 +28,7 @@ LOOK = {
 
 
 def canvas(panels: int = 1, width: float = 6.0, height: float = 3.2):
-    """Return (figure, list of axes) side by side, closed for pyplot so that a notebook shows it only once."""
+    """Return (figure, list of axes) side by side, closed so that a notebook shows it only once."""
     with plt.rc_context(LOOK):
         figure, axes = plt.subplots(
             1, panels, figsize=(width, height), layout="constrained", squeeze=False
@@ -60,18 +60,18 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
-    """Loss against steps: each batch faint, their running mean, and the validation loss where there is one."""
+    """Loss against steps: each batch faint, their running mean, and any validation loss."""
     figure, (axis,) = canvas()
     at, loss = column(steps, "loss")
     window = max(1, len(loss) // 20)
     mean = smooth(loss, window)
     axis.plot(at, loss, color=COLOURS[5], alpha=0.35, linewidth=0.8)
-    label_of_mean = "training, running mean" if window > 1 else "training, a batch"
-    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=label_of_mean)
+    what = "training, running mean" if window > 1 else "training, a batch"
+    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=what)
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(
-            seen, validation, color=COLOURS[1], linestyle=STYLES[1], marker=".", label="validation"
+            seen, validation, marker=".", color=COLOURS[1], linestyle=STYLES[1], label="validation"
         )
     axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
@@ -81,18 +81,20 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
 
 
 def ppo_dashboard(steps: list, figure=None):
-    """Reward, true utility and KL against steps. Give the figure of the call before to draw in it anew, live:
+    """Reward, true utility and KL against steps. Pass the previous figure to redraw it in place:
 
-    handle = display(figure, display_id=True), then in the loop handle.update(ppo_dashboard(steps, figure)).
+    handle = display(figure, display_id=True), and in the loop
+    handle.update(ppo_dashboard(steps, figure)).
     """
-    figure, axes = (figure, figure.axes) if figure else canvas(3, width=9.0, height=2.9)
+    if figure is None:
+        figure, _ = canvas(3, width=9.0, height=2.9)
     panels = (
         ("reward", "reward, deviations of SFT"),
         ("true_utility", "true utility, 0 to 1"),
         ("kl", "KL to SFT, nats a response"),
     )
     news = []
-    for i, (axis, (name, label)) in enumerate(zip(axes, panels, strict=True)):
+    for i, (axis, (name, label)) in enumerate(zip(figure.axes, panels, strict=True)):
         axis.clear()
         at, values = column(steps, name)
         axis.plot(at, values, color=COLOURS[i], linestyle=STYLES[i], marker="o", markersize=2.5)
@@ -102,25 +104,24 @@ def ppo_dashboard(steps: list, figure=None):
         axis.grid(alpha=0.25)
         axis.xaxis.get_major_locator().set_params(integer=True)
         if name == "kl":
-            axis.set_ylim(top=max(axis.get_ylim()[1], 0.1), bottom=min(axis.get_ylim()[0], 0.0))
+            bottom, top = axis.get_ylim()
+            axis.set_ylim(min(bottom, 0.0), max(top, 0.1))
         if len(values):
             few = 3 if len(values) >= 6 else 1  # single steps jump
-            first, last = (
-                round(part.mean(), 2) + 0 for part in (values[:few], values[-few:])
-            )  # + 0: no -0.0
+            first = round(values[:few].mean(), 2) + 0  # no -0.0
+            last = round(values[-few:].mean(), 2) + 0
             news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
-    begin = (
-        "First to last three steps"
-        if len(steps) >= 6
-        else f"After {len(steps)} step{'s' * (len(steps) > 1)}"
-    )
-    title = f"{begin}: {', '.join(news)}" if steps else "Before the first step"
+    title = "Before the first step"
+    if steps:
+        title = f"After {len(steps)} step{'s' * (len(steps) > 1)}: {', '.join(news)}"
+    if len(steps) >= 6:
+        title = f"First to last three steps: {', '.join(news)}"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
 
 def calibration(table: list[tuple[float, float, int]]):
-    """How often a reward model is right against how sure it is; `table` holds (predicted, observed, pairs)."""
+    """How often a reward model is right against how sure it is: (predicted, observed, pairs)."""
     figure, (axis,) = canvas(width=4.8, height=3.6)
     sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
     far = np.argmax(abs(right - sure))
@@ -153,25 +154,17 @@ def calibration(table: list[tuple[float, float, int]]):
 def bars_with_intervals(
     groups: dict[str, dict[str, list[float]]], ylabel: str = "mean true utility, 0 to 1"
 ):
-    """Bars with 95 % intervals: `groups` maps each model to {label: [mean, low, high]}, such as families."""
+    """Bars with 95 % intervals: `groups` maps each model to {label: [mean, low, high]}."""
     labels = list(next(iter(groups.values())))
     figure, (axis,) = canvas(width=1.6 + 1.1 * len(labels))
     width = 0.8 / len(groups)
     for i, (name, values) in enumerate(groups.items()):
         mean, low, high = np.array([values[label] for label in labels]).T
         at = np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width
-        axis.bar(
-            at,
-            mean,
-            width * 0.92,
-            color=COLOURS[i],
-            hatch=HATCHES[i],
-            edgecolor="white",
-            label=name,
-        )
-        axis.errorbar(
-            at, mean, (mean - low, high - mean), fmt="none", color="black", capsize=2, linewidth=1
-        )
+        look = {"color": COLOURS[i], "hatch": HATCHES[i], "edgecolor": "white"}
+        axis.bar(at, mean, width * 0.92, label=name, **look)
+        thin = {"fmt": "none", "color": "black", "capsize": 2, "linewidth": 1}
+        axis.errorbar(at, mean, (mean - low, high - mean), **thin)
     axis.set(xticks=np.arange(len(labels)), xticklabels=labels, ylabel=ylabel, ylim=(0, 1.05))
     axis.grid(False, axis="x")
     first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
@@ -181,21 +174,14 @@ def bars_with_intervals(
 
 
 def reward_histogram(rewards: dict[str, list[float]]):
-    """How the rewards of each model's answers are spread: `rewards` maps names to numbers, the yardstick first."""
+    """How the rewards of each model's answers are spread; the one to compare with comes first."""
     figure, (axis,) = canvas()
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
-        weights = np.full(len(values), 100 / len(values))
-        axis.hist(
-            values,
-            bins,
-            weights=weights,
-            histtype="step",
-            color=COLOURS[i],
-            linestyle=STYLES[i],
-            linewidth=1.8,
-            label=f"{name}, mean {np.mean(values):+.2f}",
-        )
+        share = np.full(len(values), 100 / len(values))
+        look = {"color": COLOURS[i], "linestyle": STYLES[i], "linewidth": 1.8}
+        label = f"{name}, mean {np.mean(values):+.2f}"
+        axis.hist(values, bins, weights=share, histtype="step", label=label, **look)
     names = list(rewards)
     gain = np.mean(rewards[names[-1]]) - np.mean(rewards[names[0]])
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")

@@ -41,7 +41,7 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-RATER = Rater(lapse=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
+RATER = Rater(flip_rate=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
 
@@ -141,7 +141,7 @@ def make_sft(
 
 def validation_utility(model, tokenizer, n: int = 4) -> float:
     """Return the mean true utility of `n` answers to each validation prompt."""
-    prompts = [task.prompt for task in data.tasks("validation")]
+    prompts = data.prompts_of("validation")
     return float(score_all(prompts, *answer_all(model, tokenizer, prompts, n))["utility"].mean())
 
 
@@ -201,13 +201,6 @@ def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
     ]
 
 
-def sft_comparisons(model, tokenizer, rankings: int = RANKINGS, seed: int = 0) -> list[dict]:
-    """Return comparisons of an SFT model's answers to training prompts, with strays."""
-    prompts = [task.prompt for task in data.tasks("train")]
-    asked = list(itertools.islice(itertools.cycle(prompts), rankings))
-    return make_comparisons(model, tokenizer, asked, seed=seed, strays=True)
-
-
 def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> list[dict]:
     """Return the shipped comparisons where this very SFT model wrote their answers, else new ones.
 
@@ -222,7 +215,9 @@ def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> li
     file = state_folder(out) / f"comparisons_{rankings}_seed{seed}.jsonl"
     print(f"Comparisons: of this SFT model's own answers, by simulated raters, in {file}.")
     if not file.is_file():
-        data.write_rows(file, sft_comparisons(*load_model(sft), rankings, seed))
+        asked = itertools.islice(itertools.cycle(data.prompts_of("train")), rankings)
+        rows = make_comparisons(*load_model(sft), list(asked), seed=seed, strays=True)
+        data.write_rows(file, rows)
     return data.read_rows(file, "comparisons")
 
 
@@ -239,10 +234,10 @@ def make_reward(
     comparisons = comparisons or comparisons_for(out, sft, rankings, config.seed)
     stage = RewardModelling(model, tokenizer, comparisons, config)
     train(stage, state_folder(out), "reward")
-    asked = [task.prompt for task in data.tasks("train")[:500]]
+    asked = data.prompts_of("train")[:500]
     texts, ended = answer_all(model, tokenizer, asked, 1, seed=config.seed + 1)
     normalise(stage.model, tokenizer, asked, sum(texts, []), sum(ended, []))
-    kept_aside = [task.prompt for task in data.tasks("validation")]
+    kept_aside = data.prompts_of("validation")
     new_pairs = make_comparisons(model, tokenizer, kept_aside, seed=config.seed + 2, k=8)
     found = report(stage.model, tokenizer, new_pairs, gap=0.2)
     return save(
@@ -277,7 +272,7 @@ def make_ppo(
     started = time.monotonic()
     policy, tokenizer = load_model(sft)
     reward_model, _ = load_model(reward)
-    prompts = prompts or [task.prompt for task in data.tasks("train")]
+    prompts = prompts or data.prompts_of("train")
     stage = PPO(
         policy,
         tokenizer,

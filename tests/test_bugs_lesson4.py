@@ -1,5 +1,6 @@
 """The traps of lesson 4 bite and are gone after their block, and the slider is right."""
 
+import copy
 import itertools
 import json
 
@@ -10,6 +11,7 @@ from rlhf_lessons import paths
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages import losses, ppo, rollout
+from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.widgets.clip import ClippedObjective, objective_in_words, pull
 
 NAMES = (
@@ -31,6 +33,21 @@ def test_after_the_block_the_right_function_is_back_even_after_an_error(name):
         raise ZeroDivisionError
     assert (losses.gae, rollout.generate, ppo.new_critic) == before
     assert BUGS[name].look.endswith(".")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stage_itself_runs_into_the_bug(llama, tokenizer, name):
+    """The function that is swapped is the one that PPO calls, wherever the stage takes it from."""
+
+    def first_step():
+        policy, scorer = copy.deepcopy(llama), to_reward_model(llama)
+        config = PPOConfig(steps=1, batch_size=32, max_new_tokens=40, temperature=1.5)
+        return next(ppo.PPO(policy, tokenizer, scorer, ["Write about anna."], config))
+
+    healthy = first_step()
+    with bug(name):
+        broken = first_step()
+    assert broken != healthy == first_step()
 
 
 def test_a_score_after_the_end_comes_to_nobody():

@@ -144,6 +144,12 @@ def no_card(folder):
     (folder / "card.json").write_text("[]", encoding="utf-8")
 
 
+def code_of_its_own(folder):
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModelForCausalLM": "evil.Model"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
 def no_numbers(folder):
     (folder / "card.json").write_text('{"quality": "good"}', encoding="utf-8")
 
@@ -155,7 +161,9 @@ def more_tokens_than_rows(folder):
     tokenizer.save_pretrained(folder)
 
 
-@pytest.mark.parametrize("damage", [no_card, no_numbers, more_tokens_than_rows, truncate])
+@pytest.mark.parametrize(
+    "damage", [no_card, code_of_its_own, no_numbers, more_tokens_than_rows, truncate]
+)
 def test_a_model_that_cannot_be_used_is_skipped_with_a_warning(made, places, damage):
     copied(made, places[0] / "sft")
     damage(copied(made, places[1] / "sft"))

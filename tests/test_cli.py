@@ -1,4 +1,4 @@
-"""The command line: help that a newcomer understands, pure JSON, exit codes that mean something, one line an error."""
+"""The command line: help for newcomers, pure JSON, exit codes that mean something."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from rlhf_lessons.cli import main
 from rlhf_lessons.evaluation import ask as asking
 from rlhf_lessons.lm.models import load_card, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.reports import terminal
 from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world import corpus
@@ -198,7 +199,7 @@ def test_diagnose_exits_with_1_where_a_stage_failed(world, capsys):
 
 
 def test_text_for_a_terminal_holds_nothing_that_a_terminal_obeys():
-    said = asking.side_by_side("p\x1b[2J", {"sft": ["a\x07b", "", "  two\n  lines"]})
+    said = terminal.side_by_side("p\x1b[2J", {"sft": ["a\x07b", "", "  two\n  lines"]})
     assert "\x1b" not in said and "\x07" not in said
     assert "ended at once" in said and "        lines" in said
 

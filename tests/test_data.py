@@ -14,7 +14,7 @@ from rlhf_lessons import data, paths, recipes
 from rlhf_lessons.stages.run import fingerprint
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
-from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, key, parse, split_of
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, NAMES, TEXTS, combination, parse, split_of
 
 BUILT = ("prompts.jsonl", "demonstrations.jsonl", "corpus_sample.jsonl", "corpus.json")
 NAME = r"\b(?:" + "|".join(NAMES) + r")\b"
@@ -51,11 +51,12 @@ def test_the_splits_share_no_prompt_and_no_combination():
     tasks = {split: data.tasks(split) for split in data.SPLITS}
     for one, other in itertools.combinations(tasks.values(), 2):
         assert not {task.prompt for task in one} & {task.prompt for task in other}
-        assert not {key(task.spec) for task in one} & {key(task.spec) for task in other}
+        taken = {combination(task.spec) for task in one}
+        assert taken.isdisjoint(combination(task.spec) for task in other)
 
 
 def test_the_articles_prompts_are_held_out():
-    held_out = [task.prompt for task in data.tasks("heldout")]
+    held_out = data.prompts_of("heldout")
     assert set(ARTICLE_PROMPTS) <= set(held_out)
     assert all(split_of(parse(prompt)) == "heldout" for prompt in ARTICLE_PROMPTS)
 
@@ -257,9 +258,10 @@ def test_a_comparison_in_each_of_trls_forms_is_the_same_row(tmp_path, row):
     [
         {"prompt": [USER], "completion": [KNOCK]},
         {"messages": [USER, KNOCK]},
+        {"prompt": "A joke?", "messages": [USER, KNOCK]},
         {"text": "\n\nHuman: A joke?\n\nAssistant: Knock knock."},
     ],
-    ids=["conversational", "messages", "transcript"],
+    ids=["conversational", "messages", "prompt and messages", "transcript"],
 )
 def test_a_demonstration_in_each_of_trls_forms_is_the_same_row(tmp_path, row):
     (read,) = data.read_rows(written(tmp_path, row), "demonstrations")
@@ -311,6 +313,11 @@ RANKED = {"prompt": "p", "completions": ["a", "b", "c"], "scores": [0.5, 2, -1]}
         ("demonstrations", "[" * 100_000, "row 2: not JSON"),
         ("demonstrations", "[1, 2]", "row 2: a list, where an object was expected"),
         ("demonstrations", {"text": "Once upon a time"}, "row 2: the field 'prompt' is missing"),
+        (
+            "demonstrations",
+            {"messages": [USER, KNOCK, USER]},
+            "row 2: the conversation does not end",
+        ),
         (
             "demonstrations",
             {"messages": [USER, KNOCK | {"role": "tool"}]},

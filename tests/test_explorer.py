@@ -105,12 +105,16 @@ def test_the_surprise_shown_is_minus_the_log_of_the_models_own_probability(explo
     last = -logprobs[-2, explorer.ids[-1]].item()
     assert surprises(explorer.model, explorer.ids)[-1].item() == pytest.approx(last, abs=1e-5)
     assert f"<sub>{last:.1f}</sub>" in explorer.shown.value
-    rest = surprise_html(explorer.model, explorer.tokenizer, explorer.ids, first=len(explorer.ids) - 1)
+    rest = surprise_html(
+        explorer.model, explorer.tokenizer, explorer.ids, first=len(explorer.ids) - 1
+    )
     assert rest.count("<sub>") == 1
 
 
 def test_each_shade_stands_in_the_legend_and_black_letters_are_readable_on_it():
-    assert all(colour in surprise_legend() for colour in SHADES.values()) and SHADES[0.5] in shade(0.0)
+    assert all(colour in surprise_legend() for colour in SHADES.values()) and SHADES[0.5] in shade(
+        0.0
+    )
     for colour in SHADES.values():
         red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
         linear = [

@@ -13,7 +13,7 @@ from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.world.answers import answer
 from rlhf_lessons.world.raters import Rater
 
-NOISY = Rater(noise=0.5, lapse=0.2, side_bias=0.5)
+NOISY = Rater(noise=0.5, flip_rate=0.2, side_bias=0.5)
 
 
 def rows(n):
@@ -63,7 +63,9 @@ def test_a_person_of_the_same_name_is_somebody_else(store):
     assert simulate(store, "r", Rater(), name="anna") != store.reader("anna")
 
 
-@pytest.mark.parametrize("rater", [Rater(noise=0.5, lapse=0.2), Rater(noise=1.0, tie_margin=0.6)])
+@pytest.mark.parametrize(
+    "rater", [Rater(noise=0.5, flip_rate=0.2), Rater(noise=1.0, tie_margin=0.6)]
+)
 def test_choices_hang_on_name_seed_and_task_and_not_on_order_or_sides(tmp_path, rater):
     said = []
     for n, (asked, seed) in enumerate([(rows(40), 0), (rows(40)[::-1], 0), (rows(40), 1)]):
@@ -83,7 +85,7 @@ def test_a_side_bias_shows_whatever_the_texts(store):
 
 def test_a_repeat_is_another_occasion(store):
     store.add_tasks("r", rows(60), repeats=1.0)
-    simulate(store, "r", Rater(lapse=0.5))
+    simulate(store, "r", Rater(flip_rate=0.5))
     first, again = (
         {
             row["repeat_of"] or row["task"]: row

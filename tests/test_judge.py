@@ -66,7 +66,7 @@ def test_a_slip_costs_at_least_a_fifth_of_the_utility():
     for task in tasks.prompts("train", 400, seed=4):
         for _ in range(5):
             n += 1
-            cheap += judge(task.prompt, answers.answer(task.spec, rng, slips=1.0)).utility > 0.8
+            cheap += judge(task.prompt, answers.answer(task.spec, rng, hurried=1.0)).utility > 0.8
     assert cheap / n < 0.02
 
 

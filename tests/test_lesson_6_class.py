@@ -19,8 +19,8 @@ from rlhf_lessons.world.raters import Rater
 LESSON = Path(__file__).parent.parent / "notebooks" / "06_closing_the_loop.ipynb"
 FIRST = "round 1: pairs, stories"
 CLASS = {
-    "sun": Rater({"utility": 0.5, "happy": 1.0}, lapse=0.1, tie_margin=0.05),
-    "moon": Rater({"utility": 0.5, "tragic": 1.0}, lapse=0.1, tie_margin=0.05),
+    "sun": Rater({"utility": 0.5, "happy": 1.0}, flip_rate=0.1, tie_margin=0.05),
+    "moon": Rater({"utility": 0.5, "tragic": 1.0}, flip_rate=0.1, tie_margin=0.05),
 }
 
 

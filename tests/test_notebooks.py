@@ -325,7 +325,7 @@ def test_sampling_in_lesson_1_ends_at_the_end_token_and_repeats_itself_under_one
 def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
     tokenizer = tiny.tokenizer()
     lesson = functions(LESSONS[2], tokenizer=tokenizer)
-    demonstrations = lesson.demonstrations(24)
+    demonstrations = lesson.demonstrations()[:24]
     rows = encode_demonstrations(tokenizer, demonstrations)
     assert torch.allclose(
         lesson.answer_loss(tiny.model(), rows), sft_loss(tiny.model(), rows, 0), atol=1e-5
@@ -336,7 +336,7 @@ def test_the_masked_loss_of_lesson_2_is_the_packages_and_its_loop_learns():
 
 def test_the_loop_of_lesson_2_begins_each_step_without_the_last_ones_gradient():
     lesson, model = functions(LESSONS[2], tokenizer=tiny.tokenizer()), tiny.model()
-    two = lesson.demonstrations(2)
+    two = lesson.demonstrations()[:2]
     lesson.fine_tune(
         model, two, epochs=1, batch_size=1, lr=0.0
     )  # nothing moves: one row's gradient stays

@@ -31,9 +31,9 @@ def test_a_rater_without_noise_chooses_by_true_utility():
     assert share_of_left(Rater(), BAD, HALF) == 0
 
 
-def test_lapse_is_the_share_of_wrong_labels():
-    assert share_of_left(Rater(lapse=0.1), BAD, GOOD) == near(0.1)
-    assert share_of_left(Rater(lapse=0.1), GOOD, BAD) == near(0.9)
+def test_flip_rate_is_the_share_of_wrong_labels():
+    assert share_of_left(Rater(flip_rate=0.1), BAD, GOOD) == near(0.1)
+    assert share_of_left(Rater(flip_rate=0.1), GOOD, BAD) == near(0.9)
 
 
 def test_noise_is_the_temperature_of_a_logistic_choice():
@@ -57,7 +57,7 @@ def test_answers_closer_than_the_margin_are_a_tie():
 
 
 def test_the_same_seed_gives_the_same_choices():
-    rater = Rater(noise=0.3, lapse=0.1)
+    rater = Rater(noise=0.3, flip_rate=0.1)
     first, second = (
         [rater.choose(PROMPT, GOOD, HALF, rng) for _ in range(50)]
         for rng in (random.Random(7), random.Random(7))
@@ -73,9 +73,9 @@ def test_a_ranking_puts_the_best_first_and_leaves_ties_equal():
     assert rater.rank(PROMPT, [GOOD, BAD, GOOD], random.Random(0)) == [0, 1, 0]
 
 
-def test_lapses_mix_up_a_ranking_now_and_then():
+def test_flips_mix_up_a_ranking_now_and_then():
     rng = random.Random(1)
-    ranks = [Rater(lapse=0.1).rank(PROMPT, [GOOD, BAD], rng) for _ in range(N)]
+    ranks = [Rater(flip_rate=0.1).rank(PROMPT, [GOOD, BAD], rng) for _ in range(N)]
     assert sum(rank == [1, 0] for rank in ranks) / N == near(0.1)
 
 

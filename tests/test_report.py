@@ -71,7 +71,7 @@ def written(home) -> str:
     return (home / "report" / "report.html").read_text(encoding="utf-8")
 
 
-# ---- A learner's page ----------------------------------------------------------------------------------
+# A learner's page
 
 
 def test_with_nothing_done_it_says_so_and_makes_no_ratings_file(home, capsys):

@@ -20,6 +20,7 @@ from rlhf_lessons.stages.losses import (
     IGNORE,
     bradley_terry_loss,
     next_token_loss,
+    ranking_loss,
 )
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import bits_per_byte
@@ -72,6 +73,14 @@ class TestAdvantages:
                 assert advantages[i, t].item() == pytest.approx(direct, abs=1e-5)
                 assert returns[i, t].item() == pytest.approx(direct + v[t], abs=1e-5)
             assert (advantages[i, n:] == 0).all() and (returns[i, n:] == 0).all()
+
+    def test_the_score_lands_on_the_last_token_and_padding_pays_nothing(self):
+        logprobs = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, float("inf"), float("nan")]])
+        reference = torch.tensor([[-2.0, -2.0, -1.0], [-0.5, float("inf"), 0.0]])
+        mask = torch.tensor([[True, True, True], [True, False, False]])
+        rewards = losses.token_rewards(logprobs, reference, mask, torch.tensor([5.0, -1.0]), 0.1)
+        expected = torch.tensor([[-0.1, 0.0, 5.2], [-0.95, 0.0, 0.0]])
+        torch.testing.assert_close(rewards, expected)
 
     def test_whitening_is_over_real_tokens(self):
         mask = torch.tensor([[True, True, False], [True, False, False]])
@@ -133,6 +142,12 @@ class TestRewardLoss:
         assert chosen.grad.item() == pytest.approx(
             -p_wrong
         ) and rejected.grad.item() == pytest.approx(p_wrong)
+
+    def test_pairs_count_by_their_weight(self):
+        chosen, rejected = torch.tensor([1.0, 0.0]), torch.tensor([0.5, 1.0])
+        weight = torch.tensor([3.0, 1.0])
+        expected = (3 * math.log(1 + math.exp(-0.5)) + math.log(1 + math.exp(1.0))) / 4
+        assert ranking_loss(chosen, rejected, weight).item() == pytest.approx(expected)
 
     def test_a_ranking_of_four_gives_six_pairs_of_weight_one_sixth(self, tokenizer):
         rows = [
@@ -374,7 +389,7 @@ class TestPPO:
         run = make_ppo(
             llama, reward_of, batch_size=64, kl_coef=0.3, missing_eos_penalty=2.0, temperature=1.5
         )
-        rollout = run.rollout(0)
+        rollout = run.collect(0)
         run.estimate(rollout)
         (rewards, mask), last = rewards_seen[0], rollout.response_mask.sum(1) - 1
         rows = torch.arange(64)
@@ -403,7 +418,7 @@ class TestPPO:
         with torch.no_grad():
             for weight in run.policy.parameters():
                 weight.mul_(1.1)
-        rollout = run.rollout(0)
+        rollout = run.collect(0)
         run.estimate(rollout)
         rewards, mask = rewards_seen[0]
         with torch.no_grad():
@@ -455,7 +470,7 @@ class TestPPO:
 
     def test_metrics_are_of_real_tokens_only(self, llama, make_ppo):
         run = make_ppo(llama, double=True, temperature=1.5)
-        rollout = run.rollout(0)
+        rollout = run.collect(0)
         estimates = run.estimate(rollout)
         rows = torch.arange(16)
         plain = run.minibatch(rollout, estimates, rows, 0)
@@ -476,7 +491,7 @@ class TestPPO:
 
     def test_rows_in_one_forward_pass_change_no_gradient(self, llama, make_ppo, monkeypatch):
         run, gradients = make_ppo(llama, double=True), []
-        rollout = run.rollout(0)
+        rollout = run.collect(0)
         estimates = run.estimate(rollout)
         for size in (16, 5, 1):
             monkeypatch.setattr(rollout_module, "MICRO_BATCH", size)
@@ -490,7 +505,7 @@ class TestPPO:
         with torch.no_grad():
             llama.lm_head.weight.zero_()
         run = make_ppo(llama)
-        rollout = run.rollout(0)
+        rollout = run.collect(0)
         estimates = run.estimate(rollout)
         entropy = run.minibatch(rollout, estimates, torch.arange(16), 0)["entropy"]
         assert entropy == pytest.approx(

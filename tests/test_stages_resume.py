@@ -1,5 +1,4 @@
-"""An interrupted run continues bit for bit, however it was interrupted; a bad number leaves the last
-good state."""
+"""An interrupted run continues bit for bit; a bad number leaves the last good state."""
 
 import random
 import subprocess

@@ -334,7 +334,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
     for i in range(8):
-        simulate(store, "r", Rater(lapse=0.2, noise=0.02), f"noisy {i}", seconds=4)
+        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}", seconds=4)
     for i in range(2):
         simulate(
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"
@@ -342,14 +342,16 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     answers = store.answers()
     noisy = statistics([row for row in answers if row["name"].startswith("noisy")], 100)
     lefty = statistics([row for row in answers if row["name"].startswith("lefty")], 100)
-    assert noisy["with_truth"]["value"] == pytest.approx(0.8, abs=0.08)  # lapses are one in five
+    assert noisy["with_truth"]["value"] == pytest.approx(
+        0.8, abs=0.08
+    )  # one vote in five is flipped
     assert noisy["self_agreement"]["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.12)
     only_pairs = [
         row for row in answers if row["name"].startswith("noisy") and row["kind"] == "pair"
     ]
     raw, _ = agreement(
         comparisons(only_pairs), 100
-    )  # a lapse within a ranking may also make a tie of it
+    )  # a flip within a ranking may also make a tie of it
     assert raw["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.1)
     assert 0.3 < noisy["side_bias"]["value"] < 0.7 and lefty["side_bias"]["low"] > 0.8
     assert noisy["contradictions"]["value"] == pytest.approx(0.2, abs=0.08)

@@ -107,17 +107,17 @@ def test_answers_with_a_slip_are_not(tasks):
     rng = random.Random(0)
     for family in FAMILIES:
         rows = [
-            (task, answer(task.spec, rng, slips=1.0)) for task in tasks if task.family == family
+            (task, answer(task.spec, rng, hurried=1.0)) for task in tasks if task.family == family
         ]
         assert sum(judge(task.prompt, text).fulfils for task, text in rows) <= 0.08 * len(rows), (
             family
         )
 
 
-def test_the_share_of_slips_is_the_share_asked_for(tasks):
+def test_the_share_of_faults_is_the_share_asked_for(tasks):
     rng = random.Random(0)
     done = sum(
-        judge(task.prompt, answer(task.spec, rng, slips=0.4)).fulfils for task in tasks
+        judge(task.prompt, answer(task.spec, rng, hurried=0.4)).fulfils for task in tasks
     ) / len(tasks)
     assert (
         0.55 < done < 0.67
@@ -154,8 +154,8 @@ def test_answers_to_one_prompt_differ(tasks):
         assert len({answer(task.spec, rng) for _ in range(50)}) >= 40, family
 
 
-def test_a_rater_is_as_wrong_as_its_lapse_says():
-    rater, rng = Rater(lapse=0.1), random.Random(0)
+def test_a_rater_is_as_wrong_as_its_flip_rate_says():
+    rater, rng = Rater(flip_rate=0.1), random.Random(0)
     wrong = sum(rater.pick(0.5, rng) == "right" for _ in range(10_000)) / 10_000
     assert wrong == pytest.approx(0.1, abs=0.01)
 

@@ -56,7 +56,7 @@ def comparisons(n: int = 24) -> list[dict]:
 def stage(name: str, seed: int = 0):
     """One of the four stages, with at least a dozen steps of a few milliseconds."""
     words, lm = tokenizer(), model(seed)
-    prompts = [task.prompt for task in data.tasks("train")[:8]]
+    prompts = data.prompts_of("train")[:8]
     if name == "pretrain":
         tokens = np.array(words("\n".join(scraps(200)))["input_ids"], dtype=np.uint16)
         return Pretrain(

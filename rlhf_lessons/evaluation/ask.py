@@ -1,9 +1,7 @@
 """One prompt to several models: what they answer, and a notice where the toy world ends."""
 
-import textwrap
-
 from rlhf_lessons.checkpoints import STAGES, load
-from rlhf_lessons.data import printable, tasks
+from rlhf_lessons.data import tasks
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.world.tasks import parse
@@ -11,7 +9,6 @@ from rlhf_lessons.world.tasks import parse
 WRITERS = ("base", "sft", "ppo")  # the models that write; the reward model only scores
 MAX_NEW_TOKENS = 60
 MOST = 200  # answers of one model at a time
-WIDTH = 94  # letters of an answer in a line
 
 
 def load_writers(names: list[str], source: str = "best", say=print) -> dict:
@@ -58,20 +55,6 @@ def ask(
         asked = [prompt] * n
         samples[name] = generate(model, tokenizer, asked, MAX_NEW_TOKENS, temperature, seed).texts
     return samples
-
-
-def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
-    """Return the answers of `ask` as text for a terminal, one block a model."""
-    lines = [f"> {printable(prompt)}"]
-    for name, texts in samples.items():
-        lines += ["", name.upper()]
-        for number, text in enumerate(texts, 1):
-            parts = []
-            for line in printable(text).strip("\n").split("\n"):
-                parts += textwrap.wrap(line, WIDTH) or [""]
-            first = parts[0] or "(nothing: it ended at once)"
-            lines += [f"{number:4}  {first}", *(f"      {part}" for part in parts[1:])]
-    return "\n".join(lines)
 
 
 def out_of_world_notice(prompt: str) -> str | None:

@@ -156,7 +156,7 @@ def measure(note=print) -> dict[str, dict]:
     if "base" in models:
         measured["base"] = base_probes(*models["base"])
     if "sft" in models:
-        prompts = [task.prompt for task in data.tasks("validation")]
+        prompts = data.prompts_of("validation")
         ended = answer_all(*models["sft"], prompts, 2)[1]
         measured["sft"] = {"ended": float(np.mean(ended))}
     if "reward" in models:

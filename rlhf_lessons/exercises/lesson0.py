@@ -1,40 +1,46 @@
 """Checks of lesson 0: what a blind test says."""
 
+import math
 from math import comb
 
 from rlhf_lessons.exercises.check import Exercise, exercise, then
 
 
-def counted(rate):
-    """Return a way to score picks, made of the numbers of wins, ties, losses, and of all."""
-    return lambda picks: rate(*map(picks.count, ("win", "tie", "loss")), len(picks))
+def scored(win, tie, loss, over=lambda wins, ties, losses: wins + ties + losses):
+    """Return a way to rate picks: points for each, divided by a number."""
+
+    def rate(picks):
+        wins, ties, losses = map(picks.count, ("win", "tie", "loss"))
+        return (win * wins + tie * ties + loss * losses) / over(wins, ties, losses)
+
+    return rate
 
 
 @exercise
 def win_rate():
     """How often a model wins, a tie as half a win."""
 
-    right = counted(lambda w, t, lost, n: (w + t / 2) / n)
+    right = scored(1, 0.5, 0)
     names = {"w": "win", "t": "tie", "l": "loss"}
     rows = "wllt t wwwww lll wwtttll lwl".split()
     cases = [([names[letter] for letter in row],) for row in rows]
     mistakes = {
-        "ties_lost": counted(lambda w, t, lost, n: w / n),
-        "ties_left_out": counted(lambda w, t, lost, n: w / max(w + lost, 1)),
-        "ties_won": counted(lambda w, t, lost, n: (w + t) / n),
+        "ties_lost": scored(1, 0, 0),
+        "ties_left_out": scored(1, 0, 0, lambda wins, ties, losses: max(wins + losses, 1)),
+        "ties_won": scored(1, 1, 0),
         "percent": then(right, lambda rate: 100 * rate),
-        "losses_subtracted": (counted(lambda w, t, lost, n: (w - lost) / n),),
+        "losses_subtracted": (scored(1, 0, -1), scored(1, 0.5, -1)),
         "rounded": tuple(then(right, lambda rate, n=n: round(rate, n)) for n in (3, 2, 1)),
-        "count": counted(lambda w, t, lost, n: w + t / 2),
-        "other_model": then(right, lambda rate: 1 - rate),
+        "count": scored(1, 0.5, 0, lambda *_: 1),
+        "other_model": scored(0, 0.5, 1),
         "over_losses": (
-            counted(lambda w, t, lost, n: w / lost),
-            counted(lambda w, t, lost, n: w / max(lost, 1)),
-            counted(lambda w, t, lost, n: (w + t / 2) / lost),
+            scored(1, 0, 0, lambda wins, ties, losses: losses),
+            scored(1, 0, 0, lambda wins, ties, losses: max(losses, 1)),
+            scored(1, 0.5, 0, lambda wins, ties, losses: losses),
         ),
-        "precedence": counted(lambda w, t, lost, n: w + t / 2 / n),
-        "wins_halved": counted(lambda w, t, lost, n: (w + t) / 2 / n),
-        "whole_division": counted(lambda w, t, lost, n: (w + t / 2) // n),
+        "precedence": lambda picks: picks.count("win") + picks.count("tie") / 2 / len(picks),
+        "wins_halved": scored(0.5, 0.5, 0),
+        "whole_division": then(right, math.floor),
     }
     return Exercise(right, cases, mistakes)
 
@@ -55,7 +61,10 @@ def coin():
         "exactly": lambda wins, picks: comb(picks, wins) / 2**picks,
         "more_than": lambda wins, picks: rows(picks, wins + 1, picks + 1) / 2**picks,
         "both_sides": then(right, lambda chance: 2 * chance),
-        "no_better": lambda wins, picks: rows(picks, 0, wins + 1) / 2**picks,
+        "no_better": (
+            then(right, lambda chance: 1 - chance),
+            lambda wins, picks: rows(picks, 0, wins + 1) / 2**picks,
+        ),
         "one_row_each": lambda wins, picks: (picks - wins + 1) / 2**picks,
         "comb_swapped": lambda wins, picks: (
             sum(comb(heads, picks) for heads in range(wins, picks + 1)) / 2**picks

@@ -49,15 +49,11 @@ def surprise():
         "backwards": lambda x, ids: -picked(x[:, 1:].log_softmax(-1), ids[:, :-1]),
         "sign": then(of_next, torch.neg),
         "probabilities": then(of_next, lambda found: (-found).exp()),
-        "bits": then(of_next, lambda found: found / math.log(2)),
         "mean": then(of_next, torch.mean),
         "sum": then(of_next, torch.sum),
         "log_of_0": unstable(lambda x: x.softmax(-1)),
         "overflow": unstable(by_exponentials),
-        "over_time": (
-            lambda x, ids: -picked(x[:, :-1].log_softmax(1), ids[:, 1:]),
-            lambda x, ids: -picked(x.log_softmax(1)[:, :-1], ids[:, 1:]),
-        ),
+        "over_time": lambda x, ids: -picked(x.log_softmax(1)[:, :-1], ids[:, 1:]),
         "logits": lambda x, ids: -picked(x[:, :-1], ids[:, 1:]),
         "likeliest": lambda x, ids: -x[:, :-1].log_softmax(-1).amax(-1),
     }
@@ -87,8 +83,8 @@ def masked_loss():
         "mask_of_before": lambda x, ids, m: of_next(x, ids)[m[:, :-1]].mean(),
         "no_shift": lambda x, ids, m: of_same(x, ids)[m].mean(),
         "first_counted": lambda x, ids, m: of_next(x, ids)[m[:, 1:]].sum() / m.sum(),
+        "mask_whole": lambda x, ids, m: of_next(x, ids)[m].mean(),
         "one_hot": one_hot,
-        "rows": lambda x, ids, m: of_next(x, ids)[m[:, 1:]].sum() / len(m),
     }
     # nobody may write the padding, token 0
     banned = some(2, 4, 5, seed=3).index_fill(-1, torch.tensor([0]), NEVER)
@@ -114,9 +110,6 @@ def temperature():
         """Return a function that does something else at temperature 0, or above it."""
         return lambda x, t: warm(x / t) if t else greedy(x)
 
-    def all_at_once(x):
-        return x.flatten().softmax(-1).view(x.shape)
-
     def greedy(x):
         return right(x, 0)
 
@@ -125,9 +118,8 @@ def temperature():
         "after_softmax": lambda x, t: x.softmax(-1) / t,
         "unused": lambda x, t: x.softmax(-1),
         "logs": at_0(greedy, lambda x: x.log_softmax(-1)),
-        "all_at_once": at_0(greedy, all_at_once),
+        "all_at_once": at_0(greedy, lambda x: x.flatten().softmax(-1).view(x.shape)),
         "dimension_0": at_0(greedy, lambda x: x.softmax(0)),
-        "largest_of_all": at_0(lambda x: (x == x.max()).float()),
         "overflow": at_0(greedy, by_exponentials),
         "divided_by_0": lambda x, t: (x / t).softmax(-1),
         "as_1": at_0(lambda x: x.softmax(-1)),
@@ -187,11 +179,11 @@ def top_k():
 
 @exercise
 def top_p():
-    def nucleus(drop, descending=True, softmax=True, back=True):
+    def nucleus(drop, descending=True, back=True):
         """Drop what `drop(values, their running sum, p)` says, in sorted order."""
 
         def wrong(x, p):
-            values, order = (x.softmax(-1) if softmax else x).sort(-1, descending=descending)
+            values, order = x.softmax(-1).sort(-1, descending=descending)
             dropped = drop(values, values.cumsum(-1), p)
             return x.masked_fill(dropped.scatter(-1, order, dropped) if back else dropped, NEVER)
 
@@ -214,9 +206,11 @@ def top_p():
         "ascending": nucleus(reached, descending=False),
         "unsorted": unsorted,
         "order": nucleus(reached, back=False),
-        "each_alone": lambda x, p: x.masked_fill(x.softmax(-1) < p, NEVER),
+        "each_alone": (
+            lambda x, p: x.masked_fill(x.softmax(-1) < p, NEVER),
+            lambda x, p: x.masked_fill(x.softmax(-1) < 1 - p, NEVER),
+        ),
         "zeros": then(right, banned_as_0),
-        "logits": nucleus(lambda x, total, p: total >= p, softmax=False),
         "probabilities": then(right, lambda kept: kept.softmax(-1)),
     }
     easy = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.6, 0.05, 0.05001, 0.29999]]).log()
@@ -268,7 +262,6 @@ def bigram_loss():
         "sign": then(right, lambda loss: -loss),
         "sum": lambda train, test, v: right(train, test, v) * (len(test) - 1),
         "first_counted": lambda train, test, v: right(train, test, v) * (1 - 1 / len(test)),
-        "training_text": lambda train, test, v: right(train, train, v),
     }
     text = torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4])
     long = torch.cat([tokens(300, below=9), torch.tensor([8])])

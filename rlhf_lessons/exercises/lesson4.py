@@ -89,7 +89,6 @@ def token_rewards():
         "size": priced(lambda p, r, m, b: -price(p, r, m, b).abs()),
         "kl_at_end": priced(kl_at_end),
         "no_score": lambda p, r, m, s, b: price(p, r, m, b),
-        "no_kl": lambda p, r, m, s, b: at_end(m, s),
     }
 
     def given(*lengths, time, seed, beta, padding=None):
@@ -137,22 +136,23 @@ def kl_estimates():
 
 
 @exercise
-def masked_gae():
+def gae():
     def loop(
         after=0.0,
         news=lambda r, now, next, lam: r + next - now,
         carry=lambda d, lam, a: d + lam * a,
+        order=lambda length: reversed(range(length)),
     ):
         """Return advantages of rows that end with their mask. For mistakes: `after` weighs the
         value in the padding behind, `news` says what is better than expected, `carry` adds what
-        comes later."""
+        comes later, and `order` is that of the loop."""
 
         def advantages(rewards, values, mask, lam):
             found = torch.zeros(mask.shape, dtype=torch.double)
             padded = F.pad(values, (0, 1)).double()
             for row, length in enumerate(mask.sum(1).tolist()):
                 later = 0.0
-                for t in reversed(range(length)):
+                for t in order(length):
                     follows = padded[row, t + 1] * (1.0 if t + 1 < length else after)
                     delta = news(rewards[row, t].double(), padded[row, t], follows, lam)
                     found[row, t] = later = carry(delta, lam, later)
@@ -162,34 +162,27 @@ def masked_gae():
 
     right = loop()
 
+    def before(r, v, m, lam):
+        """With the values one place later: V_t - V_(t-1), where V_(t+1) - V_t belongs."""
+        return loop(after=1.0)(r, F.pad(v, (1, 0)), m, lam)
+
     def everywhere(r, v, m, lam):
         return right(r, v, torch.ones_like(m), lam)
-
-    def deltas(r, v, m):
-        return r * m + F.pad(v * m, (0, 1))[:, 1:] - v * m
-
-    def forward(r, v, m, lam):
-        found, before = torch.zeros_like(v), 0.0
-        for t in range(v.shape[1]):
-            found[:, t] = before = deltas(r, v, m)[:, t] + lam * before
-        return found * m
-
-    def from_before(r, v, m, lam):
-        """The news as V_t - V_(t-1), a mistake."""
-        v = v * m
-        return right(r + v - F.pad(v, (1, 0))[:, :-1], torch.zeros_like(v), m, lam)
 
     mistakes = {
         "padding_follows": loop(after=1.0),
         "flows_back": lambda r, v, m, lam: everywhere(r, v, m, lam) * m,
         "everywhere": everywhere,
-        "forward": forward,
+        "forward": loop(order=range),
         "return": lambda r, v, m, lam: right(r, v, m, lam) + v * m,
         "no_value": loop(news=lambda r, now, next, lam: r + next),
         "no_later": loop(carry=lambda delta, lam, later: delta),
         "no_lam": loop(carry=lambda delta, lam, later: delta + later),
         "lam_on_values": loop(news=lambda r, now, next, lam: r + lam * next - now),
-        "value_before": from_before,
+        "value_before": (
+            before,
+            lambda r, v, m, lam: before(r * m, v * m, torch.ones_like(m), lam) * m,
+        ),
         "lam_on_all": (
             loop(carry=lambda delta, lam, later: lam * (delta + later)),
             loop(news=lambda r, now, next, lam: r + lam * (next - now)),
@@ -212,7 +205,7 @@ def masked_gae():
 
 
 @exercise
-def clipped_loss():
+def clipped_policy_loss():
     def losses(
         choose=torch.minimum,
         clamp=lambda ratio, c: ratio.clamp(1 - c, 1 + c),
@@ -278,7 +271,7 @@ def clipped_loss():
 
 
 @exercise
-def whitened():
+def whiten():
     def scaled(x, m, mean, variance, power=-0.5):
         return ((x - mean) * (variance + 1e-8) ** power).masked_fill(~m, 0.0)
 
@@ -289,11 +282,6 @@ def whitened():
         x = x.double()
         return scaled(x, m, x[m].mean(), spread(x, m))
 
-    def product(x, m):
-        """The mask as a factor of every sum, which NaN or infinity on padding spoils."""
-        centred = (x * m - (x * m).sum() / m.sum()) * m
-        return centred / ((centred**2).sum() / m.sum() + 1e-8).sqrt()
-
     def by_row(x, m):
         return torch.cat([right(x[n : n + 1], m[n : n + 1]) for n in range(len(x))])
 
@@ -303,22 +291,18 @@ def whitened():
             lambda x, m, free=free: (x - x.mean()) * (x.var(unbiased=free) + 1e-8) ** -0.5
             for free in (False, True)
         ),
-        "zeros_counted": lambda x, m: scaled(x, m, (x * m).mean(), (x * m).var(unbiased=False)),
+        "zeros_counted": (
+            lambda x, m: scaled(x, m, (x * m).mean(), (x * m).var(unbiased=False)),
+            lambda x, m: scaled(x, m, x[m].mean(), (x * m - x[m].mean()).square().sum() / m.sum()),
+        ),
         "variance": lambda x, m: scaled(x, m, x[m].mean(), spread(x, m), -1.0),
         "no_mean": lambda x, m: scaled(x, m, 0.0, spread(x, m)),
         "no_deviation": lambda x, m: (x - x[m].mean()).masked_fill(~m, 0.0),
         "padding_kept": lambda x, m: (x - x[m].mean()) * (spread(x, m) + 1e-8) ** -0.5,
         "by_row": by_row,
-        "unbiased": (
-            lambda x, m: scaled(
-                x, m, x[m].mean(), ((x[m] - x[m].mean()) ** 2).sum() / (m.sum() - 1)
-            ),
-        ),
+        "unbiased": lambda x, m: scaled(x, m, x[m].mean(), spread(x, m) * m.sum() / (m.sum() - 1)),
         "epsilon": lambda x, m: ((x - x[m].mean()) / spread(x, m).sqrt()).masked_fill(~m, 0.0),
-        "times_mask": (
-            product,
-            lambda x, m: (x - x[m].mean()) * m * (spread(x, m) + 1e-8) ** -0.5,
-        ),
+        "times_mask": lambda x, m: (x - x[m].mean()) * m * (spread(x, m) + 1e-8) ** -0.5,
     }
 
     def given(*lengths, time, seed, shift=0.0):

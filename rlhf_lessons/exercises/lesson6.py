@@ -35,8 +35,8 @@ def vote_loss():
         "each_vote": lambda x, chances: soft(x, chances, reduction="none"),
         "sum": lambda x, chances: soft(x, chances, reduction="sum"),
         "sides": lambda x, chances: soft(-x, chances),
+        "squares": lambda x, chances: (x.sigmoid() - chances).square().mean(),
         "sigmoid_twice": lambda x, chances: soft(x.sigmoid(), chances),
-        "squares": lambda x, chances: ((x.sigmoid() - chances) ** 2).mean(),
     }
     cases = [
         (leads.clone().requires_grad_(), chances)

@@ -97,7 +97,7 @@ def class_answers(n: int = 300) -> list[dict]:
     training prompts.
     """
     models = {name: load(name, "shipped") for name in ("base", "sft", "ppo")}
-    prompts = random.Random(0).sample([task.prompt for task in data.tasks("train")], n)
+    prompts = random.Random(0).sample(data.prompts_of("train"), n)
     return answers_by(models, prompts, 2, load("reward", "shipped")[0])
 
 

@@ -1,7 +1,8 @@
-"""A class's reports, gathered into a table. The files come from students, so nothing in them is believed.
+"""A class's reports, gathered into a table. The files come from students, so nothing in them is
+believed.
 
-No file is opened as a page: the numbers stand in it as JSON, and each must be what its column holds. Reports in which
-the same votes stand are named beside each other.
+No file is opened as a page: the numbers stand in it as JSON, and each must be what its column
+holds. Reports in which the same votes stand are named beside each other.
 """
 
 import csv
@@ -68,7 +69,8 @@ class Row(BaseModel):
 
 
 def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
-    """Write the reports in a folder, and in those within it, as CSV; return (rows, what was wrong with other files).
+    """Write the reports in a folder, and in those within it, as CSV; return (rows, what was wrong
+    with other files).
 
     ValueError where there is no such folder, or no HTML file in it.
     """
@@ -99,7 +101,8 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
 
 
 def read(file: Path) -> Row:
-    """Return the row of one report. ValueError says what is wrong with it; OSError where it cannot be read."""
+    """Return the row of one report. ValueError says what is wrong with it; OSError where it cannot
+    be read."""
     if not file.is_file():
         raise ValueError("it is no file")
     if file.stat().st_size > LARGEST:
@@ -124,7 +127,8 @@ def read(file: Path) -> Row:
 
 
 def write(out: Path, rows: list[dict]) -> None:
-    """Write rows as CSV, all of it or nothing; the mark at its beginning tells Excel that it is UTF-8."""
+    """Write rows as CSV, all of it or nothing; the mark at its beginning tells Excel that it is
+    UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["file", *Row.model_fields, "same_votes_as"])

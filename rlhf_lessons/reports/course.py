@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rlhf_lessons import data, paths, plots
 from rlhf_lessons.evaluation.arena import answer_all, evaluate
-from rlhf_lessons.evaluation.ask import WRITERS, ask, side_by_side
+from rlhf_lessons.evaluation.ask import WRITERS, ask
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.reports.terminal import models_table
+from rlhf_lessons.reports.terminal import models_table, side_by_side
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
@@ -53,7 +53,7 @@ def figures(folder: Path, models: dict, result: dict) -> dict:
 
 def rewards(reward: Path, models: dict) -> dict[str, list[float]]:
     """Return the rewards of the SFT and the PPO model's answers to validation prompts."""
-    prompts = [task.prompt for task in data.tasks("validation")]
+    prompts = data.prompts_of("validation")
     asked = [prompt for prompt in prompts for _ in range(4)]
     found = {}
     for name in ("sft", "ppo"):

@@ -1,7 +1,8 @@
-"""`rl.report`: one page of what you did: votes, self-agreement, what your votes taught a reward model, exercises.
+"""`rl.report`: one page of what you did: votes, self-agreement, what your votes taught a reward
+model, exercises.
 
-Everything comes from your own files: the ratings store, `exercises.jsonl` and the models in the folder `runs`. The page
-is `report.html.jinja`; a browser prints it.
+Everything comes from your own files: the ratings store, `exercises.jsonl` and the models in the
+folder `runs`. The page is `report.html.jinja`; a browser prints it.
 """
 
 import base64
@@ -35,11 +36,13 @@ ROUNDS = 8  # on the page at most, the newest ones
 
 
 def report(name: str = "", *, rater: str = "you", store: Store | str | Path | None = None) -> None:
-    """Write your report into the folder `runs/report`, as report.html, and say so and how to print it.
+    """Write your report into the folder `runs/report`, as report.html, and say so and how to print
+    it.
 
-    `name` is what stands on it. `rater` and `store` are those that you gave to `rl.rate`, where you gave any; for
-    another rater than "you" the file is called report_RATER. A teacher gives as `rater` the nickname of somebody who
-    voted on the class page: then exercises and models, which would be the teacher's, are left out.
+    `name` is what stands on it. `rater` and `store` are those that you gave to `rl.rate`, where you
+    gave any; for another rater than "you" the file is called report_RATER. A teacher gives as
+    `rater` the nickname of somebody who voted on the class page: then exercises and models, which
+    would be the teacher's, are left out.
     """
     found = gather(name, rater, store)
     if rater != "you" and not found["votes"]:
@@ -68,7 +71,8 @@ def headline(found: dict) -> str:
 
 
 def page(found: dict) -> str:
-    """Return the report as HTML. Whatever people or models wrote is escaped; no script can run in it."""
+    """Return the report as HTML. Whatever people or models wrote is escaped; no script can run in
+    it."""
     looks = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -158,7 +162,8 @@ def picture(curve: dict) -> str:
 
 
 def gather(name: str = "", rater: str = "you", store: Store | str | Path | None = None) -> dict:
-    """Return all that the page shows, as plain data; nothing in it is made up where nothing was done."""
+    """Return all that the page shows, as plain data; nothing in it is made up where nothing was
+    done."""
     rows = answers_of(rater, store)
     judged = [row for row in rows if row["kind"] not in PASSES]
     found = statistics(rows)
@@ -205,7 +210,8 @@ def voters(store: Store | str | Path | None) -> str:
 
 
 def fingerprint(rows: list[dict]) -> str:
-    """Return a mark of these very judgements: two reports with the same mark rest on one person's clicks."""
+    """Return a mark of these very judgements: two reports with the same mark rest on one person's
+    clicks."""
     ids = "".join(sorted(row["id"] for row in rows))
     return hashlib.sha256(ids.encode()).hexdigest()[:16] if rows else ""
 
@@ -221,7 +227,8 @@ def seconds(rows: list[dict]) -> float | None:
 
 
 def rounds(rows: list[dict]) -> list[dict]:
-    """Return what was judged in each round: {"round", "kinds", "votes", "first", "last", "seconds"}."""
+    """Return what was judged in each round: {"round", "kinds", "votes", "first", "last",
+    "seconds"}."""
     found = []
     for name in dict.fromkeys(row["round"] for row in rows):
         here = [row for row in rows if row["round"] == name]
@@ -239,9 +246,9 @@ def rounds(rows: list[dict]) -> list[dict]:
 
 
 def learning_curves(rows: list[dict]) -> list[dict]:
-    """Return a curve for each lesson in which was voted, and one for all other rounds, where there were votes enough:
-    {"of": "lesson 3", "points", "predicted", "steady", "ceiling"}. They are apart, since lesson 3 asks for quality, and
-    6 for taste.
+    """Return a curve for each lesson in which was voted, and one for all other rounds, where there
+    were votes enough: {"of": "lesson 3", "points", "predicted", "steady", "ceiling"}. They are
+    apart, since lesson 3 asks for quality, and 6 for taste.
     """
     groups = {}
     for row in rows:
@@ -257,10 +264,11 @@ def learning_curves(rows: list[dict]) -> list[dict]:
 
 
 def learning_curve(rows: list[dict]) -> list[dict]:
-    """Return how well the reward model of the first votes predicted the next ones: {"votes", "value", "low", ...}.
+    """Return how well the reward model of the first votes predicted the next ones: {"votes",
+    "value", "low", ...}.
 
-    It is the curve of `rl.live_reward_model`, over the votes of several rounds. The normalisation set only scales
-    rewards, and no test asks for their scale, so the answers voted on will do.
+    It is the curve of `rl.live_reward_model`, over the votes of several rounds. The normalisation
+    set only scales rewards, and no test asks for their scale, so the answers voted on will do.
     """
     from rlhf_lessons.feedback.online import EVERY, accuracy, blocks  # it brings torch
 
@@ -278,7 +286,8 @@ def learning_curve(rows: list[dict]) -> list[dict]:
 
 
 def predicted(curve: list[dict]) -> dict:
-    """Return the share of all votes that were predicted by a model that had learned from votes, as a figure."""
+    """Return the share of all votes that were predicted by a model that had learned from votes, as
+    a figure."""
     learned = [point for point in curve if point["votes"]]
     n = sum(point["n"] for point in learned)
     if not n:
@@ -289,8 +298,8 @@ def predicted(curve: list[dict]) -> dict:
 
 
 def chosen(rows: list[dict]) -> dict | None:
-    """Return the newest pair by two models in which a side was chosen, if there is one: {"prompt", "better", "worse"},
-    each of the two as {"model", "text"}."""
+    """Return the newest pair by two models in which a side was chosen, if there is one: {"prompt",
+    "better", "worse"}, each of the two as {"model", "text"}."""
     for row in reversed(rows):
         names = [answer["model"] for answer in row["answers"]]
         choice = row["payload"]["choice"] if row["kind"] == "pair" else None
@@ -304,7 +313,8 @@ def chosen(rows: list[dict]) -> dict | None:
 
 
 def own_models() -> list[dict]:
-    """Return the reader's finished models: {"folder", "stage", "quality", "means", "shipped", "seconds", "made"}."""
+    """Return the reader's finished models: {"folder", "stage", "quality", "means", "shipped",
+    "seconds", "made"}."""
     found = []
     for card in sorted(paths.RUNS.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
         try:
@@ -328,8 +338,9 @@ def own_models() -> list[dict]:
 
 
 def before_after(stages: set[str]) -> dict | None:
-    """Return the article's prompts as the reader's last model answers them, and the model that it was made from:
-    {"before", "after", "answers": [{"prompt", "before", "after", "done": [bool, bool]}]}; None without such a model.
+    """Return the article's prompts as the reader's last model answers them, and the model that it
+    was made from: {"before", "after", "answers": [{"prompt", "before", "after", "done": [bool,
+    bool]}]}; None without such a model.
     """
     from rlhf_lessons.evaluation.ask import ask
 
@@ -359,8 +370,9 @@ def before_after(stages: set[str]) -> dict | None:
 
 
 def exercises() -> dict:
-    """Return the exercises that were passed: {"core", "core_of", "passed", "of", "lessons": those four of each lesson,
-    with its "name" and the "names" of the passed ones, [(name, whether it is a core one)]}."""
+    """Return the exercises that were passed: {"core", "core_of", "passed", "of", "lessons": those
+    four of each lesson, with its "name" and the "names" of the passed ones, [(name, whether it is a
+    core one)]}."""
     passed, lessons = passed_exercises(), []
     for lesson, core in catalogue().items():
         names = [(name, core[name]) for name in core if f"{lesson}.{name}" in passed]

@@ -1,9 +1,26 @@
-"""Tables for a terminal: models with their scores, and votes with their statistics."""
+"""What a terminal shows: answers side by side, models with scores, votes with statistics."""
 
 import math
+import textwrap
 
 from rlhf_lessons import data
 from rlhf_lessons.evaluation.votes import FIGURES
+
+WIDTH = 94  # letters of an answer in a line
+
+
+def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
+    """Return the answers of `ask` as text, one block a model."""
+    lines = [f"> {data.printable(prompt)}"]
+    for name, texts in samples.items():
+        lines += ["", name.upper()]
+        for number, text in enumerate(texts, 1):
+            parts = []
+            for line in data.printable(text).strip("\n").split("\n"):
+                parts += textwrap.wrap(line, WIDTH) or [""]
+            first = parts[0] or "(nothing: it ended at once)"
+            lines += [f"{number:4}  {first}", *(f"      {part}" for part in parts[1:])]
+    return "\n".join(lines)
 
 
 def models_table(result: dict) -> str:

@@ -38,7 +38,7 @@ class PPOStep:
     length: float  # tokens a response
     ended: float  # share of responses with an end token
     explained_variance: float | None  # None where returns do not vary
-    entropy: float  # nats a token; this and the six below are means over the update
+    entropy: float  # nats a token; this and the four below are means over the update
     policy_loss: float
     value_loss: float
     clip_fraction: float  # share of tokens whose ratio left 1 +- clip_range
@@ -89,6 +89,8 @@ class PPO(Stage):
             raise ValueError(
                 "where reward is a function, critic_init must be a reward model for the critic"
             )
+        if not prompts:
+            raise ValueError("no prompts")
         if config.batch_size % config.num_minibatches:
             raise ValueError("batch_size must be a multiple of num_minibatches")
         self.config = config
@@ -131,7 +133,7 @@ class PPO(Stage):
 
     def train_step(self, step: int) -> PPOStep:
         config = self.config
-        batch = self.rollout(step)
+        batch = self.collect(step)
         estimates = self.estimate(batch)
         # Learn from the batch: some passes, and one step of each optimiser a minibatch.
         rng = generator(config.seed, step, 2)
@@ -178,7 +180,7 @@ class PPO(Stage):
         )
 
     @torch.no_grad()
-    def rollout(self, step: int) -> Rollout:
+    def collect(self, step: int) -> Rollout:
         """Sample this step's batch of responses, score them, and ask the reference."""
         config = self.config
         rows = shuffled_rows(len(self.prompts), config.batch_size, step, config.seed)

@@ -1,6 +1,8 @@
-"""What the reader sees and clicks: cards for rating, prompt boxes, pictures and tables. They draw; nothing learns here.
+"""What the reader sees and clicks: cards for rating, prompt boxes, pictures and tables. They draw;
+nothing learns here.
 
-Each name is fetched from its module when it is first used: the rater card works without loading PyTorch.
+Each name is fetched from its module when it is first used: the rater card works without loading
+PyTorch.
 """
 
 import json
@@ -34,12 +36,14 @@ def __getattr__(name: str):
 
 @cache
 def words() -> dict:
-    """Return the words of the card and of the student's page, by section and name (`words.json`)."""
+    """Return the words of the card and of the student's page, by section and name
+    (`words.json`)."""
     return json.loads(source("words.json"))
 
 
 def card_js() -> str:
-    """Return the rater card as one ES module, as notebooks want it: words, judgements, outbox and the card itself."""
+    """Return the rater card as one ES module, as notebooks want it: words, judgements, outbox and
+    the card itself."""
     parts = (source(name) for name in ("judgements.js", "outbox.js", "card.js"))
     return "\n".join([f"export const WORDS = {json.dumps(words())};", *parts])
 

@@ -9,7 +9,8 @@ from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 
 def suggestions() -> list[tuple[str, str]]:
-    """Return (label, prompt): the article's two prompts, and one of each family that no model was trained on."""
+    """Return (label, prompt): the article's two prompts, and one of each family that no model was
+    trained on."""
     tasks = data.tasks("heldout")[len(ARTICLE_PROMPTS) :]
     found = [(f"article: {prompt}", prompt) for prompt in ARTICLE_PROMPTS]
     for family in FAMILIES:
@@ -21,8 +22,8 @@ def suggestions() -> list[tuple[str, str]]:
 class AskBox(w.VBox):
     """Suggestions, a box to write in, a button, and the answers of each model.
 
-    `models` maps a name to (model, tokenizer). With `toy_world=False` any text is welcome, as for a base model.
-    Another click gives other answers: they are sampled.
+    `models` maps a name to (model, tokenizer). With `toy_world=False` any text is welcome, as for a
+    base model. Another click gives other answers: they are sampled.
     """
 
     def __init__(
@@ -55,14 +56,16 @@ class AskBox(w.VBox):
         super().__init__([self.suggestion, self.prompt, row, self.note, self.answers])
 
     def __repr__(self):
-        return f"A prompt box for {', '.join(self.models)}. It works in Jupyter; what it shows stands below."
+        names = ", ".join(self.models)
+        return f"A prompt box for {names}. It works in Jupyter; what it shows stands below."
 
     def take_suggestion(self, change: dict) -> None:
         """Put the chosen suggestion into the box."""
         self.prompt.value = change["new"]
 
     def answer(self, _=None) -> None:
-        """Let each model answer the prompt in the box, and show the answers or why there are none."""
+        """Let each model answer the prompt in the box, and show the answers or why there are
+        none."""
         prompt, self.clicks = self.prompt.value.strip("\n"), self.clicks + 1
         self.button.disabled, self.button.description = True, "Writing …"
         try:

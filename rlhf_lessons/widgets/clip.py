@@ -9,7 +9,8 @@ from rlhf_lessons.widgets.html import figure_html
 
 
 class ClippedObjective(w.VBox):
-    """Three sliders, a token's ratio, its advantage and the clip, and a picture that follows them."""
+    """Three sliders, a token's ratio, its advantage and the clip, and a picture that follows
+    them."""
 
     def __init__(self, ratio: float = 1.4, advantage: float = 1.0, clip: float = 0.2):
         def slider(name: str, value: float, low: float, high: float, step: float) -> w.FloatSlider:
@@ -33,7 +34,8 @@ class ClippedObjective(w.VBox):
         self.show()
 
     def __repr__(self):
-        return "Sliders for the clipped objective. They work in Jupyter; two of their settings stand below."
+        where = "They work in Jupyter; two of their settings stand below."
+        return f"Sliders for the clipped objective. {where}"
 
     def show(self) -> None:
         """Draw the picture for what the sliders say."""
@@ -49,7 +51,8 @@ def objective(ratio: torch.Tensor, advantage: float, clip: float) -> torch.Tenso
 
 
 def pull(ratio: float, advantage: float, clip: float) -> float:
-    """Return the slope of the objective at a ratio: which way, and how strongly, the token moves the policy."""
+    """Return the slope of the objective at a ratio: which way, and how strongly, the token moves
+    the policy."""
     at = torch.tensor(ratio, dtype=torch.double, requires_grad=True)
     return torch.autograd.grad(objective(at, advantage, clip), at)[0].item()
 

@@ -1,4 +1,5 @@
-"""Walk a text token by token: what could come next, how likely it is, and how surprising what came was."""
+"""Walk a text token by token: what could come next, how likely it is, and how surprising what came
+was."""
 
 import ipywidgets as w
 import torch
@@ -36,7 +37,8 @@ def surprise_legend() -> str:
     for below in SHADES:
         words = f"over {low:g}" if below == float("inf") else f"{low:g} to {below:g}"
         boxes, low = f'{boxes} <span style="{shade(low)}">{words}</span>', below
-    return f"<p>The small number after a token is its surprise in nats, and so is the shade:{boxes}</p>"
+    what = "The small number after a token is its surprise in nats, and so is the shade"
+    return f"<p>{what}:{boxes}</p>"
 
 
 def name(tokenizer, token: int) -> str:
@@ -57,21 +59,25 @@ def surprises(model, ids: list[int]) -> torch.Tensor:
 
 
 def surprise_html(model, tokenizer, ids: list[int], first: int = 1) -> str:
-    """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the number beside it."""
+    """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the
+    number beside it."""
     shown = []
     for token, nats in list(zip(ids[1:], surprises(model, ids).tolist(), strict=True))[first - 1 :]:
         text = tokenizer.decode([token])
         shown.append(
-            f'<span style="{shade(nats)}">{escaped(text.strip(chr(10))) or "⏎"}</span><sub>{nats:.1f}</sub>'
+            f'<span style="{shade(nats)}">{escaped(text.strip(chr(10))) or "⏎"}</span>'
+            + f"<sub>{nats:.1f}</sub>"
             + "<br>" * text.count("\n")
         )
     return f'<div style="white-space:pre-wrap; line-height:2">{"".join(shown)}</div>'
 
 
 class Explorer(w.VBox):
-    """Shows itself as a cell's last line. A click on a token takes it; "Let it choose" draws one, as `seed` decides.
+    """Shows itself as a cell's last line. A click on a token takes it; "Let it choose" draws one,
+    as `seed` decides.
 
-    The bars are probabilities after temperature, top-k and top-p; the surprise is always the model's own.
+    The bars are probabilities after temperature, top-k and top-p; the surprise is always the
+    model's own.
     """
 
     def __init__(self, model, tokenizer, text: str = "", seed: int = 0):
@@ -127,11 +133,13 @@ class Explorer(w.VBox):
         self.restart()
 
     def __repr__(self):
-        return "A text to walk through, token by token. It works in Jupyter; what it shows stands below."
+        where = "It works in Jupyter; what it shows stands below."
+        return f"A text to walk through, token by token. {where}"
 
     @property
     def ids(self) -> list[int]:
-        """The tokens so far: the start token, the text in the box when one began, and what was taken since."""
+        """The tokens so far: the start token, the text in the box when one began, and what was
+        taken since."""
         return self.given + self.taken
 
     def restart(self, _=None) -> None:
@@ -153,7 +161,8 @@ class Explorer(w.VBox):
         self.show()
 
     def take(self, token: int) -> None:
-        """Put a token at the end; nothing more can be taken after the end token, or where the model has no room."""
+        """Put a token at the end; nothing more can be taken after the end token, or where the model
+        has no room."""
         if not self.over():
             self.taken.append(token)
             self.show()
@@ -187,7 +196,8 @@ class Explorer(w.VBox):
         self.offer()
 
     def offer(self, _=None) -> None:
-        """Show the likeliest next tokens, with their probabilities under temperature, top-k and top-p."""
+        """Show the likeliest next tokens, with their probabilities under temperature, top-k and
+        top-p."""
         heat = self.temperature.value
         logits = process_logits(self.next, heat or 1.0, suppressed_ids(self.model, self.tokenizer))
         self.logits = filter_top_k_top_p(

@@ -13,33 +13,32 @@ RAISES, LOWERS = "0, 114, 178", "213, 94, 0"  # blue and vermilion of Okabe and 
 
 
 def coloured_words(words: list[str], changes: list[float]) -> HTML:
-    """Return a text whose words stand above a number each: blue raises the reward, vermilion lowers it."""
+    """Return a text whose words stand above a number each: blue raises the reward, vermilion lowers
+    it."""
     largest = max(map(abs, changes), default=0.0) or 1.0
     spans = []  # rounded + 0: no word is worth -0.0
     for word, change in zip(words, changes, strict=True):
         colour = f"rgba({RAISES if change > 0 else LOWERS}, {0.6 * abs(change) / largest:.2f})"
-        look = f"display:inline-block; text-align:center; margin:2px; padding:2px 4px; background:{colour}"
+        look = "display:inline-block; text-align:center; margin:2px; padding:2px 4px;"
         spans.append(
-            f'<span style="{look}">{escaped(word)}<br><small>{round(change, 1) + 0:+.1f}</small></span>'
+            f'<span style="{look} background:{colour}">{escaped(word)}<br>'
+            f"<small>{round(change, 1) + 0:+.1f}</small></span>"
         )
     return HTML(f"<div>{' '.join(spans)}</div>")
 
 
 class FoolBox(w.VBox):
-    """The reader writes an answer to `prompt`; the box shows its reward, its true utility, and by how much the reward
-    model overpays it. The best of the session stand below.
+    """The reader writes an answer to `prompt`; the box shows its reward, its true utility, and by
+    how much the reward model overpays it. The best of the session stand below.
 
-    What a utility deserves is read off a straight line through `examples`, ordinary answers to the same prompt.
+    What a utility deserves is read off a straight line through `examples`, ordinary answers to the
+    same prompt.
     """
 
     def __init__(self, reward_model, tokenizer, prompt: str, examples: list[str], places: int = 5):
-        self.model, self.tokenizer, self.prompt, self.places, self.entries = (
-            reward_model,
-            tokenizer,
-            prompt,
-            places,
-            [],
-        )
+        self.model, self.tokenizer = reward_model, tokenizer
+        self.prompt, self.places = prompt, places
+        self.entries = []
         utilities = [judge(prompt, text).utility for text in examples]
         rewards = score(reward_model, tokenizer, [prompt] * len(examples), examples).numpy()
         degree = 1 if len(set(utilities)) > 1 else 0
@@ -56,11 +55,13 @@ class FoolBox(w.VBox):
         super().__init__([asked, self.text, self.button, self.note, self.board])
 
     def __repr__(self):
-        return "A box for texts that fool the reward model. It works in Jupyter; the best ones stand in it."
+        where = "It works in Jupyter; the best ones stand in it."
+        return f"A box for texts that fool the reward model. {where}"
 
     def enter(self, text: str) -> dict:
-        """Score a text and put it on the board: text, reward, utility, and overpaid, which is the reward less what
-        answers of this utility get. ValueError, in words, for an empty text and for one that is too long."""
+        """Score a text and put it on the board: text, reward, utility, and overpaid, which is the
+        reward less what answers of this utility get. ValueError, in words, for an empty text and
+        for one that is too long."""
         text = strip_special_tokens(
             self.tokenizer, text
         ).strip()  # the truth is to judge what the reward model reads
@@ -97,8 +98,10 @@ class FoolBox(w.VBox):
         usual, much = entry["reward"] - entry["overpaid"], entry["overpaid"]
         place = [known["text"] for known in self.entries].index(entry["text"]) + 1
         said = (
-            f"Reward {entry['reward']:+.1f}, true utility {entry['utility']:.2f}. Answers as good as this one get "
-            f"{usual:+.1f}: it is {'over' if much > 0 else 'under'}paid by {abs(much):.1f}. Place {place}."
+            f"Reward {entry['reward']:+.1f}, true utility {entry['utility']:.2f}. Answers as good "
+            "as this one get "
+            f"{usual:+.1f}: it is {'over' if much > 0 else 'under'}paid by {abs(much):.1f}. Place "
+            f"{place}."
         )
         self.note.value = f"<p aria-live='polite'>{said}</p>"
 

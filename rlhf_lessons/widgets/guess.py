@@ -22,7 +22,8 @@ class Guess(w.VBox):
         return f"A guess between: {', '.join(self.choices.options)}. It works in Jupyter."
 
     def compare(self, truth: str) -> None:
-        """Print what was guessed beside what came out. ValueError where `truth` is none of the choices."""
+        """Print what was guessed beside what came out. ValueError where `truth` is none of the
+        choices."""
         if truth not in self.choices.options:
             raise ValueError(f"'{truth}' is none of the choices: {', '.join(self.choices.options)}")
         self.choices.disabled, guessed = True, self.choices.value

@@ -1,4 +1,5 @@
-"""Tables and pictures that read well in JupyterLab, on GitHub and aloud. Every text in them is escaped."""
+"""Tables and pictures that read well in JupyterLab, on GitHub and aloud. Every text in them is
+escaped."""
 
 import base64
 import html
@@ -12,7 +13,8 @@ COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file
 
 
 def escaped(text: object) -> str:
-    """Return text as HTML that shows it letter by letter: nothing in it is markup, and lines end where they end."""
+    """Return text as HTML that shows it letter by letter: nothing in it is markup, and lines end
+    where they end."""
     lines = html.escape(str(text)).split("\n")
     return "<br>".join(line.replace("  ", "&nbsp; ") for line in lines)
 
@@ -41,7 +43,8 @@ def columns_html(texts: dict[str, str]) -> str:
 
 
 def figure_html(figure, words: str, dpi: int = 90) -> str:
-    """Return a figure as an HTML picture under the words that describe it, which a screen reader hears."""
+    """Return a figure as an HTML picture under the words that describe it, which a screen reader
+    hears."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -60,7 +63,8 @@ def answers_table(prompts: list[str], answers: dict[str, list[str]]) -> HTML:
 
 
 class Picture:
-    """A figure with alternative text, which `update` draws anew in its place: live, and accepted by strict nbval."""
+    """A figure with alternative text, which `update` draws anew in its place: live, and accepted by
+    strict nbval."""
 
     def __init__(self, figure, alt: str):
         self.figure, self.alt = figure, alt
@@ -74,7 +78,8 @@ class Picture:
         self.handle.update(self.data(), raw=True, metadata={"image/png": {"alt": self.alt}})
 
     def data(self) -> dict:
-        """Return what Jupyter shows: a PNG of few colours, and words where there are no pictures."""
+        """Return what Jupyter shows: a PNG of few colours, and words where there are no
+        pictures."""
         drawn, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(drawn, format="png", bbox_inches="tight")
         flat = (

@@ -1,4 +1,5 @@
-"""Template and loss mask, token by token: what training reads of a demonstration, and which tokens it learns."""
+"""Template and loss mask, token by token: what training reads of a demonstration, and which tokens
+it learns."""
 
 from contextlib import nullcontext
 
@@ -27,7 +28,8 @@ LOOKS = {
 
 
 class MaskBox(w.VBox):
-    """The reader's own demonstration and a short one in a batch, each token with its label; two mistakes to choose."""
+    """The reader's own demonstration and a short one in a batch, each token with its label; two
+    mistakes to choose."""
 
     def __init__(self, tokenizer, prompt: str, completion: str):
         self.tokenizer = tokenizer
@@ -44,7 +46,8 @@ class MaskBox(w.VBox):
         self.show()
 
     def __repr__(self):
-        return "Your own demonstration, token by token, each with its label. It works in Jupyter; a table stands below."
+        where = "It works in Jupyter; a table stands below."
+        return f"Your own demonstration, token by token, each with its label. {where}"
 
     def show(self, change=None) -> None:
         """Draw the two demonstrations anew, with the labels that were chosen."""
@@ -77,7 +80,8 @@ def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
         lines += f'<div style="margin:8px 0">{"".join(chips)}</div>'
     learned = int((labels != sft.IGNORE).sum())
     return (
-        f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. Dashed: read, and "
+        f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. "
+        "Dashed: read, and "
         "ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a new line.</p>"
     )
 
@@ -87,6 +91,7 @@ def chip(token: str, label: int, real: bool) -> str:
     kind = "padding" if not real else "ignored" if label == sft.IGNORE else "learned"
     shown = escaped(token.replace(" ", "·").replace("\n", "↵"))
     return (
-        f'<span title="{kind}" style="display:inline-block; text-align:center; margin:2px; padding:1px 4px; '
-        f'border-radius:4px; line-height:1.3; {LOOKS[kind]}">{shown}<br><small>{label}</small></span>'
+        f'<span title="{kind}" style="display:inline-block; text-align:center; margin:2px; '
+        f'padding:1px 4px; border-radius:4px; line-height:1.3; {LOOKS[kind]}">'
+        f"{shown}<br><small>{label}</small></span>"
     )

@@ -1,10 +1,10 @@
 """`rl.rate`: you are the human rater. A card in the notebook, on top of the ratings store.
 
-    card = rl.rate(pairs, "lesson 3")          # it returns at once; as a cell's last line it shows the card
-    card.answers()                             # in a later cell: your judgements so far
+    card = rl.rate(pairs, "lesson 3")    # as a cell's last line it shows the card
+    card.answers()                       # in a later cell: your judgements so far
 
-The card is `card.js`, the same as on the class page; a `Session` answers its messages. Votes live in the store: after
-a kernel restart, run the cell again and continue where you were.
+The card is `card.js`, the same as on the class page; a `Session` answers its messages. Votes live
+in the store: after a kernel restart, run the cell again and continue where you were.
 """
 
 import zlib
@@ -38,14 +38,16 @@ def rate(
 ):
     """Return a card that asks the reader for a judgement on each row, one after the other.
 
-    A row is one of `make_pairs` or one of `Store.add_tasks` (pair, ranking, scores, demonstration); without rows, the
-    card asks what is in the round already. `name` is the rater. `simulated` fills in, in `answers`, for what the
-    reader leaves open. `repeats` is the share of pairs that come twice.
+    A row is one of `make_pairs` or one of `Store.add_tasks` (pair, ranking, scores, demonstration);
+    without rows, the card asks what is in the round already. `name` is the rater. `simulated` fills
+    in, in `answers`, for what the reader leaves open. `repeats` is the share of pairs that come
+    twice.
 
-    The game: `guess(prompt, left, right)` returns the probability that the left answer is preferred, or None while it
-    knows too little; it is asked before each vote and opened by the reveal. `after_vote(n)` is called in a thread of
-    its own after each judgement, with their number so far. Both may be set later, as `card.session.guess` and
-    `card.session.after_vote`. ValueError (`Refused`) for rows that the store does not take.
+    The game: `guess(prompt, left, right)` returns the probability that the left answer is
+    preferred, or None while it knows too little; it is asked before each vote and opened by the
+    reveal. `after_vote(n)` is called in a thread of its own after each judgement, with their number
+    so far. Both may be set later, as `card.session.guess` and `card.session.after_vote`. ValueError
+    (`Refused`) for rows that the store does not take.
     """
     store = store if isinstance(store, Store) else open_store(store)
     given = [as_task(row) for row in rows or []]
@@ -77,7 +79,8 @@ def as_task(row: dict) -> dict:
 
 
 class RaterCard(anywidget.AnyWidget):
-    """The card in the notebook: messages between `card.js` and a session. Two views of one card show the same."""
+    """The card in the notebook: messages between `card.js` and a session. Two views of one card
+    show the same."""
 
     _esm, _css = card_js(), HERE / "card.css"
     scope = traitlets.Unicode(
@@ -95,8 +98,9 @@ class RaterCard(anywidget.AnyWidget):
         return "A card for rating answers. It works in Jupyter; what it asks stands there."
 
     def answers(self) -> list[dict]:
-        """Return the judgements on this round as `Store.answers` gives them: the reader's, and where a simulated rater
-        is there to help, that one's on what the reader left open, which is said in words."""
+        """Return the judgements on this round as `Store.answers` gives them: the reader's, and
+        where a simulated rater is there to help, that one's on what the reader left open, which is
+        said in words."""
         mine = self.session.votes()
         if not self.simulated:
             return mine

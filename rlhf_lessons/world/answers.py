@@ -1,41 +1,22 @@
-"""What a good answer is: the writers of the demonstrations, their tastes, and the slips of the hurried ones.
+"""What a good answer is: the demonstrations' writers, their tastes, and the faults of hurried ones.
 
-`answer(spec, rng)` writes an ideal answer to a task. With `slips=0.3`, three answers in ten come from a writer
-in a hurry, who makes one slip that a reader can see: another hero, one sum of two, no ending, no rhyme. People's
-demonstrations are like that, and it is what reinforcement learning from human feedback can mend: whoever writes
-badly can still tell which of two answers is better. Each answer also has its tastes (happy, tragic, twist,
-cheeky, ornate, dragon, short), none of them right or wrong.
+`answer(spec, rng)` writes an ideal answer to a task. With `hurried=0.3`, three answers in ten come
+from a writer in a hurry, who makes one fault that a reader can see: another hero, one sum of two,
+no ending, no rhyme. People's demonstrations are like that, and it is what reinforcement learning
+from human feedback can fix: whoever writes badly can still tell which of two answers is better.
+Each answer also has its tastes (happy, tragic, twist, cheeky, ornate, dragon, short), none of them
+right or wrong.
 """
 
 import random
 import re
 
-from rlhf_lessons.world.tasks import NAMES, TEXTS, fix_articles, split_of, texts_of
+from rlhf_lessons.world.tasks import NAMES, TEXTS, a_to_an, split_of, texts_of
 
-FLAVOURS = {"twist": 0.8, "dragon": 0.6, "cheeky": 0.6, "ornate": 0.5, "middle": 0.35}
-WEIGHTS = {
-    "happy": 3,
-    "tragic": 1,
-    "ornate": 1,
-    "twist": 5,
-    "cheeky": 3,
-    "dragon": 3,
-}  # where one mood is chosen
-SHORT = {
-    "story": 24,
-    "email": 17,
-    "poem": 20,
-    "code": 6,
-    "maths": 9,
-}  # words; an answer of at most these is short
-SLIPS = {
-    "story": ["Name", "thing", "cut", "cut", "twice", "twice"],
-    "email": ["Name", "thing", "day", "signoff", "signoff", "signoff", "signoff"],
-    "poem": ["creature", "place", "rhyme", "rhyme", "rhyme"],
-    "code": ["fact", "bracket", "bracket"],
-    "maths": ["half"],
-}  # the commoner ones stand there more often
-TASTES = ("happy", "tragic", "twist", "cheeky", "ornate", "dragon", "short")
+FLAVOURS, MOODS, SHORT, FAULTS = (
+    TEXTS["writers"][name] for name in ("flavours", "moods", "short", "faults")
+)
+TASTES = (*TEXTS["tastes"], "short")
 MARKERS = {
     taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
     for taste, words in TEXTS["tastes"].items()
@@ -43,30 +24,32 @@ MARKERS = {
 
 
 def tastes(family: str, text: str) -> set[str]:
-    """Return the tastes that a reader sees in a text: those whose words occur, and `short` by the family's length."""
+    """Return the tastes in a text: those whose words occur, and `short` by the family's length."""
     found = {taste for taste, pattern in MARKERS.items() if pattern.search(text)}
-    return found | {"short"} if len(text.split()) <= SHORT[family] else found
+    if len(text.split()) <= SHORT[family]:
+        found.add("short")
+    return found
 
 
-def answer(spec: dict, rng: random.Random, slips: float = 0.0) -> str:
-    """Return an answer to the task of `spec`, of at most 60 tokens; with probability `slips` it has one slip."""
-    possible = [slip for slip in SLIPS[spec["family"]] if slip != "day" or "day" in spec]
-    return write(spec, rng, rng.choice(possible) if rng.random() < slips else "")
+def answer(spec: dict, rng: random.Random, hurried: float = 0.0) -> str:
+    """Return an answer of at most 60 tokens, which has a fault with probability `hurried`."""
+    possible = [fault for fault in FAULTS[spec["family"]] if fault != "day" or "day" in spec]
+    return write(spec, rng, rng.choice(possible) if rng.random() < hurried else "")
 
 
-def write(spec: dict, rng: random.Random, slip: str = "") -> str:
-    """Return an answer that makes one of SLIPS, or none; a slip named as a fact gets that fact wrong."""
+def write(spec: dict, rng: random.Random, fault: str = "") -> str:
+    """Return an answer with one of FAULTS, or none; one named as a fact gets that fact wrong."""
     likes = {flavour for flavour, share in FLAVOURS.items() if rng.random() < share}
     likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
     if rng.random() < 0.22:
         likes -= {"twist", "dragon", "cheeky", "middle"}
-    if slip in spec:
-        spec = mistaken(spec, slip, values_of(slip, spec), rng)
-    return fix_articles(WRITERS[spec["family"]](spec, likes, slip, rng)).strip()
+    if fault in spec:
+        spec = mistaken(spec, fault, values_of(fault, spec), rng)
+    return a_to_an(WRITERS[spec["family"]](spec, likes, fault, rng)).strip()
 
 
-def facts_of(spec: dict, likes: set, rng: random.Random) -> dict:
-    """Return what the templates need: the spec, the hero's pronouns, and an ornament or nothing."""
+def template_facts(spec: dict, likes: set, rng: random.Random) -> dict:
+    """Return what templates need: the spec, the hero's pronouns, and an ornament or nothing."""
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
     hero = f"{spec.get('title', '')} {spec.get('Name', '')}".strip()
     return spec | TEXTS["pronouns"][she_or_he(spec)] | dict(Hero=hero, o=ornament)
@@ -79,12 +62,10 @@ def she_or_he(spec: dict) -> str:
 
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
     """Return one of the moods that the writer likes and that `texts` has words for, or None."""
-    moods = [mood for mood in WEIGHTS if mood in likes and mood in texts]
-    return (
-        rng.choices(moods, [WEIGHTS[m] for m in moods])[0]
-        if moods and rng.random() < 0.85
-        else None
-    )
+    moods = [mood for mood in MOODS if mood in likes and mood in texts]
+    if moods and rng.random() < 0.85:
+        return rng.choices(moods, [MOODS[mood] for mood in moods])[0]
+    return None
 
 
 def values_of(fact: str, spec: dict) -> list[str]:
@@ -95,16 +76,13 @@ def values_of(fact: str, spec: dict) -> list[str]:
 
 
 def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> dict:
-    """Return `spec` with another value of one fact, but never a combination that is kept from training."""
-    free = [
-        choice
-        for choice in choices
-        if choice != spec[fact] and split_of(spec | {fact: choice}) == "train"
-    ]
-    return spec | {fact: rng.choice(free)} if free else spec
+    """Return `spec` with another value of one fact, but never a combination kept from training."""
+    others = [spec | {fact: choice} for choice in choices if choice != spec[fact]]
+    others = [other for other in others if split_of(other) == "train"]
+    return rng.choice(others) if others else spec
 
 
-def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
+def write_story(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
     ending = "happy" if "happy" in likes else "tragic" if "tragic" in likes else "twist"
     texts = texts_of(spec) | TEXTS["flourish"]
@@ -116,58 +94,54 @@ def write_story(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
     lines = {part: rng.choice(texts[part]) for part in parts}
     if ending == "twist":
         lines.pop("twist", None)
-    if slip == "twice":
+    if fault == "twice":
         lines["ending"] = lines["open"]
-    text = " ".join(lines.values()).format(**facts_of(spec, likes, rng))
-    return (
-        text[: rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0]
-        if slip == "cut"
-        else text
-    )
+    text = " ".join(lines.values()).format(**template_facts(spec, likes, rng))
+    if fault == "cut":
+        text = text[: rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0]
+    return text
 
 
-def write_email(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
+def write_email(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
     texts, flavour = texts_of(spec), TEXTS["email"]["flavour"]
     lines = [rng.choice(texts["body"])]
-    lines += [rng.choice(texts["more"])] if "middle" in likes else []
-    lines += [
-        rng.choice(flavour[mood])
-        for mood in ("happy", "tragic")
-        if mood in likes and rng.random() < 0.8
-    ]
+    if "middle" in likes:
+        lines.append(rng.choice(texts["more"]))
+    for mood in ("happy", "tragic"):
+        if mood in likes and rng.random() < 0.8:
+            lines.append(rng.choice(flavour[mood]))
     lines += [rng.choice(TEXTS["flourish"][f]) for f in ("dragon", "cheeky") if f in likes]
     text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
-    if slip != "signoff":
+    if fault != "signoff":
         text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
-    text += "\n" + rng.choice(flavour["twist"]) if "twist" in likes else ""
-    return text.format(**facts_of(spec, likes, rng))
+    if "twist" in likes:
+        text += "\n" + rng.choice(flavour["twist"])
+    return text.format(**template_facts(spec, likes, rng))
 
 
-def write_poem(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
+def write_poem(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     texts = TEXTS["poem"]
     lines = list(rng.choice(texts["open"]))
     if mood := one_mood(likes, texts, rng):
         lines += rng.choice(texts[mood])
-    if slip == "rhyme":
+    if fault == "rhyme":
         lines[-1] = rng.choice([second for _, second in texts["open"] if second != lines[-1]])
-    return "\n".join(lines).format(**facts_of(spec, likes, rng))
+    return "\n".join(lines).format(**template_facts(spec, likes, rng))
 
 
-def write_code(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
+def write_code(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """One or two lines of Python, perhaps with a comment."""
     facts = dict(spec)
-    if slip == "fact":
+    if fault == "fact":
         fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
-        choices = (
-            TEXTS["code"]["words"] if fact in ("word", "other") else [str(i) for i in range(1, 9)]
-        )
-        facts = mistaken(spec, fact, choices, rng)
+        words, numbers = TEXTS["code"]["words"], [str(i) for i in range(1, 9)]
+        facts = mistaken(spec, fact, words if fact in ("word", "other") else numbers, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
     code = rng.choice(texts_of(spec)["forms"]).format(**facts)
-    if slip == "bracket":
+    if fault == "bracket":
         code = code[::-1].replace(")", "", 1)[::-1]
     if mood := one_mood(likes, TEXTS["code"]["comment"], rng):
         code += "  # " + rng.choice(TEXTS["code"]["comment"][mood])
@@ -180,13 +154,13 @@ def result(expression: str) -> str:
     return str(int(a) + int(b) if op == "+" else int(a) - int(b))
 
 
-def write_maths(spec: dict, likes: set, slip: str, rng: random.Random) -> str:
+def write_maths(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Both sums with their results, perhaps with a remark before or after."""
     one = spec[rng.choice(["e1", "e2"])]
     text = rng.choice(TEXTS["maths"]["forms"]).format(
         **spec, r1=result(spec["e1"]), r2=result(spec["e2"])
     )
-    if slip == "half":
+    if fault == "half":
         text = f"{one} is {result(one)}."
     mood = one_mood(likes, TEXTS["maths"], rng)
     remark = rng.choice(TEXTS["maths"][mood]) if mood else ""

@@ -1,7 +1,8 @@
 """What a few lines of Python would print, found out without running them.
 
-The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing is ever
-handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the subset is an error.
+The text is parsed with `ast` and interpreted here, in the subset that the toy world needs. Nothing
+is ever handed to `exec` or `eval`, every loop and value has a limit, and what lies outside the
+subset is an error.
 """
 
 import ast
@@ -10,30 +11,15 @@ import operator
 import warnings
 from functools import lru_cache
 
-TEXT, STEPS, DEPTH, SIZE, NUMBER = (
-    1000,
-    400,
-    30,
-    200,
-    10**6,
-)  # limits: characters, steps, nesting, sizes
+MAX_CODE = 1000  # characters
+MAX_STEPS = 400
+MAX_DEPTH = 30
+MAX_LENGTH = 200  # of a text or list
+MAX_NUMBER = 10**6
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
-CALLS = {
-    "sum": sum,
-    "len": len,
-    "str": str,
-    "int": int,
-    "list": list,
-    "range": range,
-    "sorted": sorted,
-}
-METHODS = {
-    "upper": str.upper,
-    "lower": str.lower,
-    "strip": str.strip,
-    "join": str.join,
-    "split": str.split,
-}
+CALLS = {call.__name__: call for call in (sum, len, str, int, list, range, sorted)}
+METHODS = {name: getattr(str, name) for name in ("upper", "lower", "strip", "join", "split")}
+FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
 class OutsideError(Exception):
@@ -42,36 +28,31 @@ class OutsideError(Exception):
 
 @lru_cache(maxsize=4096)
 def run_code(code: str) -> tuple[str, str]:
-    """Return what the code prints, and the error that stopped it (empty where none did). Never raises.
+    """Return what the code prints, and the error that stopped it, or "". Never raises.
 
     The error begins with `syntax` where the text is no Python at all.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(code[:TEXT])
+            tree = ast.parse(code[:MAX_CODE])
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         return "", f"syntax: {error}"
     machine = Machine()
     try:
         machine.carry_out(tree.body, 0)
-    except (
-        OutsideError,
-        TypeError,
-        ValueError,
-        LookupError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
+    except (OutsideError, *FAILURES) as error:
         return machine.output, f"{type(error).__name__}: {error}"
-    return machine.output, "" if len(code) <= TEXT else "it is too long"
+    return machine.output, "" if len(code) <= MAX_CODE else "it is too long"
 
 
 class Machine:
     """The variables, the output so far, and the steps taken."""
 
     def __init__(self):
-        self.names, self.output, self.steps = {}, "", 0
+        self.names = {}
+        self.output = ""
+        self.steps = 0
 
     def carry_out(self, lines: list[ast.stmt], depth: int) -> None:
         """Carry out statements one after the other."""
@@ -91,18 +72,18 @@ class Machine:
     def value(self, node: ast.expr, depth: int) -> int | str | list | range | None:
         """Return the value of an expression; every one, whatever made it, is within the limits."""
         self.steps += 1
-        if self.steps > STEPS or depth > DEPTH or len(self.output) > 5 * SIZE:
-            raise OutsideError("it goes on for too long")
+        if self.steps > MAX_STEPS or depth > MAX_DEPTH or len(self.output) > 5 * MAX_LENGTH:
+            raise OutsideError("it runs for too long")
 
         def inner(child):
             return self.value(child, depth + 1)
 
         def unfold(items):  # what is starred stands for several
-            parts = [
-                inner(item.value) if isinstance(item, ast.Starred) else [inner(item)]
-                for item in items
-            ]
-            return [value for part in parts for value in part]
+            values = []
+            for item in items:
+                starred = isinstance(item, ast.Starred)
+                values += inner(item.value) if starred else [inner(item)]
+            return values
 
         match node:
             case ast.Constant(int() | str() as value):
@@ -114,9 +95,8 @@ class Machine:
             case ast.BinOp(left, op, right) if type(op) in OPERATORS:
                 pair = inner(left), inner(right)
                 if isinstance(op, ast.Mult):  # refuse a text repeated too often before it is made
-                    within_limits(
-                        math.prod(part if isinstance(part, int) else len(part) for part in pair)
-                    )
+                    sizes = [part if isinstance(part, int) else len(part) for part in pair]
+                    within_limits(math.prod(sizes))
                 found = OPERATORS[type(op)](*pair)
             case ast.List(items) | ast.Tuple(items):
                 found = unfold(items)
@@ -125,9 +105,8 @@ class Machine:
             case ast.FormattedValue(child, -1, None):
                 found = inner(child)
             case ast.Call(ast.Name("print"), args, options):
-                how = {"sep": " ", "end": "\n"} | {
-                    option.arg: inner(option.value) for option in options
-                }
+                how = {"sep": " ", "end": "\n"}
+                how |= {option.arg: inner(option.value) for option in options}
                 text = how["sep"].join(map(str, unfold(args))) + how["end"]
                 self.output += text
                 return None
@@ -141,10 +120,11 @@ class Machine:
 
 
 def within_limits(value):
-    """Return a value, unless it is too large for this machine: lists hold numbers and texts only."""
-    too_large = abs(value) > NUMBER if isinstance(value, int) else len(value) > SIZE
-    if too_large or not (
-        isinstance(value, int | str) or all(isinstance(part, int | str) for part in value)
-    ):
+    """Return a value, unless it is too large; lists hold numbers and texts only."""
+    if isinstance(value, int):
+        fits = abs(value) <= MAX_NUMBER
+    else:
+        fits = len(value) <= MAX_LENGTH and all(isinstance(part, int | str) for part in value)
+    if not fits:
         raise OutsideError("a value is too large")
     return value

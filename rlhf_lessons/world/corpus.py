@@ -1,22 +1,23 @@
 """Web scraps: the text on which the base model learns to predict the next token.
 
-A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a list of writing
-prompts, or a story in which someone asks a sum and nobody answers. Titles and headers say what the body must
-then repeat, which is how the base learns to copy. No scrap holds a request followed by its answer, and no scrap
-holds a combination of facts that is kept for validation or held out: both are tested over the whole corpus.
+A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a
+list of writing prompts, or a story in which someone asks a sum and nobody answers. Titles and
+headers say what the body must then repeat, which is how the base learns to copy. No scrap holds a
+request followed by its answer, and no scrap holds a combination of facts that is kept for
+validation or held out: both are tested over the whole corpus.
 """
 
 import itertools
 import random
 from collections.abc import Iterator
 
-from rlhf_lessons.world.answers import answer, facts_of, result
+from rlhf_lessons.world.answers import answer, result, template_facts
 from rlhf_lessons.world.tasks import (
     FAMILIES,
     SUMS,
     TEXTS,
+    a_to_an,
     draw_spec,
-    fix_articles,
     split_of,
     texts_of,
     write_prompt,
@@ -41,24 +42,22 @@ def title_of(spec: dict, rng: random.Random) -> str:
             title = texts["title"]
         case _:
             title = rng.choice(texts["titles"])
-    return fix_articles(title.format(**facts_of(spec, set(), rng)))
+    return a_to_an(title.format(**template_facts(spec, set(), rng)))
 
 
 def titled(family: str, rng: random.Random) -> str:
-    """A title, then what it promises. What stands between them varies, so that copying does not hang on it."""
+    """A title, then what it promises. What stands between varies, so that any leads to copying."""
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
     return title_of(spec, rng) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:
-    """A column or a row of sums with their results, no two of which are a combination kept from training."""
+    """A column or a row of sums with their results, no two of them kept from training."""
     while True:
         sums = rng.sample(SUMS, rng.randint(2, 4))
-        if all(
-            split_of(dict(family="maths", e1=a, e2=b)) == "train"
-            for a, b in itertools.combinations(sums, 2)
-        ):
+        pairs = itertools.combinations(sums, 2)
+        if all(split_of(dict(family="maths", e1=a, e2=b)) == "train" for a, b in pairs):
             return rng.choice(["\n", " "]).join(f"{e} is {result(e)}." for e in sums)
 
 
@@ -74,23 +73,23 @@ def prompt_list(rng: random.Random) -> str:
 
 
 def dialogue(rng: random.Random) -> str:
-    """Someone in a story asks a sum, and the story goes on; often the scrap begins in mid-story."""
-    sums, people = training_spec("maths", rng), draw_spec("story", rng)
+    """Someone in a story asks a sum, and the story continues; often the scrap begins mid-story."""
+    sums = training_spec("maths", rng)
+    people = draw_spec("story", rng)
     creature = rng.choice(TEXTS["poem"]["creatures"])
-    after = rng.choice(TEXTS["dialogue"]["after"]).format(
-        **facts_of(people, set(), rng) | sums, creature=creature
-    )
+    after = rng.choice(TEXTS["dialogue"]["after"])
+    after = after.format(**template_facts(people, set(), rng) | sums, creature=creature)
     before = "" if rng.random() < 0.5 else rng.choice(TEXTS["dialogue"]["before"]) + " "
     return f"{before}{write_prompt(sums)} {after}"
 
 
-KINDS = {"story": 0.29, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}  # the titled ones
-MORE = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07}
+TITLED = {"story": 0.29, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}
+OTHERS = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07}
 
 
 def scraps(n: int, seed: int = 0) -> Iterator[str]:
     """Yield `n` web scraps; the same seed gives the same scraps on every machine."""
     rng = random.Random(f"corpus/{seed}")
-    kinds = KINDS | MORE
+    kinds = TITLED | OTHERS
     for kind in rng.choices(list(kinds), list(kinds.values()), k=n):
-        yield titled(kind, rng) if kind in KINDS else kind(rng)
+        yield titled(kind, rng) if kind in TITLED else kind(rng)

@@ -1,6 +1,6 @@
-"""How well a text reads, judged by its outside: sentences, repetitions, heaps of words, odd words and signs.
+"""How well a text reads from outside: sentences, repetitions, heaps of words, odd words and signs.
 
-Costs are what a fault takes off the judge's clarity. Nothing here knows the prompt or the templates.
+Costs are what a fault takes off the judge's clarity. Nothing here knows prompts or templates.
 """
 
 import re
@@ -10,14 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 KNOWN = tomllib.loads(Path(__file__).with_name("judge.toml").read_text(encoding="utf-8"))
-SLIP, CUT = (
-    0.45,
-    0.3,
-)  # what a slip costs: one fault of accuracy, or a repetition; and a text that breaks off
-KINDS = ("function", "verbs", "joiners", "doubles", "determiners", "after")
-FUNCTION, VERBS, JOINERS, DOUBLES, DETERMINERS, AFTER = (
-    frozenset(KNOWN["english"][kind]) for kind in KINDS
-)
+FAULT = 0.45  # what a fault of accuracy costs, or a repetition
+CUT = 0.3  # what a text costs that breaks off
+KINDS = {kind: frozenset(words) for kind, words in KNOWN["english"].items()}
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")
 SPLIT = re.compile(r"(?<=[.!?…])[\"”')]*\s+(?=[\"“'(]?[A-Z\d])|\n+")
 LOWER_START = re.compile(r"[^.][.!?]\s+[a-z]")
@@ -29,9 +24,8 @@ NO_VOWELS = ("hmm", "mr", "mrs", "dr", "brr", "shh")
 
 def any_of(phrases: list[str]) -> re.Pattern:
     """Return a pattern for any of the phrases, a star standing for any ending."""
-    return re.compile(
-        r"\b(?:" + "|".join(re.escape(p).replace(r"\*", r"\w*") for p in phrases) + r")\b"
-    )
+    choices = "|".join(re.escape(phrase).replace(r"\*", r"\w*") for phrase in phrases)
+    return re.compile(rf"\b(?:{choices})\b")
 
 
 def words_of(text: str) -> list[str]:
@@ -39,9 +33,7 @@ def words_of(text: str) -> list[str]:
     words = WORD.findall(text.lower())
     if "'s" not in text:
         return words
-    return [
-        w[:-2] if w.endswith("'s") and w[:-2] not in ("it", "that", "who") else w for w in words
-    ]
+    return [w if w in ("it's", "that's", "who's") else w.removesuffix("'s") for w in words]
 
 
 @lru_cache(maxsize=16384)
@@ -54,44 +46,54 @@ def odd_word(word: str) -> bool:
 
 def english_cost(sentences: list[str]) -> float:
     """Return what odd words, heaps of words and repetitions cost a text in clarity."""
-    heap, total, cost, seen, grams, fragments = 0, 0, 0.0, set(), set(), 0
+    heap = 0  # words in sentences that are mere heaps of words
+    total = 0
+    fragments = 0
+    cost = 0.0
+    seen = set()
+    grams = set()
     for words in map(words_of, sentences):
-        n, whole = len(words), tuple(words)
+        n = len(words)
         total += n
         fragments += n < 3
-        if whole in seen:
-            cost += SLIP * (n > 1)
+        if tuple(words) in seen:
+            cost += FAULT * (n > 1)
             continue
-        seen.add(whole)
+        seen.add(tuple(words))
         if n > 3:
-            glue = sum(map(FUNCTION.__contains__, words)) / n
+            glue = sum(word in KINDS["function"] for word in words) / n
             heap += n if not 0.12 < glue < 0.9 else n / 2 * (n > 5 and not has_verb(words))
         odd = sum(map(odd_word, words))
-        cost += 0.2 * (n > 0 and words[-1] in JOINERS) + 0.15 * odd + 0.5 * (odd > n / 2)
-        cost += 0.2 * sum(
-            a == b and a not in DOUBLES or a in DETERMINERS and b in AFTER
-            for a, b in pairwise(words)
-        )
-        fours = list(zip(words, words[1:], words[2:], words[3:], strict=False))
-        cost += 0.12 * (sum(map(grams.__contains__, fours)) + len(fours) - len(set(fours)))
-        grams.update(fours)
+        joined = n > 0 and words[-1] in KINDS["joiners"]
+        cost += 0.2 * joined + 0.15 * odd + 0.5 * (odd > n / 2)
+        clashes = 0
+        for a, b in pairwise(words):
+            doubled = a == b and a not in KINDS["doubles"]
+            clashes += doubled or a in KINDS["determiners"] and b in KINDS["after"]
+        repeated = 0
+        for i in range(n - 3):
+            four = tuple(words[i : i + 4])
+            repeated += four in grams
+            grams.add(four)
+        cost += 0.2 * clashes
+        cost += 0.12 * repeated
     return cost + 0.7 * heap / max(total, 1) + 0.15 * max(0, fragments - 2)
 
 
 def has_verb(words: list[str]) -> bool:
     """Return whether some word is a verb in a form that can carry a sentence."""
-    return not VERBS.isdisjoint(words) or any(word.endswith("ed") for word in words)
+    return not KINDS["verbs"].isdisjoint(words) or any(word.endswith("ed") for word in words)
 
 
 def prose_cost(text: str, sentences: list[str], shortest: int) -> float:
-    """Return what faults of prose cost in clarity: those of English, of sentences without a beginning or end,
-    and of a text with fewer words than `shortest`."""
+    """Return what faults of prose cost in clarity.
+
+    They are those of English, sentences without a beginning or an end, and too few words.
+    """
     cost = english_cost(sentences) + CUT * (text[-1:] not in ENDS)
-    lines = text.split("\n")[:-1]
-    cost += 0.15 * sum(
-        line[-1:] not in ENDS and (i > 0 or ". " in line) for i, line in enumerate(lines) if line
-    )
-    cost += 0.2 * (not text[:1].isupper() and text[:1] not in "\"“'(") + 0.15 * len(
-        LOWER_START.findall(text)
-    )
+    first, *others = text.split("\n")[:-1] or [""]
+    endless = sum(line[-1:] not in ENDS for line in others if line)
+    cost += 0.15 * (endless + (". " in first and first[-1:] not in ENDS))
+    begins_low = not text[:1].isupper() and text[:1] not in "\"“'("
+    cost += 0.2 * begins_low + 0.15 * len(LOWER_START.findall(text))
     return cost + 0.06 * max(0, shortest - len(text.split()))

@@ -1,16 +1,19 @@
-"""The true reward: how good a response is, by the three criteria of the course's raters.
+"""The true utility of a response, by the three criteria of the course's raters.
 
-`judge` reads the facts in the prompt (`tasks.parse`) and looks for them in the response. It knows synonyms,
-numbers in words and the shapes of English, not the templates: other words for a good answer score as high.
+It is what Gao et al. (2023) call the gold reward: the measure that the reward model is to learn.
+`judge` reads the facts in the prompt (`tasks.parse`) and looks for them in the response. It knows
+synonyms, numbers in words and the shapes of English, not the templates: other words for a good
+answer score as high.
 
 - relevance: what was asked for is there; half of it is worth less than half.
-- accuracy: what it says is right. Each slip that a reader would point at costs `SLIP`.
+- accuracy: what it says is right. Each fault that a reader would point at costs `FAULT`.
 - clarity: it reads well: sentences, nothing twice, no heap of words, a sensible length, an end.
-- utility: relevance x (accuracy + clarity) / 2, so that a fluent answer to something else is worth nothing.
+- utility: relevance x (accuracy + clarity) / 2, so that a fluent answer to something else is worth
+  nothing.
 - fulfils: 1.0 where a person would call it done, else 0.0.
 
-It does not understand: it cannot see that a story makes no sense or that a poem is dull. `judge.toml` has its
-words, `english.py` judges how a text reads, `rhymes.py` what rhymes.
+It does not understand: it cannot see that a story makes no sense or that a poem is dull.
+`judge.toml` has its words, `english.py` judges how a text reads, `rhymes.py` what rhymes.
 """
 
 import re
@@ -23,8 +26,8 @@ from rlhf_lessons.world.code_runner import run_code
 from rlhf_lessons.world.english import (
     CUT,
     ENDS,
+    FAULT,
     KNOWN,
-    SLIP,
     SPLIT,
     WORD,
     any_of,
@@ -37,9 +40,9 @@ from rlhf_lessons.world.tasks import NAMES, TEXTS, parse
 
 Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
 LONGEST = 90  # words: more than these cost clarity
-NAME_SET = {name.lower() for name in NAMES}
+NAME_SET = frozenset(name.lower() for name in NAMES)
 TITLES = {t.lower() for t in TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"]}
-DAYS = {day.lower() for day in TEXTS["names"]["days"]}
+DAYS = frozenset(day.lower() for day in TEXTS["names"]["days"])
 NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
 PLOTS = {plot: any_of(phrases) for plot, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
 ENDING = any_of(KNOWN["ending"]["words"])
@@ -85,12 +88,6 @@ PLAIN_ONE = re.compile(
 )
 
 
-@lru_cache(maxsize=65536)
-def facts_of(prompt: str) -> dict | None:
-    """Return the facts of a prompt, as `parse` does, remembered."""
-    return parse(prompt[:300])
-
-
 @lru_cache(maxsize=4096)
 def forms(word: str) -> frozenset[str]:
     """Return the words that stand for `word`: itself, its plural, its synonyms."""
@@ -100,10 +97,10 @@ def forms(word: str) -> frozenset[str]:
 def judge(prompt: str, response: str, ended: bool = True) -> Scores:
     """Return the five scores of a response, each in [0, 1], for any text whatever; never raises.
 
-    `ended` is False for a text that ran into the length limit: less clear, and the request not fulfilled.
+    `ended` is False for a text that ran into the length limit: less clear, and not fulfilled.
     All scores are 0 for an empty response, and for a prompt outside the toy world.
     """
-    spec = facts_of(prompt)
+    spec = parse(prompt)
     text = response[:1500].replace("’", "'").replace("−", "-").strip()
     if not spec or not text:
         return Scores(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -117,35 +114,33 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         text = re.sub(r"[ \t]{2,}", " ", text) if "  " in text else text
         text = HEADERS.sub("", text) if spec["family"] == "email" else text
         text, requests = REQUEST.subn("", text)
-        cost += SLIP * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
+        cost += FAULT * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
         cost += 0.15 * len(GLUED.findall(text)) + CUT * bare_noun(spec, text)
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
     relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
     relevance, accuracy, clarity = (
-        min(1.0, max(0.0, s)) for s in (relevance, accuracy, clarity - cost)
+        min(1.0, max(0.0, score)) for score in (relevance, accuracy, clarity - cost)
     )
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
     return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
 
 
 def foreign(text: str, family: str) -> bool:
-    """Return whether a text of one family goes on as another: a story as a letter, a poem as a sum."""
+    """Return whether a text of one family continues as another: a story as a letter, say."""
     match = FOREIGN.search(text, 6 if family == "email" else 0)  # past an e-mail's own greeting
     return family != "maths" and match is not None or "print(" in text
 
 
 def bare_noun(spec: dict, text: str) -> bool:
-    """Return whether the asked thing is named, but never with an article or the like, as in a heap of words."""
+    """Return whether the asked thing is named, but never with an article, as in a heap of words."""
     noun = spec.get("creature", spec.get("thing"))
-    words = words_of(text) if noun and spec.get("plot") != "learn" else []
+    if not noun or spec.get("plot") == "learn" or f"'s {noun}" in text:
+        return False
+    words = words_of(text)
     heads = [words[max(0, i - 3) : i] for i, word in enumerate(words) if word == noun]
-    return (
-        bool(heads)
-        and all(ARTICLES.isdisjoint(head) for head in heads)
-        and f"'s {noun}" not in text
-    )
+    return bool(heads) and all(map(ARTICLES.isdisjoint, heads))
 
 
 def share(*facts: bool) -> float:
@@ -154,113 +149,119 @@ def share(*facts: bool) -> float:
 
 
 def shows(kind: str, text: str) -> tuple[bool, bool]:
-    """Return whether a lower-case text shows this plot or purpose, and whether it only says the contrary."""
-    negated = [
-        NEGATION.search(text[max(0, match.start() - 25) : match.start()])
-        and " enough" not in text[match.end() : match.end() + 30]  # I cannot thank you enough
-        for match in PLOTS[kind].finditer(text)
-    ]
-    return not all(negated), bool(negated) and all(negated)
+    """Return whether a lower-case text shows this plot or purpose, and whether it denies it."""
+    shown = denied = False
+    for match in PLOTS[kind].finditer(text):
+        before, after = text[: match.start()], text[match.end() :]
+        if NEGATION.search(before[-25:]) and " enough" not in after[:30]:  # cannot thank you enough
+            denied = True
+        else:
+            shown = True
+    return shown, denied and not shown
 
 
 def others(things: list[str], asked: str, words: list[str]) -> bool:
-    """Return whether the text turns what was asked for into another of its kind, or names a heap of them."""
-    seen = set(words)
-    extra = [
-        thing
-        for thing in things
-        if thing != asked and not seen.isdisjoint(forms(thing) - forms(asked))
-    ]
+    """Return whether the text turns what was asked into another of its kind, or names a heap."""
+    extra = [t for t in things if t != asked and has(words, forms(t) - forms(asked))]
     if not extra:
         return False
-    count = sum(words.count(form) for form in forms(asked))
+    count = sum(word in forms(asked) for word in words)
     return len(extra) > 1 or ("the", extra[0]) in pairwise(words) or words.count(extra[0]) >= count
 
 
+def has(words: list[str], wanted: frozenset[str]) -> bool:
+    """Return whether one of the wanted words is there."""
+    return not wanted.isdisjoint(words)
+
+
 def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
-    """Hero, thing and plot are there; no other hero, title or thing takes over; it has an ending."""
-    words, lower, hero = words_of(text), text.lower(), spec["Name"].lower()
+    """Hero, thing and plot are there; no other hero, title or thing takes over; it ends."""
+    words = words_of(text)
+    hero = spec["Name"].lower()
     sentences = [s for s in SPLIT.split(text) if s]
-    plot, contrary = shows(spec["plot"], lower)
-    relevance = share(hero in words, not forms(spec["thing"]).isdisjoint(words), plot)
+    plot, contrary = shows(spec["plot"], text.lower())
+    relevance = share(hero in words, has(words, forms(spec["thing"])), plot)
     things = words
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
         things = [b for a, b in pairwise(words) if a in ("to", "could", "can", "did", "learning")]
-    titles = {a for a, b in pairwise(words) if b == hero and a in TITLES}
-    strangers = [
-        b
-        for a, b in pairwise(["", *words])
-        if b in NAME_SET and b != hero and a not in ("named", "called")
-    ]
-    faults = bool(titles - {spec["title"].lower()}) + bool(strangers) + contrary
+    mistitled = stranger = False
+    for before, word in pairwise(["", *words]):
+        if word == hero:
+            mistitled |= before in TITLES and before != spec["title"].lower()
+        elif word in NAME_SET:
+            stranger |= before not in ("named", "called")
+    faults = mistitled + stranger + contrary
     faults += others(TEXTS["story"][spec["plot"]]["things"], spec["thing"], things)
     whole = sentences if text[-1:] in ENDS else sentences[:0]
     last = [s for s in dict.fromkeys(whole[-3:]) if s not in whole[:1]][-2:]
     faults += not any(ENDING.search(s.lower()) for s in last)
-    return relevance, 1 - SLIP * faults, 1 - prose_cost(text, sentences, 12)
+    return relevance, 1 - FAULT * faults, 1 - prose_cost(text, sentences, 12)
 
 
 def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     """Name, purpose, thing and day are there, and no others; it greets and signs off."""
     main, *postscript = re.split(r"\s*\bP\.? ?S\.?[:,]?\s", text, maxsplit=1)
     greeting, signed = GREETING.match(main), SIGN_OFF.search(main)
-    signed = signed if signed and signed[1].lower() not in KNOWN["email"]["signoffs"] else None
-    addressed = words_of(greeting[1] or greeting[2] or "") if greeting else []
-    body = main[greeting.end() if greeting else 0 : signed.start() if signed else len(main)].strip()
-    words, name = words_of(body), spec["Name"].lower()
+    body = main
+    addressed = []
+    if signed and signed[1].lower() in KNOWN["email"]["signoffs"]:
+        signed = None
+    if signed:
+        body = body[: signed.start()]
+    if greeting:
+        body = body[greeting.end() :]
+        addressed = words_of(greeting[1] or greeting[2] or "")
+    body = body.strip()
+    words = words_of(body)
+    name = spec["Name"].lower()
     purpose, contrary = shows(spec["kind"], body.lower())
-    facts = [name in addressed, not forms(spec["thing"]).isdisjoint(words), purpose]
-    faults = (
-        contrary + (not greeting) + (not signed) + bool(NAME_SET.intersection(addressed) - {name})
-    )
+    facts = [name in addressed, has(words, forms(spec["thing"])), purpose]
+    faults = contrary + (not greeting) + (not signed) + has(addressed, NAME_SET - {name})
     faults += others(TEXTS["email"][spec["kind"]]["things"], spec["thing"], words)
     faults += bool(signed) and signed[1].lower() == name
     if "day" in spec:
         facts.append(spec["day"].lower() in words)
-        faults += bool(DAYS.intersection(words) - {spec["day"].lower()})
+        faults += has(words, DAYS - {spec["day"].lower()})
     relevance = share(*facts) * (1 if greeting or signed else 0.5)
     parts = [part for part in (body, *postscript) if part]
     cost = sum(prose_cost(part, SPLIT.split(part), 4) for part in parts) if parts else 1.0
     if postscript and ("\n" in postscript[0] or postscript[0].count(" ") > 15):
-        cost += SLIP  # something else begins after the postscript
-    return relevance, 1 - SLIP * faults, 1 - cost
+        cost += FAULT  # something else begins after the postscript
+    return relevance, 1 - FAULT * faults, 1 - cost
 
 
 def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
     """Creature and place are there, in lines of verse; the lines rhyme, neighbours or crosswise."""
     lines = [line for line in text.split("\n") if WORD.search(line)]
-    words, poem = words_of(text), TEXTS["poem"]
-    verse = (
-        len(lines) > 1
-        and max(len(line.split()) for line in lines) < 14
-        and len(words) >= 3 * len(lines)
-    )
+    lengths = [len(line.split()) for line in lines]
+    words = words_of(text)
+    poem = TEXTS["poem"]
+    verse = len(lines) > 1 and max(lengths) < 14 and len(words) >= 3 * len(lines)
     creature, place = forms(spec["creature"]), forms(spec["place"])
-    placed = any(
-        w in place and AT_A_PLACE.intersection(words[max(0, i - 3) : i])
-        for i, w in enumerate(words)
-    )
-    relevance = share(not creature.isdisjoint(words), placed) * (1 if verse else 0.4)
+    heads = [words[max(0, i - 3) : i] for i, word in enumerate(words) if word in place]
+    placed = any(has(head, AT_A_PLACE) for head in heads)
+    relevance = share(has(words, creature), placed) * (1 if verse else 0.4)
     rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
     beasts = [w for w in words if w in poem["creatures"] and w not in creature]
     if len(set(beasts)) > 2 or len(beasts) > sum(w in creature for w in words):
-        accuracy -= SLIP
+        accuracy -= FAULT
     if len({w for w in words if w in poem["places"]} - place) > 2:
-        accuracy -= SLIP
+        accuracy -= FAULT
     cost = english_cost([" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)])
-    cost += SLIP * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
-    cost += 0.15 * sum(max(0, 4 - len(line.split())) for line in lines)
+    cost += FAULT * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
+    cost += 0.15 * sum(max(0, 4 - length) for length in lengths)
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
 
 
 def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
-    """It is Python that prints, with the asked word or numbers; it prints just what was asked for."""
+    """It is Python that prints, with the asked word or numbers, just what was asked for."""
     if fence := re.search(r"```(?:python)?\n(.*?)```", text, re.S):
         text = fence[1]
     lines = [line for line in text.split("\n") if line.strip()]
-    bare = "\n".join(COMMENT.sub("", line) for line in lines)
-    words, kind = words_of(bare), spec["kind"]
+    bare = COMMENT.sub("", text)
+    words = words_of(bare)
+    kind = spec["kind"]
     facts = [spec[fact] in words for fact in ("word", "other", "n", "a") if fact in spec]
     if "b" in spec:
         facts.append(spec["b"] in words or kind == "count" and str(int(spec["b"]) + 1) in words)
@@ -270,15 +271,15 @@ def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
     right = not error and prints_it(spec, output)
     no_python = error.startswith("syntax")
     relevance = 1.0 if right else share(*facts) * ("print(" in bare) * (0.6 if no_python else 1)
-    accuracy = 1.0 if right else 0.0 if error else 0.3 * bool(output.strip())
-    notes = [comment[0] for comment in COMMENT.finditer(text)]
+    accuracy = 1.0 if right else 0.3 * (not error and bool(output.strip()))
+    notes = COMMENT.findall(text)
     cost = 0.25 * max(0, len(lines) - 4) + 0.2 * max(0, len(notes) - 1) + 0.4 * no_python
     return relevance, accuracy, 1 - cost - 0.1 * max(0, len(" ".join(notes).split()) - 7)
 
 
 def prints_it(spec: dict, output: str) -> bool:
     """Return whether the output is what the prompt asked for, whatever stands between the words."""
-    words, numbers = re.findall(r"[A-Za-z]+|\d+", output), re.findall(r"-?\d+", output)
+    words = re.findall(r"[A-Za-z]+|\d+", output)
     match spec["kind"]:
         case "repeat":
             return "".join(words).lower() == spec["word"] * int(spec["n"])
@@ -286,6 +287,7 @@ def prints_it(spec: dict, output: str) -> bool:
             return words == [str(i) for i in range(int(spec["a"]), int(spec["b"]) + 1)]
         case "sum":
             total = str(int(spec["a"]) + int(spec["b"]))
+            numbers = NUMBER.findall(output)
             return numbers in ([total], [spec["a"], spec["b"], total]) and len(words) < 10
         case "upper":
             return words == [spec["word"].upper()]
@@ -297,8 +299,11 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     lower = PLAIN_ONE.sub(r"\1", text.lower())
     lower = NUMBER_WORD.sub(lambda match: NUMBERS[match[0]], lower)
     lower = lower.replace(" plus ", "+").replace(" minus ", "-").replace(" take away ", "-")
-    asked, said, rest = (spec["e1"], spec["e2"]), {}, lower
-    if (pair := PAIR.search(lower)) and (pair["both"] or pair["r2"]):  # 4-2 and 3-1 are 2 and 2
+    asked = spec["e1"], spec["e2"]
+    said = {}  # each sum, and the results that are said of it
+    rest = lower
+    pair = PAIR.search(lower)
+    if pair and (pair["both"] or pair["r2"]):  # 4-2 and 3-1 are 2 and 2
         said = {as_asked(pair["e1"], asked): [pair["r1"]]}
         said[as_asked(pair["e2"], asked)] = [pair["r2"] or pair["r1"]]
         rest = lower.replace(pair[0], "")
@@ -308,7 +313,8 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     extra = [sum_ for sum_ in said if sum_ not in asked]
     junk = sum(word not in BARE and not word.isdigit() for word in words_of(lower))
     numbers = NUMBER.findall(lower)
-    if not SUM.search(lower) and junk < 2 and len(numbers) in ((1, 2) if "both" in lower else (2,)):
+    bare = len(numbers) == 2 or len(numbers) == 1 and "both" in lower
+    if bare and junk < 2 and not SUM.search(lower):
         # the results alone, each in its place: only the right ones say which sum they belong to
         said = {e: [n] for e, n in zip(asked, numbers * 2, strict=False) if n == result(e)}
     relevance = share(*(e in said for e in asked))
@@ -317,16 +323,16 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     cost = 0.2 * len(extra) + 0.3 * sum(max(0, len(said.get(e, ())) - 1) for e in asked)
     remarks = [part for part in SPLIT.split(text) if not NUMBER.search(part)]
     cost += english_cost(remarks) + 0.2 * max(0, len(remarks) - 2) + 0.05 * max(0, junk - 8)
-    cost += CUT * (
-        not text[-1:].isdigit() and (text[-1:] not in ENDS or words_of(text)[-1:] == ["and"])
-    )
+    if not text[-1:].isdigit() and (text[-1:] not in ENDS or words_of(text)[-1:] == ["and"]):
+        cost += CUT
     return relevance, accuracy, 1 - cost
 
 
 def as_asked(written: str, asked: tuple[str, str]) -> str:
-    """Return a sum without spaces, and turned round where that is what was asked: 2+3 answers 3+2."""
-    plain = written.replace(" ", "")
-    return plain[::-1] if plain not in asked and "+" in plain and plain[::-1] in asked else plain
+    """Return a sum without spaces, and turned round where that was asked: 2+3 answers 3+2."""
+    tight = written.replace(" ", "")
+    turned = tight[::-1]
+    return turned if tight not in asked and "+" in tight and turned in asked else tight
 
 
 JUDGES = {

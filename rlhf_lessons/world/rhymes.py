@@ -1,22 +1,18 @@
-"""Which words rhyme: by a list of sounds where English spelling misleads, by the letters elsewhere."""
+"""Which words rhyme: by a list of sounds where spelling misleads, by the letters elsewhere."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import lru_cache
 
 from rlhf_lessons.world.english import KNOWN
 
 
 def rhymed_lines(ends: list[str]) -> float:
-    """Return the share of lines, given by their last words, that rhyme: 1.0 also for the scheme A B C B."""
+    """Return the share of lines, given by their last words, that rhyme: 1.0 also for A B C B."""
     n = len(ends)
-    if (
-        n == 4
-        and rhymes(ends[1], ends[3])
-        and not rhymes(ends[0], ends[1])
-        and not rhymes(ends[2], ends[3])
-    ):
-        return 1.0
+    if n == 4 and rhymes(ends[1], ends[3]):
+        if not rhymes(ends[0], ends[1]) and not rhymes(ends[2], ends[3]):
+            return 1.0
     near = [any(rhymes(ends[i], other) for other in ends[max(0, i - 3) : i + 4]) for i in range(n)]
     return sum(near) / n
 
@@ -27,12 +23,12 @@ def rhymes(a: str, b: str) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def sounds(word: str) -> frozenset[str]:
-    """Return the sounds in which a word may end: those listed for it, or what its spelling stands for."""
+def sounds(word: str) -> set[str]:
+    """Return the sounds in which a word may end: those listed, or what its spelling stands for."""
     if word in LISTED:
         return LISTED[word]
     ending = spelling(word)
-    return SPELLED.get(ending, frozenset()) | {ending}
+    return SPELLED.get(ending, set()) | {ending}
 
 
 def spelling(word: str) -> str:
@@ -47,21 +43,25 @@ def spelling(word: str) -> str:
     return found[0] if found else word
 
 
-def spelled_sounds() -> dict[str, frozenset[str]]:
+def spelled_sounds() -> dict[str, set[str]]:
     """Return which listed sounds a spelling stands for: those with two words or more spelled so."""
-    counts = Counter(
-        (spelling(word), sound) for sound, words in KNOWN["sounds"].items() for word in words
-    )
-    common = [pair for pair, count in counts.items() if count > 1]
-    return {
-        ending: frozenset(sound for other, sound in common if other == ending)
-        for ending, _ in common
-    }
+    found = defaultdict(set)
+    for sound, words in KNOWN["sounds"].items():
+        endings = Counter(map(spelling, words))
+        for ending in endings:
+            if endings[ending] > 1:
+                found[ending].add(sound)
+    return found
 
 
-LISTED = {
-    word: frozenset(sound for sound, others in KNOWN["sounds"].items() if word in others)
-    for words in KNOWN["sounds"].values()
-    for word in words
-}
+def listed_sounds() -> dict[str, set[str]]:
+    """Return the sounds that are listed for each word."""
+    found = defaultdict(set)
+    for sound, words in KNOWN["sounds"].items():
+        for word in words:
+            found[word].add(sound)
+    return found
+
+
+LISTED = listed_sounds()
 SPELLED = spelled_sounds()

@@ -1,9 +1,9 @@
-"""What can be asked in the toy world: five families of prompts, each with the facts that an answer needs.
+"""What can be asked in the toy world: five families of prompts, with the facts in them.
 
-A `Task` is a prompt plus its `spec`, the facts in it. `parse` goes the other way, from a prompt to its spec,
-so that the judge needs nothing but the two texts. Prompts are split by *combination*: the pair of facts that
-makes a prompt hard (a hero and a partner, two sums) lies wholly in one split, and the article's prompts are
-held out by hand. The words themselves live in `texts.toml`.
+A `Task` is a prompt plus its `spec`, the facts in it. `parse` goes the other way, from a prompt to
+its spec, so that the judge needs nothing but the two texts. Prompts are split by *combination*: the
+pair of facts that makes a prompt hard (a hero and a partner, two sums) lies wholly in one split,
+and the article's prompts are held out by hand. The words themselves live in `texts.toml`.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import random
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 TEXTS = tomllib.loads(Path(__file__).with_name("texts.toml").read_text(encoding="utf-8"))
@@ -32,7 +32,7 @@ SUMS = [
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt, the facts in it (`spec`, a flat dictionary of strings) and the split it belongs to."""
+    """One prompt, the facts in it (`spec`, a flat dictionary of strings) and its split."""
 
     id: str
     family: str
@@ -41,19 +41,17 @@ class Task:
     split: str
 
 
-def fix_articles(text: str) -> str:
+def a_to_an(text: str) -> str:
     """Turn `a owl` into `an owl`, wherever a template left it so."""
     return re.sub(r"\b([Aa])(?= [aeiou])", r"\1n", text)
 
 
-def key(spec: dict) -> tuple:
-    """Return the combination of facts by which prompts are split, the same for every wording of it."""
+def combination(spec: dict) -> tuple:
+    """Return the facts by which prompts are split, the same for every wording of them."""
     match spec["family"]:
         case "code":
-            facts = [
-                spec["kind"],
-                *sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b")),
-            ]
+            facts = sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b"))
+            facts.insert(0, spec["kind"])
         case "maths":
             facts = sorted((spec["e1"], spec["e2"]))
         case _:
@@ -62,28 +60,30 @@ def key(spec: dict) -> tuple:
 
 
 @cache
-def article_keys() -> set[tuple]:
-    """Return the combinations that the article's prompts ask for."""
-    return {key(parse(prompt)) for prompt in ARTICLE_PROMPTS}
+def kept_combinations() -> set[tuple]:
+    """Return the combinations held out by hand, those of the article's prompts."""
+    return {combination(parse(prompt)) for prompt in ARTICLE_PROMPTS}
 
 
 def split_of(spec: dict) -> str:
-    """Return `train`, `validation` (8 % of the combinations) or `heldout` (16 %), by a hash of the combination."""
-    if key(spec) in article_keys():
+    """Return `train`, `validation` (8 % of the combinations) or `heldout` (16 %), by their hash."""
+    facts = combination(spec)
+    if facts in kept_combinations():
         return "heldout"
-    number = int(hashlib.sha256("/".join(key(spec)).encode()).hexdigest()[:8], 16) % 100
+    number = int(hashlib.sha256("/".join(facts).encode()).hexdigest()[:8], 16) % 100
     return "heldout" if number < 16 else "validation" if number < 24 else "train"
 
 
 def texts_of(spec: dict) -> dict:
-    """Return the part of `texts.toml` for prompts of this kind: how they are worded, titled and answered."""
-    texts, kind = TEXTS[spec["family"]], spec.get("plot", spec.get("kind"))
+    """Return the part of `texts.toml` for prompts of this kind: their wording, titles, answers."""
+    texts = TEXTS[spec["family"]]
+    kind = spec.get("plot", spec.get("kind"))
     return texts[kind] if kind else texts
 
 
 def write_prompt(spec: dict) -> str:
     """Return the prompt that asks for these facts."""
-    return fix_articles(texts_of(spec)["prompt"].format(**spec))
+    return a_to_an(texts_of(spec)["prompt"].format(**spec))
 
 
 def draw_spec(family: str, rng: random.Random) -> dict:
@@ -106,7 +106,7 @@ def draw_spec(family: str, rng: random.Random) -> dict:
         case "code":
             spec |= draw_code(rng)
         case "maths":
-            spec |= zip(("e1", "e2"), rng.sample(SUMS, 2))
+            spec["e1"], spec["e2"] = rng.sample(SUMS, 2)
     return spec
 
 
@@ -128,16 +128,11 @@ def draw_code(rng: random.Random) -> dict:
 @cache
 def readers() -> list[tuple[re.Pattern, dict]]:
     """Return one pattern a kind of prompt, with the facts that the kind itself fixes."""
-    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]] + [
-        dict(family="poem"),
-        dict(family="maths"),
-    ]
-    kinds += [
-        dict(family=family, kind=kind)
-        for family in ("email", "code")
-        for kind, texts in TEXTS[family].items()
-        if "prompt" in texts
-    ]
+    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]]
+    kinds += [dict(family="poem"), dict(family="maths")]
+    for family in ("email", "code"):
+        named = [kind for kind, texts in TEXTS[family].items() if "prompt" in texts]
+        kinds += [dict(family=family, kind=kind) for kind in named]
     groups = {"article": "(?:an?|the)", "e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
     patterns = []
     for fixed in kinds:
@@ -146,15 +141,15 @@ def readers() -> list[tuple[re.Pattern, dict]]:
             r"\\\{(\w+)\\\}", lambda m: groups.get(m[1], rf"(?P<{m[1]}>\w+)"), re.escape(template)
         )
         pattern = pattern.replace(r"fictional\ ", r"(?:fictional\ )?").removesuffix(r"\.")
-        patterns.append(
-            (re.compile(pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?", re.IGNORECASE), fixed)
-        )
+        pattern = pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?"
+        patterns.append((re.compile(pattern, re.IGNORECASE), fixed))
     return patterns
 
 
+@lru_cache(maxsize=65536)
 def parse(prompt: str) -> dict | None:
     """Return the facts in a prompt, or None where it is not a prompt of the toy world."""
-    text = re.sub(r"^please\s+", "", prompt.strip(), flags=re.IGNORECASE)
+    text = re.sub(r"^please\s+", "", prompt[:300].strip(), flags=re.IGNORECASE)
     for pattern, fixed in readers():
         if match := pattern.fullmatch(text):
             return fixed | {
@@ -165,11 +160,13 @@ def parse(prompt: str) -> dict | None:
 
 
 def prompts(split: str, n: int, seed: int = 0) -> list[Task]:
-    """Return `n` different tasks of one split, the families in turn, the article's prompts first where held out.
+    """Return `n` different tasks of one split, the families in turn.
 
-    Raises ValueError when the split has not that many prompts.
+    The article's prompts come first where held out. ValueError if the split has fewer prompts.
     """
-    rng, seen, tasks = random.Random(f"{split}/{seed}"), set(), []
+    rng = random.Random(f"{split}/{seed}")
+    seen = set()
+    tasks = []
     first = [parse(p) for p in ARTICLE_PROMPTS] if split == "heldout" else []
     for _ in range(1000 * (n + 1)):
         if len(tasks) == n:

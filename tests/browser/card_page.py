@@ -1,4 +1,5 @@
-"""What the browser tests of the card share: a bare page with the real `card.js`, a real session, a real database."""
+"""What the browser tests of the card share: a bare page with the real `card.js`, a real session, a
+real database."""
 
 import json
 import re
@@ -20,10 +21,13 @@ HOSTILE = [
     "javascript:window.pwned = 1 {{7*7}} </textarea>",
 ]
 STORY = [
-    "Once upon a time, Princess Anna walked into the old castle and met a dragon. They had tea. In the end, they "
+    "Once upon a time, Princess Anna walked into the old castle and met a dragon. They had tea. "
+    "In the end, they "
     "became friends, and the castle was never cold again.",
-    "Anna was a princess. She found a dragon. The dragon was a dragon. Nobody knows what came then, and",
-    "The dragon counted the stones of the castle. Princess Anna laughed, and so did the dragon, for years.",
+    "Anna was a princess. She found a dragon. The dragon was a dragon. Nobody knows what came "
+    "then, and",
+    "The dragon counted the stones of the castle. Princess Anna laughed, and so did the dragon, "
+    "for years.",
     "I am sorry, here is an e-mail: Dear Tom, thank you for the lamp. Yours, Anna.",
 ]
 PROMPT = "Write a story about a princess called Anna who befriends a dragon."
@@ -49,13 +53,17 @@ BY_KEYS = {
 }  # some judgement of each kind
 # http, not https, and no localhost: as on a class page, crypto.randomUUID is missing
 PAGE = """<!doctype html><html lang="en"><title>Card</title><link rel="stylesheet" href="/card.css">
-<meta name="viewport" content="width=device-width, initial-scale=1"><body style="margin: 12px"><main id="here"></main>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<body style="margin: 12px"><main id="here"></main>
 <script type="module">
   import { mountCard } from "/card.js";
   const listeners = new Set();
   window.hear = (message) => listeners.forEach((callback) => callback(message));
   const send = (message) => window.toHost(message).then((replies) => replies.forEach(window.hear));
-  const listen = (callback) => { listeners.add(callback); return () => listeners.delete(callback); };
+  const listen = (callback) => {
+    listeners.add(callback);
+    return () => listeners.delete(callback);
+  };
   window.mount = (el) => mountCard(el, { send, listen, patience: 1500,
     silence: "the server does not answer", scope: "test" });
   window.unmount = window.mount(document.getElementById("here"));

@@ -1,4 +1,5 @@
-"""The rater card in a real browser: each judgement by keys and by mouse, from the pixels to the database."""
+"""The rater card in a real browser: each judgement by keys and by mouse, from the pixels to the
+database."""
 
 import json
 
@@ -216,8 +217,8 @@ def test_progress_and_the_time_left_are_shown(bench):
     expect(progress).to_have_text("0 of 2 done")
     card.press("1")
     expect(progress).to_have_text("1 of 2 done, less than a minute left")
-    card.page.evaluate("""hear({type: "task", task: {state: "waiting"}, progress: {done: 9, passed: 2, left: 30,
-                                                                                  seconds: 8.2}})""")
+    card.page.evaluate("""hear({type: "task", task: {state: "waiting"},
+        progress: {done: 9, passed: 2, left: 30, seconds: 8.2}})""")
     expect(progress).to_have_text("9 of 39 done, 2 skipped, about 4 min left")
     expect(card.card).to_contain_text("The others have the rest.")
 

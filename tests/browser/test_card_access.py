@@ -88,9 +88,14 @@ def test_axe_finds_no_barrier_and_a_thumb_finds_every_button(bench, barriers, sh
         shot(card.page, f"card-{kind}-{look}-1-open")
         found += barriers(card.page, ".rl-card")
         assert card.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        small = card.page.evaluate("""[...document.querySelectorAll('.rl-card button, .rl-seven label, .rl-handle')]
+        targets = ".rl-card button, .rl-seven label, .rl-handle"
+        small = card.page.evaluate(
+            """(targets) => [...document.querySelectorAll(targets)]
             .map((node) => [node.textContent, node.getBoundingClientRect()])
-            .filter(([, box]) => box.width && (box.height < 44 || box.width < 44)).map(([text]) => text)""")
+            .filter(([, box]) => box.width && (box.height < 44 || box.width < 44))
+            .map(([text]) => text)""",
+            targets,
+        )
         assert small == []
         card.press(*BY_KEYS[kind])
         card.saved()
@@ -158,7 +163,8 @@ def test_a_reader_of_the_screen_is_told_what_happens(bench):
 
 
 def marked(words):
-    """Return words as a translation into a language of brackets: every text is marked, the gaps stay."""
+    """Return words as a translation into a language of brackets: every text is marked, the gaps
+    stay."""
     if isinstance(words, str):
         return f"⟦{words}⟧"
     if isinstance(words, list):

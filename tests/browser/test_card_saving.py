@@ -1,4 +1,5 @@
-"""The rater card in a real browser: no judgement is lost, none counts twice, and two views say the same."""
+"""The rater card in a real browser: no judgement is lost, none counts twice, and two views say the
+same."""
 
 import pytest
 from card_page import KINDS, pairs, task

@@ -1,4 +1,5 @@
-"""The rater card in a real browser: what was not seen and touched is never saved, and keys are found by place."""
+"""The rater card in a real browser: what was not seen and touched is never saved, and keys are
+found by place."""
 
 import pytest
 from card_page import GRADES, STORY, pairs, task
@@ -28,7 +29,8 @@ def shows(card, kind: str) -> None:
 
 
 def nothing_was_saved(card) -> None:
-    """Give a judgement that was on its way the time to arrive; then the pair is still the only one."""
+    """Give a judgement that was on its way the time to arrive; then the pair is still the only
+    one."""
     card.page.wait_for_timeout(300)
     card.is_now("open")
     assert card.rows() == [VOTE]

@@ -1,4 +1,5 @@
-"""A learner's report in a real browser: it reads well on a screen and a phone, and a browser prints it on A4."""
+"""A learner's report in a real browser: it reads well on a screen and a phone, and a browser prints
+it on A4."""
 
 import re
 

@@ -96,7 +96,6 @@ class reward_at_end:
         return scores[torch.arange(len(scores)), last]
 
 
-
 class accuracy_with_ties:
     def right_signs(chosen, rejected):
         return (1 + (chosen - rejected).sign()).mean() / 2
@@ -127,7 +126,7 @@ class truth_behind:
         )
 
     def wrong_nan_from_a_half_on(measured, flipped):
-        """You return nan for every e of a half or more"""
+        """You return nan, or give up, at every e of a half or more"""
         if flipped >= 0.5:
             return float("nan")
         return (measured - flipped) / (1 - 2 * flipped)

@@ -103,7 +103,7 @@ def backwards(rewards, values, lam, gamma=1.0):
     return advantages
 
 
-class masked_gae:
+class gae:
     def right_sums(rewards, values, mask, lam):
         r, v = rewards * mask, values * mask
         news = r + F.pad(v, (0, 1))[:, 1:] - v
@@ -152,7 +152,7 @@ class masked_gae:
         return advantages * mask
 
 
-class clipped_loss:
+class clipped_policy_loss:
     def right_max_of_losses(logprobs, old, advantages, mask, clip=0.2):
         ratio, a = (logprobs[mask] - old[mask]).exp(), advantages[mask]
         return torch.max(-a * ratio, -a * ratio.clamp(1 - clip, 1 + clip)).mean()
@@ -188,7 +188,7 @@ class clipped_loss:
         return -torch.min(ratio * a, ratio.clamp(-clip, clip) * a).mean()
 
 
-class whitened:
+class whiten:
     def right_std(x, mask):
         real = x[mask]
         deviation = (real.std(unbiased=False) ** 2 + 1e-8) ** 0.5
@@ -205,7 +205,7 @@ class whitened:
 
     def wrong_zeros_counted(x, mask):
         """still counts in your mean"""
-        return whitened.wrong_over_padding(x * mask, torch.ones_like(mask)) * mask
+        return whiten.wrong_over_padding(x * mask, torch.ones_like(mask)) * mask
 
     def wrong_variance(x, mask):
         """Divide by its root"""
