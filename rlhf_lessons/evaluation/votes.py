@@ -148,12 +148,12 @@ def decided_twice(rows: list[dict]) -> dict:
     return share(outcomes) if outcomes else NOTHING
 
 
-def foreseeable(steady: dict) -> dict:
-    """Return the share of votes that a perfect model would foresee, from how often raters agree
+def predictable(steady: dict) -> dict:
+    """Return the share of votes that a perfect model would predict, from how often raters agree
     with themselves.
 
-    Where a share e of votes are slips, by chance, raters repeat themselves in s = 1 - 2e(1 - e) of
-    the cases, and a perfect model, which never slips, foresees 1 - e = (1 + sqrt(2s - 1)) / 2: more
+    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
+    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
     than s. Below s = 1/2 it is 1/2.
     """
     if steady["value"] is None:

@@ -90,7 +90,7 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
     yield task, prompt, answers
     if (
         kind == "pair" and int(task["id"][:8], 16) < repeats * 16**8
-    ):  # by lot, yet the same each time
+    ):  # at random, yet the same each time
         again = dict(
             id=key(task["id"], "repeat"),
             repeat_of=task["id"],
