@@ -20,13 +20,14 @@ def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) 
     `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions,
     ended) -> rewards.
     """
-    flat = (
-        [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row],
-        [text for row in texts for text in row],
-        [end for row in ended for end in row],
-    )
-    model_given = isinstance(reward, torch.nn.Module)
-    found = score(reward, tokenizer, *flat) if model_given else reward(*flat)
+    asked = []
+    for prompt, row in zip(prompts, texts, strict=True):
+        asked += [prompt] * len(row)
+    answers = asked, sum(texts, []), sum(ended, [])
+    if isinstance(reward, torch.nn.Module):
+        found = score(reward, tokenizer, *answers)
+    else:
+        found = reward(*answers)
     return torch.as_tensor(found).cpu().numpy().reshape(len(prompts), -1)
 
 
