@@ -17,14 +17,12 @@ METRICS = ("relevance", "accuracy", "clarity", "utility", "ended", "fulfils")
 CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 
-def answer_all(
-    model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
-):
+def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0):
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
     asked = []
     for prompt in prompts:
         asked += [prompt] * n
-    samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
+    samples = generate(model, tokenizer, asked, seed=seed)
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
     return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
