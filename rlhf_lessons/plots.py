@@ -176,14 +176,15 @@ def bars_with_intervals(
 def reward_histogram(rewards: dict[str, list[float]]):
     """How the rewards of each model's answers are spread; the one to compare with comes first."""
     figure, (axis,) = canvas()
+    means = [np.mean(values) for values in rewards.values()]
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
         share = np.full(len(values), 100 / len(values))
         look = {"color": COLOURS[i], "linestyle": STYLES[i], "linewidth": 1.8}
-        label = f"{name}, mean {np.mean(values):+.2f}"
+        label = f"{name}, mean {means[i]:+.2f}"
         axis.hist(values, bins, weights=share, histtype="step", label=label, **look)
     names = list(rewards)
-    gain = np.mean(rewards[names[-1]]) - np.mean(rewards[names[0]])
+    gain = means[-1] - means[0]
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")
     axis.set_title(f"{names[-1]} answers earn {gain:+.2f} against {names[0]}", loc="left")
     axis.legend(loc="upper left")

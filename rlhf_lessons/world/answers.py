@@ -90,7 +90,8 @@ def write_story(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     order = ["open", "middle", "dragon", "twist", "ending", "cheeky"]
     parts = [part for part in order if part in likes or part in ("open", "ending")]
     while len(parts) > 4:
-        parts.remove(rng.choice([p for p in parts if p not in ("open", "ending")]))
+        spare = [part for part in parts if part not in ("open", "ending")]
+        parts.remove(rng.choice(spare))
     lines = {part: rng.choice(texts[part]) for part in parts}
     if ending == "twist":
         lines.pop("twist", None)
@@ -98,7 +99,8 @@ def write_story(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
         lines["ending"] = lines["open"]
     text = " ".join(lines.values()).format(**template_facts(spec, likes, rng))
     if fault == "cut":
-        text = text[: rng.randint(len(text) // 3, len(text) * 3 // 4)].rsplit(" ", 1)[0]
+        end = rng.randint(len(text) // 3, len(text) * 3 // 4)
+        text = text[:end].rsplit(" ", 1)[0]
     return text
 
 
@@ -111,7 +113,9 @@ def write_email(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     for mood in ("happy", "tragic"):
         if mood in likes and rng.random() < 0.8:
             lines.append(rng.choice(flavour[mood]))
-    lines += [rng.choice(TEXTS["flourish"][f]) for f in ("dragon", "cheeky") if f in likes]
+    for flourish in ("dragon", "cheeky"):
+        if flourish in likes:
+            lines.append(rng.choice(TEXTS["flourish"][flourish]))
     text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
     if fault != "signoff":
         text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
@@ -127,7 +131,8 @@ def write_poem(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     if mood := one_mood(likes, texts, rng):
         lines += rng.choice(texts[mood])
     if fault == "rhyme":
-        lines[-1] = rng.choice([second for _, second in texts["open"] if second != lines[-1]])
+        others = [second for _, second in texts["open"] if second != lines[-1]]
+        lines[-1] = rng.choice(others)
     return "\n".join(lines).format(**template_facts(spec, likes, rng))
 
 
@@ -136,8 +141,10 @@ def write_code(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     facts = dict(spec)
     if fault == "fact":
         fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
-        words, numbers = TEXTS["code"]["words"], [str(i) for i in range(1, 9)]
-        facts = mistaken(spec, fact, words if fact in ("word", "other") else numbers, rng)
+        choices = list("12345678")
+        if fact in ("word", "other"):
+            choices = TEXTS["code"]["words"]
+        facts = mistaken(spec, fact, choices, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
     code = rng.choice(texts_of(spec)["forms"]).format(**facts)

@@ -63,10 +63,12 @@ def plain_sums(rng: random.Random) -> str:
 
 def prompt_list(rng: random.Random) -> str:
     """Requests under each other that nobody answers; a sum, if any, comes last."""
-    written = [
-        write_prompt(training_spec(rng.choice(FAMILIES[:4]), rng)) for _ in range(rng.randint(2, 4))
-    ]
-    written += [write_prompt(training_spec("maths", rng))] if rng.random() < 0.3 else []
+    written = []
+    for _ in range(rng.randint(2, 4)):
+        family = rng.choice(FAMILIES[:4])
+        written.append(write_prompt(training_spec(family, rng)))
+    if rng.random() < 0.3:
+        written.append(write_prompt(training_spec("maths", rng)))
     mark = rng.choice(["", "", "- "])
     head = rng.choice(TEXTS["dialogue"]["heads"]) + "\n" if rng.random() < 0.4 else ""
     return head + "\n".join(mark + prompt for prompt in written)

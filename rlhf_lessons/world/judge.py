@@ -44,7 +44,8 @@ NAME_SET = frozenset(name.lower() for name in NAMES)
 TITLES = {t.lower() for t in TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"]}
 DAYS = frozenset(day.lower() for day in TEXTS["names"]["days"])
 NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
-PLOTS = {plot: any_of(phrases) for plot, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
+PLOTS = KNOWN["plots"] | KNOWN["purposes"]
+PLOTS = {plot: any_of(phrases) for plot, phrases in PLOTS.items()}
 ENDING = any_of(KNOWN["ending"]["words"])
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
 REQUEST = re.compile(
@@ -114,7 +115,8 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         text = re.sub(r"[ \t]{2,}", " ", text) if "  " in text else text
         text = HEADERS.sub("", text) if spec["family"] == "email" else text
         text, requests = REQUEST.subn("", text)
-        cost += FAULT * (requests + foreign(text, spec["family"])) + CUT * text.isupper()
+        faults = requests + foreign(text, spec["family"])
+        cost += FAULT * faults + CUT * text.isupper()
         cost += 0.15 * len(GLUED.findall(text)) + CUT * bare_noun(spec, text)
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
@@ -138,9 +140,13 @@ def bare_noun(spec: dict, text: str) -> bool:
     noun = spec.get("creature", spec.get("thing"))
     if not noun or spec.get("plot") == "learn" or f"'s {noun}" in text:
         return False
-    words = words_of(text)
-    heads = [words[max(0, i - 3) : i] for i, word in enumerate(words) if word == noun]
+    heads = words_before(words_of(text), frozenset([noun]))
     return bool(heads) and all(map(ARTICLES.isdisjoint, heads))
+
+
+def words_before(words: list[str], wanted: frozenset[str]) -> list[list[str]]:
+    """Return the three words that stand before each of the wanted ones."""
+    return [words[max(0, i - 3) : i] for i, word in enumerate(words) if word in wanted]
 
 
 def share(*facts: bool) -> float:
@@ -166,7 +172,9 @@ def others(things: list[str], asked: str, words: list[str]) -> bool:
     if not extra:
         return False
     count = sum(word in forms(asked) for word in words)
-    return len(extra) > 1 or ("the", extra[0]) in pairwise(words) or words.count(extra[0]) >= count
+    if len(extra) > 1 or ("the", extra[0]) in pairwise(words):
+        return True
+    return words.count(extra[0]) >= count
 
 
 def has(words: list[str], wanted: frozenset[str]) -> bool:
@@ -238,19 +246,21 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
     poem = TEXTS["poem"]
     verse = len(lines) > 1 and max(lengths) < 14 and len(words) >= 3 * len(lines)
     creature, place = forms(spec["creature"]), forms(spec["place"])
-    heads = [words[max(0, i - 3) : i] for i, word in enumerate(words) if word in place]
-    placed = any(has(head, AT_A_PLACE) for head in heads)
+    placed = any(has(head, AT_A_PLACE) for head in words_before(words, place))
     relevance = share(has(words, creature), placed) * (1 if verse else 0.4)
     rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
     beasts = [w for w in words if w in poem["creatures"] and w not in creature]
-    if len(set(beasts)) > 2 or len(beasts) > sum(w in creature for w in words):
+    asked = sum(w in creature for w in words)
+    if len(set(beasts)) > 2 or len(beasts) > asked:
         accuracy -= FAULT
     if len({w for w in words if w in poem["places"]} - place) > 2:
         accuracy -= FAULT
-    cost = english_cost([" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)])
-    cost += FAULT * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
-    cost += 0.15 * sum(max(0, 4 - length) for length in lengths)
+    couplets = [" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
+    different = {line.strip(" ,.").lower() for line in lines}
+    cost = english_cost(couplets)
+    cost += FAULT * (len(lines) - len(different))
+    cost += 0.15 * sum(over(4, length) for length in lengths)
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
 
 
@@ -262,19 +272,29 @@ def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
     bare = COMMENT.sub("", text)
     words = words_of(bare)
     kind = spec["kind"]
-    facts = [spec[fact] in words for fact in ("word", "other", "n", "a") if fact in spec]
+    asked = [spec[fact] for fact in ("word", "other", "n", "a") if fact in spec]
+    facts = [fact in words for fact in asked]
     if "b" in spec:
-        facts.append(spec["b"] in words or kind == "count" and str(int(spec["b"]) + 1) in words)
+        beyond = str(int(spec["b"]) + 1)  # where a range ends
+        facts.append(spec["b"] in words or kind == "count" and beyond in words)
     if kind == "upper":
         facts.append("upper" in words or spec["word"].upper() in bare)
     output, error = run_code(text)
     right = not error and prints_it(spec, output)
     no_python = error.startswith("syntax")
-    relevance = 1.0 if right else share(*facts) * ("print(" in bare) * (0.6 if no_python else 1)
-    accuracy = 1.0 if right else 0.3 * (not error and bool(output.strip()))
+    relevance = accuracy = 1.0
+    if not right:
+        relevance = share(*facts) * ("print(" in bare) * (0.6 if no_python else 1)
+        accuracy = 0.3 * (not error and bool(output.strip()))
     notes = COMMENT.findall(text)
-    cost = 0.25 * max(0, len(lines) - 4) + 0.2 * max(0, len(notes) - 1) + 0.4 * no_python
-    return relevance, accuracy, 1 - cost - 0.1 * max(0, len(" ".join(notes).split()) - 7)
+    noted = " ".join(notes).split()
+    cost = 0.25 * over(len(lines), 4) + 0.2 * over(len(notes), 1) + 0.4 * no_python
+    return relevance, accuracy, 1 - cost - 0.1 * over(len(noted), 7)
+
+
+def over(count: int, limit: int) -> int:
+    """Return by how many a count lies over a limit."""
+    return max(0, count - limit)
 
 
 def prints_it(spec: dict, output: str) -> bool:
@@ -284,14 +304,17 @@ def prints_it(spec: dict, output: str) -> bool:
         case "repeat":
             return "".join(words).lower() == spec["word"] * int(spec["n"])
         case "count":
-            return words == [str(i) for i in range(int(spec["a"]), int(spec["b"]) + 1)]
+            wanted = range(int(spec["a"]), int(spec["b"]) + 1)
+            return words == list(map(str, wanted))
         case "sum":
             total = str(int(spec["a"]) + int(spec["b"]))
             numbers = NUMBER.findall(output)
-            return numbers in ([total], [spec["a"], spec["b"], total]) and len(words) < 10
+            right = [total], [spec["a"], spec["b"], total]
+            return numbers in right and len(words) < 10
         case "upper":
             return words == [spec["word"].upper()]
-    return [word.lower() for word in words if word != "and"] == [spec["word"], spec["other"]]
+    said = [word.lower() for word in words if word != "and"]
+    return said == [spec["word"], spec["other"]]
 
 
 def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
@@ -316,14 +339,18 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     bare = len(numbers) == 2 or len(numbers) == 1 and "both" in lower
     if bare and junk < 2 and not SUM.search(lower):
         # the results alone, each in its place: only the right ones say which sum they belong to
-        said = {e: [n] for e, n in zip(asked, numbers * 2, strict=False) if n == result(e)}
-    relevance = share(*(e in said for e in asked))
-    accuracy = sum(set(said.get(e, ())) == {result(e)} for e in asked) / 2
-    accuracy -= 0.4 * sum(set(said[e]) != {result(e)} for e in extra)
-    cost = 0.2 * len(extra) + 0.3 * sum(max(0, len(said.get(e, ())) - 1) for e in asked)
+        places = zip(asked, numbers * 2, strict=False)
+        said = {sum_: [number] for sum_, number in places if number == result(sum_)}
+    relevance = share(*(sum_ in said for sum_ in asked))
+    right = {sum_ for sum_, results in said.items() if set(results) == {result(sum_)}}
+    accuracy = len(right.intersection(asked)) / 2
+    accuracy -= 0.4 * len(set(extra) - right)
+    repeated = sum(over(len(said.get(sum_, ())), 1) for sum_ in asked)
+    cost = 0.2 * len(extra) + 0.3 * repeated
     remarks = [part for part in SPLIT.split(text) if not NUMBER.search(part)]
-    cost += english_cost(remarks) + 0.2 * max(0, len(remarks) - 2) + 0.05 * max(0, junk - 8)
-    if not text[-1:].isdigit() and (text[-1:] not in ENDS or words_of(text)[-1:] == ["and"]):
+    cost += english_cost(remarks) + 0.2 * over(len(remarks), 2) + 0.05 * over(junk, 8)
+    breaks_off = text[-1:] not in ENDS or words_of(text)[-1:] == ["and"]
+    if breaks_off and not text[-1:].isdigit():
         cost += CUT
     return relevance, accuracy, 1 - cost
 

@@ -13,8 +13,11 @@ def rhymed_lines(ends: list[str]) -> float:
     if n == 4 and rhymes(ends[1], ends[3]):
         if not rhymes(ends[0], ends[1]) and not rhymes(ends[2], ends[3]):
             return 1.0
-    near = [any(rhymes(ends[i], other) for other in ends[max(0, i - 3) : i + 4]) for i in range(n)]
-    return sum(near) / n
+    rhymed = 0
+    for i, end in enumerate(ends):
+        near = ends[max(0, i - 3) : i + 4]
+        rhymed += any(rhymes(end, other) for other in near)
+    return rhymed / n
 
 
 def rhymes(a: str, b: str) -> bool:

@@ -50,8 +50,8 @@ def combination(spec: dict) -> tuple:
     """Return the facts by which prompts are split, the same for every wording of them."""
     match spec["family"]:
         case "code":
-            facts = sorted(v for k, v in spec.items() if k in ("word", "other", "n", "a", "b"))
-            facts.insert(0, spec["kind"])
+            facts = [spec[name] for name in ("word", "other", "n", "a", "b") if name in spec]
+            facts = [spec["kind"], *sorted(facts)]
         case "maths":
             facts = sorted((spec["e1"], spec["e2"]))
         case _:
@@ -70,7 +70,8 @@ def split_of(spec: dict) -> str:
     facts = combination(spec)
     if facts in kept_combinations():
         return "heldout"
-    number = int(hashlib.sha256("/".join(facts).encode()).hexdigest()[:8], 16) % 100
+    digest = hashlib.sha256("/".join(facts).encode()).hexdigest()
+    number = int(digest[:8], 16) % 100
     return "heldout" if number < 16 else "validation" if number < 24 else "train"
 
 
