@@ -1,11 +1,12 @@
-"""The proof behind the README's table: the chain SFT, reward model, PPO from one base, over several seeds.
+"""The proof behind the README's table: SFT, reward model, PPO from one base, on several seeds.
 
-    python benchmarks/prove.py --seeds 0 1 2 3 --threads 2      train and measure each seed, then write the table
-    python benchmarks/prove.py --table                          only write the table from what was measured
+    python benchmarks/prove.py --seeds 0 1 2 3 --threads 2      # measure each seed; the table
+    python benchmarks/prove.py --table                          # only the table
 
-Each seed is measured on the held-out prompts at temperature 1 and kept in `runs/proof/seedN.json`; what exists is
-not made again. The table goes to `data/results/proof.md`, all figures to `data/results/proof.json`. Nothing here
-was used for tuning: hyperparameters were chosen on the validation prompts.
+Each seed is measured on the held-out prompts at temperature 1 and kept in
+`runs/proof/seedN.json`; what exists is not made again. The table goes to
+`data/results/proof.md`, all figures to `data/results/proof.json`. Nothing here was used for
+tuning: hyperparameters were chosen on the validation prompts.
 """
 
 import argparse
@@ -103,7 +104,7 @@ def taste_shares(tasks, texts: list[list[str]]) -> dict[str, float]:
 
 
 def reward_model(folder: Path, tasks, seed: int) -> dict:
-    """Return how often the reward model agrees with the truth on held-out pairs whose utilities differ by 0.2."""
+    """Return how often the reward model is right on held-out pairs 0.2 apart in true utility."""
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
     found = {}
     for family in (*FAMILIES, "all"):
@@ -120,14 +121,14 @@ def reward_model(folder: Path, tasks, seed: int) -> dict:
 
 
 def best_of(folder: Path, seed: int, n: int = 16) -> list[float]:
-    """Return the gain in true utility of the best of 16 SFT answers by the reward model, on validation prompts."""
+    """Return what the best of 16 SFT answers by reward gains in true utility (validation)."""
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
     prompts = data.prompts_of("validation")
     return best_of_n_gain(sft, tokenizer, model, prompts, n, seed)
 
 
 def article(model, tokenizer, seed: int, n: int = 200) -> list[dict]:
-    """Return, for each of the article's prompts, the share of samples that fulfil it, the greedy answer, samples."""
+    """Return how often samples fulfil each of the article's prompts, and the greedy answer."""
     found = []
     for prompt in ARTICLE_PROMPTS:
         texts, ended = answer_all(model, tokenizer, [prompt], n, seed=seed)
@@ -156,7 +157,7 @@ def distinct(models: dict, tasks, seed: int, n: int = 64) -> dict[str, float]:
 
 
 def like_taste(folder: Path, taste: str, seed: int) -> dict:
-    """Train a reward model and PPO for a rater who likes one taste (and good answers), on story prompts; measure it."""
+    """Train reward model and PPO for a rater of one taste, on story prompts, and measure them."""
     rater = Rater(weights={"utility": 1.0, taste: 1.0}, flip_rate=0.1, tie_margin=0.05)
     sft, tokenizer = load_model(folder / "sft")
     asked = [t.prompt for t in data.tasks("train") if t.family == "story"]
@@ -196,7 +197,7 @@ def cell(values, percent: bool = False, sign: str = "") -> str:
 
 
 def table(found: list[dict], liked: dict[str, dict]) -> str:
-    """Return the README's tables: means over the seeds, with intervals from prompts drawn with replacement."""
+    """Return the README's tables: means over the seeds, with intervals bootstrapped by prompt."""
 
     def pooled(name, metric):
         return interval(np.stack([f["prompt_means"][name][metric] for f in found], 1))

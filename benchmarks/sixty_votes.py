@@ -1,17 +1,19 @@
-"""Sixty votes: how far can one reader's taste move the model? Three tastes, four seeds, and the curve by votes.
+"""Sixty votes: how far can one reader's taste move the model? Three tastes, four seeds, a curve.
 
-    python benchmarks/sixty_votes.py                        # the proof: 60 votes, 3 tastes x 4 seeds
-    python benchmarks/sixty_votes.py --votes 10 30 200      # the other points of the curve
-    python benchmarks/sixty_votes.py --table                # only write the table from what was measured
+    python benchmarks/sixty_votes.py                      # the proof: 60 votes, 3 tastes x 4 seeds
+    python benchmarks/sixty_votes.py --votes 10 30 200    # the other points of the curve
+    python benchmarks/sixty_votes.py --table              # only write the table
 
-A simulated reader minds one taste twice as much as all else that makes an answer good; one click in ten goes wrong.
-As in lesson 6 there are three rounds: a third of the votes, on pairs by the newest policy; a reward model from all
-votes so far; ten steps of PPO. Votes go through the ratings store, as a person's do. Everything starts from the
-shipped SFT and reward model; a seed decides the answers shown, the reader's slips and PPO's samples. Measured on the
-held-out story prompts. Settings were chosen on the validation prompts (--split validation) with seeds 10 to 25, and
-once because of a held-out run: with the first settings one of six held-out runs (cheeky, seed 2) stopped at 56 %.
-Seconds are those of one core; two of the runs with 10 votes shared it with much else, and took over 700.
-What exists in `runs/sixty_votes` is not made again; the table goes to `data/results/sixty_votes.md` and `.json`.
+A simulated reader minds one taste twice as much as all else that makes an answer good; one
+click in ten goes wrong. As in lesson 6 there are three rounds: a third of the votes, on pairs
+by the newest policy; a reward model from all votes so far; ten steps of PPO. Votes go through
+the ratings store, as a person's do. Everything starts from the shipped SFT and reward model; a
+seed decides the answers shown, the reader's slips and PPO's samples. Measured on the held-out
+story prompts. Settings were chosen on the validation prompts (--split validation) with seeds 10
+to 25, and once because of a held-out run: with the first settings one of six held-out runs
+(cheeky, seed 2) stopped at 56 %. Seconds are those of one core; two of the runs with 10 votes
+shared it with much else, and took over 700. What exists in `runs/sixty_votes` is not made
+again; the table goes to `data/results/sixty_votes.md` and `.json`.
 """
 
 import argparse
@@ -54,7 +56,7 @@ def story_prompts(split: str) -> list[str]:
 def vote(
     store: Store, policy, tokenizer, reward, prompts: list[str], reader: str, seed: int
 ) -> list:
-    """Let a reader of one taste rate a pair of the policy's answers to each prompt; return all votes so far."""
+    """Let a reader of one taste rate a pair of answers to each prompt; return all votes so far."""
     rows = pairs_to_rate(policy, tokenizer, reward, prompts, seed)
     store.add_tasks("votes", [row | {"overlap": None} for row in rows])
     rater = Rater({"utility": 0.5, reader: 1.0}, flip_rate=0.1, tie_margin=0.05)
@@ -80,7 +82,10 @@ def best_of_16(sft, reward, prompts: list[str], taste: str, seed: int) -> list[f
     texts, ended = answer_all(*sft, prompts, 16, seed)
     best = rewards_of(reward, sft[1], prompts, texts, ended).argmax(1).tolist()
     return interval(
-        np.array([taste in tastes("story", row[i]) for row, i in zip(texts, best)], dtype=float)
+        np.array(
+            [taste in tastes("story", row[i]) for row, i in zip(texts, best, strict=True)],
+            dtype=float,
+        )
     )
 
 
@@ -136,8 +141,8 @@ def run(taste: str, n: int, seed: int, split: str) -> dict:
 def table(found: list[dict]) -> str:
     """Return a row for each run, and for each number of votes the means over its runs."""
     rows = [
-        "| votes | taste | seed | share before | share after | relevance before | after | change | best of 16 | "
-        "seconds |",
+        "| votes | taste | seed | share before | share after | relevance before | after | change | "
+        "best of 16 | seconds |",
         "|" + " --- |" * 10,
     ]
     for f in sorted(found, key=lambda f: (f["n"], f["taste"], f["seed"])):
@@ -146,14 +151,16 @@ def table(found: list[dict]) -> str:
             np.array(f["after"]["share"])[[1, 0, 2]],
         )
         rows.append(
-            f"| {f['n']} | {f['taste']} | {f['seed']} | {share:.0%} | {middle:.0%} ({low:.0%} to {high:.0%}) | "
+            f"| {f['n']} | {f['taste']} | {f['seed']} | {share:.0%} | "
+            f"{middle:.0%} ({low:.0%} to {high:.0%}) | "
             f"{f['before']['relevance'][0]:.2f} | {f['after']['relevance'][0]:.2f} | "
             f"{f['relevance_change'][0]:+.2f} ({f['relevance_change'][1]:+.2f} to "
             f"{f['relevance_change'][2]:+.2f}) | {f['best_of_16'][0]:.0%} | {f['seconds']:.0f} |"
         )
     rows += [
         "",
-        "| votes | runs | share after, mean (least to most) | relevance, mean change (least to most) |",
+        "| votes | runs | share after, mean (least to most) | "
+        "relevance, mean change (least to most) |",
         "| --- | --- | --- | --- |",
     ]
     for n in sorted({f["n"] for f in found}):
@@ -191,7 +198,8 @@ def main() -> None:
             file.write_text(json.dumps(run(taste, n, seed, args.split)), encoding="utf-8")
         f = json.loads(file.read_text(encoding="utf-8"))
         print(
-            f"{n} votes, {taste}, seed {seed}: share {f['before']['share'][0]:.3f} to {f['after']['share'][0]:.3f}, "
+            f"{n} votes, {taste}, seed {seed}: share {f['before']['share'][0]:.3f} "
+            f"to {f['after']['share'][0]:.3f}, "
             f"relevance {f['before']['relevance'][0]:.3f} to {f['after']['relevance'][0]:.3f}, "
             f"clarity {f['after']['clarity'][0]:.3f}, {f['seconds']:.0f} s",
             flush=True,

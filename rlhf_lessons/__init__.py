@@ -1,15 +1,16 @@
-"""RLHF Lessons: train a language model through the whole of reinforcement learning from human feedback.
+"""RLHF Lessons: a language model goes through all of reinforcement learning from human feedback.
 
     import rlhf_lessons as rl
-    model, tokenizer = rl.load("sft")                   # base, sft, reward or ppo
-    rl.ask("What is 4-2 and 3-1?")                      # base, SFT and PPO model side by side
-    rl.judge("What is 4-2 and 3-1?", "2 and 2.")        # the true quality of an answer
-    card = rl.rate(pairs, "my round")                   # you are the rater: a card in the notebook
-    rl.live_reward_model(card)                          # a reward model that learns from your votes as you cast them
-    rl.report("Ada")                                    # one page of what you did
+    model, tokenizer = rl.load("sft")              # base, sft, reward or ppo
+    rl.ask("What is 4-2 and 3-1?")                 # base, SFT and PPO model side by side
+    rl.judge("What is 4-2 and 3-1?", "2 and 2.")   # the true quality of an answer
+    card = rl.rate(pairs, "my round")              # you are the rater: a card in the notebook
+    rl.live_reward_model(card)                     # a reward model that learns from your votes
+    rl.report("Ada")                               # one page of what you did
 
-Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it is needed. The
-stages (`PPO` and the others) are imported from their own modules, `rlhf_lessons.stages.ppo` and so on.
+Each name is fetched from its module when it is first used, so that nothing loads PyTorch before it
+is needed. The stages (`PPO` and the others) are imported from their own modules,
+`rlhf_lessons.stages.ppo` and so on.
 """
 
 from importlib import import_module
@@ -19,11 +20,8 @@ HOMES = {
     "load": "checkpoints",
     "ask": "evaluation.ask",
     "generate": "lm.sampling",
-    "evaluate": "evaluation.arena",
     "tasks": "data",
-    "prompts": "world.tasks",
     "judge": "world.judge",
-    "tastes": "world.answers",
     "rate": "widgets.rate",
     "live_reward_model": "widgets.live",
     "Guess": "widgets.guess",

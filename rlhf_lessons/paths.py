@@ -14,7 +14,8 @@ RUNS = Path(os.environ.get("RLHF_LESSONS_RUNS") or PROJECT / "runs")  # what the
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; at the end of the block it takes the place of `path`.
 
-    Whatever happens on the way, a kill or a full disk, `path` holds the old file or the new one, whole.
+    Whatever happens on the way, a kill or a full disk, `path` holds the old file or the new one,
+    whole.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ Answers to one prompt resemble each other, so intervals are bootstrapped by prom
 compared prompt by prompt, on the same draws.
 """
 
+from itertools import combinations
+
 import numpy as np
 
 from rlhf_lessons.evaluation.intervals import interval
@@ -71,16 +73,10 @@ def evaluate(
         name: score_all(prompts, *answer_all(*model, prompts, n, seed + i))
         for i, (name, model) in enumerate(models.items())
     }
-    names = list(models)
-    rates = [
-        {
-            "model": a,
-            "against": b,
-            "rate": interval(wins(scores[a]["utility"], scores[b]["utility"])),
-        }
-        for i, a in enumerate(names)
-        for b in names[:i]
-    ]
+    rates = []
+    for other, name in combinations(models, 2):
+        won = wins(scores[name]["utility"], scores[other]["utility"])
+        rates.append({"model": name, "against": other, "rate": interval(won)})
     return {
         "split": split,
         "n": n * len(tasks),

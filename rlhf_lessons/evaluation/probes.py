@@ -1,5 +1,4 @@
-"""What the base can do, asked in the context of its own web scraps: copy a name, an expression, a
-word; add."""
+"""What the base can do, asked in the manner of its own web scraps: copy, and add."""
 
 import random
 
@@ -11,8 +10,7 @@ from rlhf_lessons.world.corpus import training_spec
 
 
 def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
-    """Return `n` (context, continuation) cases for each ability, on combinations of the training
-    split."""
+    """Return `n` (context, continuation) cases for each ability, on training combinations."""
     rng = random.Random(f"probes/{seed}")
     templates = {  # context | continuation
         "copies_name": "{title} {Name} and the {thing}\nOne morning {title}| {Name}",
