@@ -111,3 +111,9 @@ def test_two_processes_at_once_give_no_vote_twice(store):
         len(store.raters()) == 1
         and len(store.answers()) == len({row["task"] for row in store.answers()}) == 30
     )
+
+
+def test_a_rater_without_a_name_keeps_the_one_it_has_in_stores_and_lessons(store):
+    """What it says depends on its name, and the lessons' outputs on what it says."""
+    simulate(store, "r", Rater())
+    assert [rater["name"] for rater in store.raters()] == ["simulated c17a1c0f"]

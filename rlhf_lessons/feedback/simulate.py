@@ -34,7 +34,9 @@ def simulate(
     made of the rater. What it says to a task depends on name, seed and task alone. `seconds` is
     about what it takes for each.
     """
-    name = name or f"simulated {zlib.crc32(repr(rater).encode()):08x}"
+    # As fields were first named: a rater keeps its name in stores, and what it says in the lessons.
+    made_of = repr(rater).replace("flip_rate=", "lapse=")
+    name = name or f"simulated {zlib.crc32(made_of.encode()):08x}"
     who, done = store.reader(name, team, kind="simulated"), 0
     while n is None or done < n:
         with (
