@@ -1,4 +1,4 @@
-"""Who gets which task: sides by lot, leases, overlap, repeats, and what is never asked."""
+"""Who gets which task: sides at random, leases, overlap, repeats, and what is never asked."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ def test_the_same_task_in_the_same_order_comes_again_until_it_is_answered(store,
     assert store.next_task(you, "r")["task"] != first["task"]
 
 
-def test_sides_are_drawn_by_lot_and_nothing_tells_who_wrote_what(store):
+def test_sides_are_drawn_at_random_and_nothing_tells_who_wrote_what(store):
     store.add_tasks("r", pairs(1, overlap=None))
     shown = [store.next_task(store.add_rater("anna"), "r") for _ in range(60)]
     firsts = [task["answers"][0]["text"] for task in shown]

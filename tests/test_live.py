@@ -102,7 +102,7 @@ def test_each_training_is_tested_on_the_votes_after_it_and_never_on_its_own(
     assert all(set(before).isdisjoint(new) for before, new in tested)
 
 
-def test_after_a_clear_taste_it_foresees_the_next_votes_and_names_the_word(card, models):
+def test_after_a_clear_taste_it_predicts_the_next_votes_and_names_the_word(card, models):
     live = rl.live_reward_model(card, **models)
     vote(card, 45)
     live.learn()

@@ -20,7 +20,7 @@ from rlhf_lessons.evaluation.intervals import wilson
 from rlhf_lessons.evaluation.votes import (
     agreement,
     comparisons,
-    foreseeable,
+    predictable,
     share,
     statistics,
     weighted_alpha,
@@ -360,8 +360,8 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     assert len(preferences(answers)[0]) > 100
 
 
-def test_what_can_be_foreseen_is_more_than_what_is_repeated():
-    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model foresees 90
+def test_what_can_be_predicted_is_more_than_what_is_repeated():
+    """Simulated: one vote in ten is a slip, so 82 % are repeated, and a perfect model predicts 90
     %.
     """
     rng = np.random.default_rng(0)
@@ -370,14 +370,14 @@ def test_what_can_be_foreseen_is_more_than_what_is_repeated():
         "n": 200_000
     }
     assert steady["value"] == pytest.approx(0.82, abs=0.005)
-    assert foreseeable(steady)["value"] == pytest.approx(float(first.mean()), abs=0.005)
-    assert foreseeable({"value": 0.4, "low": 0.1, "high": 1.0, "n": 5}) == {
+    assert predictable(steady)["value"] == pytest.approx(float(first.mean()), abs=0.005)
+    assert predictable({"value": 0.4, "low": 0.1, "high": 1.0, "n": 5}) == {
         "value": 0.5,
         "low": 0.5,
         "high": 1.0,
         "n": 5,
     }
-    assert foreseeable({"value": None, "low": None, "high": None, "n": 0})["n"] == 0
+    assert predictable({"value": None, "low": None, "high": None, "n": 0})["n"] == 0
 
 
 def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tmp_path, capsys):

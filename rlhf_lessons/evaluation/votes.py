@@ -148,12 +148,12 @@ def decided_twice(rows: list[dict]) -> dict:
     return share(outcomes) if outcomes else NOTHING
 
 
-def foreseeable(steady: dict) -> dict:
-    """Return the share of votes that a perfect model would foresee, from how often raters agree
+def predictable(steady: dict) -> dict:
+    """Return the share of votes that a perfect model would predict, from how often raters agree
     with themselves.
 
-    Where a share e of votes are slips, by chance, raters repeat themselves in s = 1 - 2e(1 - e) of
-    the cases, and a perfect model, which never slips, foresees 1 - e = (1 + sqrt(2s - 1)) / 2: more
+    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
+    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
     than s. Below s = 1/2 it is 1/2.
     """
     if steady["value"] is None:
@@ -249,8 +249,14 @@ def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, di
     for vote in votes:
         seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
 
+    drawn = {}  # both figures rest on the same draws
+
     def measure(i: int) -> dict:
-        by_draw = lambda weights: weighted_alpha(seen, weights)[i]  # noqa: E731
+        def by_draw(weights: np.ndarray) -> np.ndarray:
+            if len(weights) not in drawn:
+                drawn[len(weights)] = weighted_alpha(seen, weights)
+            return drawn[len(weights)][i]
+
         return figure(by_draw, len(raters), len(votes), resamples, is_share=False)
 
     raw, alpha = measure(0), measure(1)

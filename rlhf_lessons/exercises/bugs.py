@@ -29,7 +29,7 @@ class Bug:
 
     where: str  # "module:function" under rlhf_lessons, where the stage looks the function up
     broken: Callable[[Callable], Callable]  # the right function -> the broken one
-    look: str  # by what one knows it
+    look: str  # how to recognise it
 
 
 BUGS: dict[str, Bug] = {}

@@ -87,7 +87,7 @@ NOTICE = """What is kept about you, and where
 
 def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]:
     """Return what each rater is called in an export: the name, or `rater 1` and so on, in an order
-    drawn by lot.
+    drawn at random.
     """
     names = {row["rater"]: row["name"] for row in answers}
     if anonymous:
@@ -703,9 +703,9 @@ class Contents:
         elif table is events:
             self.given += 1
             if row["id"] not in self.known:
-                self.foresee(row)
+                self.note_consequence(row)
 
-    def foresee(self, event: dict) -> None:
+    def note_consequence(self, event: dict) -> None:
         """Note what a new event would delete or change."""
         kind, payload = event["kind"], event["payload"]
         if kind == "forget":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import best_of
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, share
+from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, share
 from rlhf_lessons.feedback.personal import PersonalReward, Vote, votes_of
 from rlhf_lessons.feedback.store import Store
 
@@ -105,7 +105,7 @@ class OnlineReward:
                 prompt = mine[-1].prompt
                 self.best = (prompt, *best_of(*self.policy, self.reward, prompt, seed=self.seen))
             self.steady = decided_twice(rows)
-            self.ceiling = foreseeable(self.steady)
+            self.ceiling = predictable(self.steady)
 
     def test(self, before: list[Vote], new: list[Vote], others: list[Vote]) -> Point:
         """Train on the votes before, test on the new ones; a test that was made already is looked

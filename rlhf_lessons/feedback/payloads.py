@@ -9,6 +9,9 @@ import json
 import re
 import unicodedata
 import uuid
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 CRITERIA = {
     "relevance": "Does it do what was asked?",
@@ -178,38 +181,45 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
     return kept
 
 
+Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None
+
+
+class Sample(BaseModel):
+    """What a trainer's policy wrote, plain and the best of n."""
+
+    prompt: str
+    plain: str
+    best: str
+
+
+class Report(BaseModel):
+    """What a trainer tells the room: any JSON object in which the fields that screens draw fit."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    round: str | None = None
+    team: str | None = None
+    votes: Number = None
+    held_out: Number = None
+    accuracy: Number = None
+    low: Number = None
+    high: Number = None
+    ceiling: Number = None
+    samples: list[Sample] | None = None
+    curve: list[Annotated[list[Number], Field(min_length=2, max_length=4)]] | None = None
+
+
 def checked_report(payload: object) -> dict:
-    """Return what a trainer tells the room: any plain JSON object in which the fields that screens
-    draw fit.
-    """
+    """Return a report as JSON keeps it; Refused where it is none."""
     if not isinstance(payload, dict):
         raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
     try:
         kept = json.loads(json.dumps(payload, allow_nan=False))
+        Report.model_validate(kept)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Refused(f"a report's '{first['loc'][0]}' does not fit: {first['msg']}") from error
     except (TypeError, ValueError, RecursionError) as error:
         raise Refused(f"a report must be a plain JSON object ({error})") from error
-
-    def number(value: object) -> bool:
-        return value is None or type(value) in (int, float) and abs(value) < 2**31
-
-    for name in ("accuracy", "low", "high", "ceiling", "votes", "held_out"):
-        if not number(kept.get(name)):
-            raise Refused(f"a report's '{name}' must be a number, not {kept[name]!r:.40}")
-    for name in ("round", "team"):
-        if not isinstance(kept.get(name, ""), str | None):
-            raise Refused(f"a report's '{name}' must be text, not {kept[name]!r:.40}")
-    curve, samples = kept.get("curve") or [], kept.get("samples") or []
-    if not isinstance(curve, list) or not all(
-        isinstance(point, list) and 2 <= len(point) <= 4 and all(map(number, point))
-        for point in curve
-    ):
-        raise Refused("a report's 'curve' must be a list of [votes, accuracy, low, high]")
-    if not isinstance(samples, list) or not all(
-        isinstance(one, dict)
-        and all(isinstance(one.get(name), str) for name in ("prompt", "plain", "best"))
-        for one in samples
-    ):
-        raise Refused("a report's 'samples' must be a list of {prompt, plain, best}")
     return kept
 
 

@@ -65,7 +65,7 @@ def judgement(rater: Rater, task: dict, rng: random.Random) -> tuple[str, dict]:
     )
     order = sorted(
         range(len(shown)), key=lambda i: shown[i]
-    )  # chance must not hang on sides that are drawn by lot
+    )  # chance must not hang on sides that are drawn at random
     if kind == "pair":
         first, second = (rater.utility_of(prompt, *shown[i]) for i in order)
         turned = order[0] == 1

@@ -20,7 +20,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import printable, to_json
 from rlhf_lessons.evaluation.intervals import wilson
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, foreseeable, statistics
+from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, statistics
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
@@ -143,13 +143,11 @@ def row_of(found: dict) -> Row:
 
 def picture(curve: dict) -> str:
     """Return one learning curve as the address of a PNG."""
-    from types import SimpleNamespace
-
     from rlhf_lessons.feedback.online import Point  # it brings torch
     from rlhf_lessons.widgets.live import curve as figure_of
 
-    points = [Point(point["votes"], point, {"n": 0}) for point in curve["points"]]
-    figure = figure_of(SimpleNamespace(points=points, rater=True, ceiling=curve["ceiling"]))
+    points = [Point(point["votes"], point, NOTHING) for point in curve["points"]]
+    figure = figure_of(points, curve["ceiling"])
     of = curve["predicted"]
     title = f"{curve['of'].capitalize()}: {of['value']:.0%} of {plural(of['n'], 'vote')} predicted"
     figure.axes[0].set_title(title, loc="left")
@@ -257,7 +255,7 @@ def learning_curves(rows: list[dict]) -> list[dict]:
     curves = []
     for name, group in groups.items():
         points, steady = learning_curve(group), decided_twice(group)
-        figures = {"predicted": predicted(points), "steady": steady, "ceiling": foreseeable(steady)}
+        figures = {"predicted": predicted(points), "steady": steady, "ceiling": predictable(steady)}
         if points:
             curves.append({"of": name, "points": points, **figures})
     return curves

@@ -1,4 +1,5 @@
-"""`rl.rate` in JupyterLab and in Notebook 7, as a reader works it: run the cell, judge, restart, reload, go on."""
+"""`rl.rate` in JupyterLab and in Notebook 7, as a reader works it: run the cell, judge, restart,
+reload, go on."""
 
 import json
 
@@ -149,7 +150,8 @@ def judge_by_mouse_and_by_keys(reader: Reader, shot) -> None:
 
 
 def no_key_of_the_card_reaches_the_notebook(reader: Reader) -> None:
-    """And from a bare copy of the card in the same place, one does: the check would notice a leak."""
+    """And from a bare copy of the card in the same place, one does: the check would notice a
+    leak."""
     cells = reader.cells()
     reader.press("a", "b", "x", "d", "d")
     assert reader.cells() == cells
@@ -170,7 +172,8 @@ def no_key_of_the_card_reaches_the_notebook(reader: Reader) -> None:
 
 
 def go_on_after_a_cell_run_again_and_a_kernel_restarted(reader: Reader) -> None:
-    """The kernel knows what was said. A vote that a dead kernel could not take arrives when the cell is run again."""
+    """The kernel knows what was said. A vote that a dead kernel could not take arrives when the
+    cell is run again."""
     reader.run(1)
     expect(
         reader.page.locator(".jp-OutputArea-output", has_text="THE KERNEL COUNTS 9").first

@@ -181,7 +181,7 @@ def test_lesson_3_three_cards_are_judged_and_the_reward_model_learns(lesson, sho
         reader.press(card, "Enter")
     reader.run("l03-votes")
     expect(live.locator("img")).to_be_visible()
-    expect(live).to_contain_text("Before it learned from votes, it foresaw")
+    expect(live).to_contain_text("Before it learned from votes, it predicted")
     shot(live, "lesson_3_live")
     ranking = reader.run("l03-rank-card").locator(".rl-card")
     judge(
