@@ -6,7 +6,8 @@
     python benchmarks/classroom_load.py --kills 20         # kill -9 at 20 random instants
 
 Every vote is sent twice, at the same moment over two connections, under one id, 0.5 to 1.5 s after
-the task was shown. A projector and a console look on. The server runs on one core where `taskset` can see to that; the students share the others.
+the task was shown. A projector and a console look on. The server runs on one core where `taskset`
+can see to that; the students share the others.
 """
 
 import argparse

@@ -82,7 +82,7 @@ os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp()
 def solved(book):
     """Return a lesson with its exercises done, and what these cells print. Links lead out of
     dist/solved."""
-    book, done = nbformat.from_dict(book), {task.id: task for task in exercises(book)}
+    book, done = nbformat.from_dict(book), {task.id: task for task in exercises(book.cells)}
     sources = {task.id: f"{task.solution}\n\n\n{task.call}" for task in done.values()}
     printed = run(needed(book, list(done.values())), sources) if done else {}
     for cell in book.cells:
@@ -156,7 +156,7 @@ def needed(book, tasks: list[Exercise]) -> str:
             nodes = ast.walk(ast.parse(source))
             named |= {node.id for node in nodes if isinstance(node, ast.Name)}
     lines = []
-    for node in imports(book):
+    for node in imports(book.cells):
         if "rlhf_lessons" in ast.unparse(node):
             node.names = [name for name in node.names if (name.asname or name.name) in named]
         if node.names:
@@ -181,7 +181,7 @@ def cell(make, id: str, source: str, points: int | None = None, solution: bool =
 
 def graded(book):
     """Return a lesson's exercises as nbgrader's source of an assignment."""
-    tasks, title = exercises(book), book.cells[0].source.splitlines()[0].removeprefix("# ")
+    tasks, title = exercises(book.cells), book.cells[0].source.splitlines()[0].removeprefix("# ")
     needs = needed(book, tasks)
     check = next(line for line in needs.splitlines() if line.endswith(" as check"))
     points = sum(task.minutes for task in tasks)
@@ -223,7 +223,7 @@ def build(notebooks: Path, dist: Path) -> list[str]:
     for file in sorted(notebooks.glob("*.ipynb")):
         book = nbformat.read(file, as_version=4)
         nbformat.write(solved(book), dist / "solved" / file.name)
-        if exercises(book):
+        if exercises(book.cells):
             names.append(f"lesson{int(file.name[:2])}")
             home = dist / "nbgrader" / "source" / names[-1]
             home.mkdir(parents=True, exist_ok=True)

@@ -51,10 +51,11 @@ class Exercise:
         return found[1]
 
 
-def exercises(book) -> list[Exercise]:
-    """Return the exercises of a lesson. ValueError names the cell that is not as it must be."""
+def exercises(cells: list) -> list[Exercise]:
+    """Return the exercises of a lesson's cells. ValueError names the cell that is not as it must
+    be."""
     found = []
-    for before, cell, after in zip(book.cells, book.cells[1:], book.cells[2:]):
+    for before, cell, after in zip(cells, cells[1:], cells[2:]):
         if "exercise" not in cell.metadata.get("tags", []):
             continue
         heading, (stub, _, call) = HEADING.match(before.source), cell.source.rpartition("\n\n\n")
@@ -79,11 +80,11 @@ def exercises(book) -> list[Exercise]:
     return found
 
 
-def imports(book) -> list[ast.Import | ast.ImportFrom]:
+def imports(cells: list) -> list[ast.Import | ast.ImportFrom]:
     """Return the imports of a lesson's cells, but for those of its cell for Colab."""
     return [
         node
-        for cell in book.cells
+        for cell in cells
         if cell.cell_type == "code" and not cell.id.endswith("-colab")
         for node in ast.parse(cell.source).body
         if isinstance(node, (ast.Import, ast.ImportFrom))

@@ -1,4 +1,4 @@
-"""What the tests of the class page share: a server in a thread of its own, and clients with cookies."""
+"""What the tests of the class page share: a server in a thread, and clients with cookies."""
 
 import asyncio
 import http.client

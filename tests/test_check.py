@@ -148,6 +148,37 @@ def test_a_mistake_that_agrees_by_chance_on_one_input_is_not_named():
         )
 
 
+def heard(yours, wrong, numbers) -> bool:
+    """Whether `yours`, compared with float on some numbers, hears that it does as `wrong`."""
+    with pytest.raises(Mistake) as caught:
+        compare(yours, float, [(n,) for n in numbers], {"as the wrong one": wrong})
+    return "as the wrong one" in str(caught.value)
+
+
+def test_inputs_on_which_both_are_right_tell_nothing():
+    """The limit would show at 2.5 and 2.75 too, where yours is right, however often they agree."""
+
+    def wrong_at_3(n):
+        return 1.0 if n == 3 else float(n)
+
+    assert not heard(wrong_at_3, lambda n: min(n, 1.0), [0, 0.25, 0.5, 0.75, 1, 2.5, 2.75, 3])
+    assert heard(wrong_at_3, lambda n: min(n, 1.0), [0, 0.25, 3])
+
+
+def test_an_input_on_which_yours_breaks_speaks_neither_for_nor_against():
+    assert heard(lambda n: 2.0 * n / (n < 3), lambda n: 2.0 * n, [1, 3, 4, 5])
+
+
+def test_nan_in_one_place_is_not_any_mistake_that_has_nan_there():
+    """Of two that are not finite at 0, only the one that is right elsewhere is like yours."""
+
+    def nan_at_0(n):
+        return float(n) if n else math.nan
+
+    assert heard(nan_at_0, lambda n: float(n) if n else math.inf, [0, 1, 2, 3])
+    assert not heard(nan_at_0, lambda n: 7.0 * n if n else math.nan, [0, 1, 2, 3])
+
+
 def test_a_reader_who_prints_is_not_flooded(capsys):
     with pytest.raises(Mistake):
         compared(lambda x, by: print("here") or -x * by)

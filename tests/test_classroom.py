@@ -1,4 +1,4 @@
-"""The class page over HTTP: what students and the teacher do, and what becomes of it in the store."""
+"""The class page over HTTP: what students and the teacher do, and what the store keeps."""
 
 import json
 

@@ -1,7 +1,9 @@
-"""`classroom serve` and `classroom check` as a teacher starts them, and the class of a benchmark, in small."""
+"""`classroom serve` and `check` as a teacher starts them, and a benchmark in small."""
 
 import asyncio
+import os
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -42,10 +44,11 @@ def wait_for(lines: list[str], pattern: str) -> str:
     raise AssertionError(f"no line {pattern!r} in {lines}")
 
 
-def test_importing_the_class_page_loads_neither_torch_nor_pandas():
+def test_importing_the_class_page_loads_no_torch_nor_pandas():
     code = (
         "import sys, rlhf_lessons.classroom, rlhf_lessons.classroom.serve\n"
-        "print([name for name in ('torch', 'pandas', 'numpy', 'evalica', 'transformers') if name in sys.modules])"
+        "heavy = ('torch', 'pandas', 'evalica', 'transformers')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
@@ -74,8 +77,12 @@ def test_serve_prints_where_students_join_and_whether_they_can(tmp_path):
         assert re.search(r"Students +http://192.168.1.23:8800/\n", printed)
         assert re.search(r"Class code +FOX42\n", printed)
         assert "█" in printed and "for you alone" in printed
-        key = re.search(r"/console\?key=(\S+)", printed)[1]
-        assert Browser(port).ask(f"/console?key={key}")[0] == 200
+        assert "/console?key=" not in printed  # the room may see this window
+        page = tmp_path / "c.sqlite3.console.html"
+        key = re.search(r"/console\?key=([\w-]+)", page.read_text(encoding="utf-8"))[1]
+        assert key not in printed and Browser(port).ask(f"/console?key={key}")[0] == 200
+        if os.name == "posix":
+            assert stat.S_IMODE(page.stat().st_mode) == 0o600
     finally:
         process.kill()
         process.wait()
@@ -136,7 +143,7 @@ def test_a_small_class_whose_server_is_killed_loses_no_vote(tmp_path):
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from classroom_load import attend
 
-    found = asyncio.run(attend(tmp_path, students=8, votes=4, think=0.3, kill=0.7))
+    found = asyncio.run(attend(tmp_path, students=8, votes=4, think=0.3, kills=1, most=0.7))
     assert (
         found["stored"] == 32
         and found["acknowledged and not stored"] == 0

@@ -293,7 +293,7 @@ def test_the_command_builds_the_lessons_of_this_course_and_their_solutions_pass(
                 "✓ Right.\n"
             )
         name = f"lesson{int(lesson.name[:2])}"
-        n = len(exercises(nbformat.read(lesson, as_version=4)))
+        n = len(exercises(nbformat.read(lesson, as_version=4).cells))
         assert (
             n == 0
             or len([id for id in graded(tmp_path / "dist", name) if id.endswith("-check")]) == n

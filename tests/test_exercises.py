@@ -31,7 +31,7 @@ BOOKS = {
     f"lesson{int(file.name[:2])}": nbformat.read(file, as_version=4)
     for file in sorted(FOLDER.glob("0*.ipynb"))
 }
-TASKS = [(lesson, task) for lesson, book in BOOKS.items() for task in exercises(book)]
+TASKS = [(lesson, task) for lesson, book in BOOKS.items() for task in exercises(book.cells)]
 each = pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "check", x))
 
 
@@ -43,7 +43,7 @@ def check_of(lesson, task):
 def run(lesson, task, source: str):
     """Return the function that some source defines, with the imports of its notebook."""
     scope = {}
-    exec(compile(ast.Module(imports(BOOKS[lesson]), []), task.id, "exec"), scope)
+    exec(compile(ast.Module(imports(BOOKS[lesson].cells), []), task.id, "exec"), scope)
     exec(source, scope)
     return scope[task.function]
 
@@ -64,7 +64,7 @@ def test_the_lessons_have_their_exercises_and_two_of_the_core_each():
     }
     assert marked == catalogue()
     for lesson, book in BOOKS.items():
-        numbers = [task.number for task in exercises(book)]
+        numbers = [task.number for task in exercises(book.cells)]
         assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= least.get(lesson, 0)
         assert list(marked.get(lesson, {0: 1, 1: 1}).values()).count(True) == 2
 

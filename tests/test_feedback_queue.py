@@ -1,5 +1,7 @@
 """Who gets which task: sides by lot, leases, overlap, repeats, and what is never asked."""
 
+from collections import Counter
+
 import pytest
 from voting import LEFT, pairs, vote
 
@@ -54,6 +56,36 @@ def test_as_many_raters_as_wanted_get_a_task(store, overlap):
         while store.next_task(rater, "r")["state"] == "task":
             vote(store, rater)
     assert len(store.answers()) == 4 * (overlap or 5)
+
+
+def test_in_a_class_nobody_runs_out_and_the_tasks_that_fewest_have_come_first(store):
+    raters = [store.add_rater(f"rater {i}") for i in range(7)]
+    store.add_tasks("r", pairs(6, overlap=2))
+    given = Counter()
+    for _ in range(4):  # 28 votes; 6 tasks of 2 raters would hold 12
+        for rater in raters:
+            task = store.next_task(rater, "r", beyond=True)
+            given[task["task"]] += 1
+            store.answer(rater, task["task"], "pair", LEFT, new_id())
+    assert max(given.values()) - min(given.values()) <= 3 and len(given) == 6
+    assert store.next_task(raters[0], "r") == {"state": "done"}  # elsewhere two are enough
+    for _ in range(2):
+        vote_beyond = store.next_task(raters[0], "r", beyond=True)
+        store.answer(raters[0], vote_beyond["task"], "pair", LEFT, new_id())
+    assert store.next_task(raters[0], "r", beyond=True) == {"state": "done"}  # has judged all
+
+
+def test_a_class_sees_at_once_what_is_hidden_added_or_given_by_another_process(store):
+    anna, other = store.add_rater("anna"), Store(store.where)
+    store.add_tasks("r", pairs(1, overlap=None))
+    task = store.next_task(anna, "r", beyond=True)
+    store.answer(anna, task["task"], "pair", LEFT, new_id())
+    assert store.next_task(anna, "r", beyond=True) == {"state": "done"}
+    other.add_tasks("r", pairs(2, overlap=None))
+    added = store.next_task(anna, "r", beyond=True)
+    assert added["state"] == "task" and added["task"] != task["task"]
+    other.hide(store.answers()[0]["answers"][0]["id"])
+    assert store.progress(anna, "r", beyond=True)["left"] == 1
 
 
 def test_a_skipped_task_goes_to_somebody_else(store, you):

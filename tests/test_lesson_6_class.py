@@ -1,4 +1,4 @@
-"""The blocks that a teacher copies from lesson 6 into cells run before a class, in the order of the guide."""
+"""The blocks that a teacher copies from lesson 6 run before a class, in the guide's order."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def students_vote(store: Store, round: str, votes: int) -> int:
 
 @pytest.fixture
 def lesson(monkeypatch, tmp_path):
-    """The names that the lesson defines before its last sections, with a policy that need not train."""
+    """The names that the lesson defines before its last sections; the policy need not train."""
     store, watched = Store(tmp_path / "class.sqlite3"), []
     assert new_round(store, ANSWERS, family="story", n=120) == FIRST
 

@@ -7,13 +7,13 @@ import nbformat
 import pytest
 
 from rlhf_lessons.exercises.bugs import BUGS
+from teaching.lesson_cells import exercises
 
 PROJECT = Path(__file__).parent.parent
 FOLDER = PROJECT / "notebooks"
 FILES = sorted(FOLDER.glob("0*.ipynb"))
 CORE = 240  # minutes: an afternoon
 CHOICE = re.compile(r"<details><summary>([A-D]) · (.+?)</summary>\n\n(.+?)\n\n</details>", re.S)
-HEADING = re.compile(r"\*(Core|More) · (?:easy|medium|hard) · (\d+) minutes\*")
 VOTES = {
     "00": 5,
     "02": 10,
@@ -85,9 +85,7 @@ def test_the_minutes_to_read_are_those_that_its_words_take(file):
 
 def test_the_minutes_for_exercises_are_those_of_the_core_ones_and_the_clock_knows_the_run(cells):
     _, work, run = minutes(cells)
-    core = [
-        int(m) for cell in cells for level, m in HEADING.findall(cell.source) if level == "Core"
-    ]
+    core = [task.minutes for task in exercises(cells) if task.core]
     assert len(core) == 2 and sum(core) == work
     (clock,) = [cell.source for cell in cells if cell.source.startswith("rl.minutes_here(")]
     assert float(clock.removeprefix("rl.minutes_here(").removesuffix(")")) == run <= 4

@@ -53,6 +53,20 @@ class TestComparisons:
         (ranking,) = to_rankings(tokenizer, [{**RANKING, "scores": scores}])
         assert ranking.pairs == [(0, 1), (0, 2), (1, 2)]
 
+    def test_arrays_of_numpy_beside_the_texts_are_read(self, tokenizer):
+        plain = {**PAIR, "ended": [True, False], "utilities": [1.0, 0.0]}
+        arrays = {field: np.array(plain[field]) for field in ("ended", "utilities")}
+        assert to_rankings(tokenizer, [PAIR | arrays]) == to_rankings(tokenizer, [plain])
+
+    @pytest.mark.parametrize("field", ["ended", "utilities"])
+    def test_one_entry_too_few_is_refused_by_row_and_field(self, tokenizer, field):
+        with pytest.raises(ValueError, match=f"comparison 1.*{field}"):
+            to_rankings(tokenizer, [PAIR, {**PAIR, field: [1]}])
+
+    def test_a_row_that_is_no_comparison_is_refused_in_words(self, tokenizer):
+        with pytest.raises(ValueError, match="comparison 1.*'chosen' is missing"):
+            to_rankings(tokenizer, [PAIR, {"prompt": "p", "completion": "a"}])
+
     def test_a_report_reads_the_same_rows_as_the_training(self, llama, tokenizer):
         scorer = to_reward_model(llama)
         assert report(scorer, tokenizer, [{**PAIR, "margin": -1}]) == report(

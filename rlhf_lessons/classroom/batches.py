@@ -1,4 +1,4 @@
-"""Many votes, one commit: a disk makes a few hundred commits a second, and a class votes all at once.
+"""Many votes, one commit: a disk makes a few hundred a second, and a class votes all at once.
 
 While one transaction is being written, what arrives meanwhile waits, and goes into the next one
 together, votes first: somebody watches a phone that says "Saving …".

@@ -75,12 +75,12 @@ class Classroom:
 
     @property
     def link(self) -> str:
-        """What the QR code holds: behind the #, which browsers keep to themselves, the class code."""
+        """What the QR code holds: the class code behind the #, which browsers keep."""
         return f"{self.address}#{self.code}"
 
     @property
     def where(self) -> str:
-        """The database as a screen may show it: without its password, the usual file by its short name."""
+        """The database as a screen may show it: no password, the usual file by a short name."""
         given = str(self.store.where)
         if "://" in given:
             return str(self.store.engine.url)
@@ -138,7 +138,7 @@ class Classroom:
         session = self.sessions[rater]
         team = person["team"]
         brief = rounds.brief(team, self.current)
-        session.turn_to(self.current, brief, rounds.words(team, self.current))
+        session.turn_to(self.current, brief, rounds.own_words(team, self.current))
         answer = session.reply(message)
         if message.get("type") == "answer":
             self.voted.add(rater)

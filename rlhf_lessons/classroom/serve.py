@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import io
 import json
 import os
 import secrets
@@ -26,10 +27,11 @@ IDLE = 20  # seconds after which a connection without a request, or with half of
 RESERVED = 64  # open files that are no connections: the database, logs, modules
 HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, the commonest first:
 - The phone is in another network than this computer: compare the names of the Wi-Fi on both.
-- The Wi-Fi keeps its devices apart (guest and campus networks do): open a hotspot on this computer, or on one phone,
-  join it with all others, and start again.
+- The Wi-Fi keeps its devices apart (guest and campus networks do): open a hotspot on this
+  computer, or on one phone, join it with all others, and start again.
 - A firewall on this computer: allow Python to accept connections, or this port ({port}).
-- Nothing helps: use a tunnel (--url), or let the class raise hands and type the counts into the console."""
+- Nothing helps: use a tunnel (--url), or let the class raise hands and type the counts into the
+  console."""
 
 
 def serve(
@@ -43,15 +45,19 @@ def serve(
     answers: Path | None = None,
     goal: int = 20,
 ) -> None:
-    """Open the class page: students rate on their phones, you see the room learn. Ctrl-C ends it; nothing is lost.
+    """Open the class page: students rate on their phones, you see the room learn.
+
+    Ctrl-C ends it; nothing is lost.
 
     Args:
         db: The ratings file, or a database's URL; your notebooks must use the same one.
-        host: Who may connect: only this computer, unless you name an address of it, or 0.0.0.0 for all its networks.
+        host: Who may connect: only this computer, unless you name an address of it, or 0.0.0.0 for
+            all its networks.
         port: Where to listen.
-        code: The class code; drawn by lot, and kept beside the ratings file, where you name none.
-        prefix: A path before all pages, such as /rate, where another server passes requests on to this one.
-        url: What students type, where it is not this computer's own address: that of a tunnel, or of a proxy.
+        code: The class code; drawn at random, and kept beside the ratings, where none is named.
+        prefix: A path before all pages, such as /rate, where another server passes requests on.
+        url: What students type, where it is not this computer's own address: that of a tunnel, or
+            of a proxy.
         teams: 2 gives each half of the room an opposite brief.
         answers: A JSONL file of answers to rate; the course's own where you name none.
         goal: Judgements asked of each student in a round.
@@ -89,7 +95,7 @@ def classroom(
 
 
 def beside(db: str, ending: str) -> Path:
-    """Return the path of a file beside the ratings file, in the usual folder for a database elsewhere."""
+    """Return a path beside the ratings file; in the usual folder for a database elsewhere."""
     if "://" in db:
         return DEFAULT.parent / f"class.{ending}"
     path = Path(db).absolute()
@@ -107,7 +113,7 @@ def private(path: Path, exclusive: bool = False):
 
 
 def secrets_of(db: str) -> dict[str, str]:
-    """Return {"cookie", "console", "projector", "code"}, made once and kept in a file of their owner's.
+    """Return {"cookie", "console", "projector", "code"}, made once and kept in a private file.
 
     So a server that fell over comes back with the same code, and students continue.
     """
@@ -168,7 +174,7 @@ def own_address(host: str, port: int, prefix: str) -> str:
 
 
 def announce(room: Classroom, host: str, port: int, prefix: str, console: Path) -> str:
-    """Return what is printed at the start. It may stand on the wall: the console's key is not in it."""
+    """Return what is printed at the start, perhaps on the wall: without the console's key."""
     if "127.0.0.1" in room.address:
         way_in = [
             "Only this computer can connect. For phones: --host 0.0.0.0, in a network you trust."
@@ -188,21 +194,16 @@ def announce(room: Classroom, host: str, port: int, prefix: str, console: Path) 
             f"Console     open {console} in a browser here (for you alone: it holds the key)",
             "",
             f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
-            "Ctrl-C ends the class page. Start it again at any time: students continue where they were.",
+            "Ctrl-C ends the class page. Started again, it lets students continue where they were.",
         ]
     )
 
 
 def terminal_code(text: str) -> list[str]:
     """Return a QR code in half blocks, dark on light whatever the terminal's colours are."""
-    rows = [list(row) for row in segno.make(text, error="l").matrix_iter(border=2)]
-    rows += [[0] * len(rows[0])] * (len(rows) % 2)
-    return [
-        "\033[30;107m"
-        + "".join(" ▄▀█"[2 * up + down] for up, down in zip(above, below))
-        + "\033[0m"
-        for above, below in zip(rows[::2], rows[1::2])
-    ]
+    drawn = io.StringIO()
+    segno.make(text, error="l").terminal(drawn, border=2, compact=True)
+    return [f"\033[97;40m{line}\033[0m" for line in drawn.getvalue().splitlines()]
 
 
 class Server(HTTPServer):
@@ -233,7 +234,7 @@ class Server(HTTPServer):
 
 
 def most_connections() -> int:
-    """Raise the limit of open files as far as the system lets us; return how many may be connections."""
+    """Raise the limit of open files as far as we may; return how many may be connections."""
     try:
         import resource
     except ImportError:  # Windows: no such limit
@@ -284,7 +285,7 @@ async def run(
 
 
 def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float = 5) -> int:
-    """Try it before class, with one phone: whether it connects, joins, and its vote reaches the disk.
+    """Try it before class, with one phone: does its vote reach the disk?
 
     Args:
         host: As for `serve`; here all networks of this computer.
@@ -306,8 +307,9 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
         for _ in range(wait):
             room.store.report({})
         disk = 1000 * (time.perf_counter() - began) / wait
+        slow = "" if disk < 50 else ": slow; a class may feel it"
         hello = (
-            f"A commit takes {disk:.0f} ms on this disk{'' if disk < 50 else ': slow; a class may feel it'}.\n"
+            f"A commit takes {disk:.0f} ms on this disk{slow}.\n"
             f"Take a phone and open {room.address}#{room.code}\n\n"
             + "\n".join(terminal_code(room.link))
         )
@@ -319,7 +321,8 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
         print(HELP_WITH_NETWORK.format(port=port))
     else:
         print(
-            "The phone connected, but no vote arrived. Reload the page there, or try another browser on it."
+            "The phone connected, but no vote arrived. "
+            "Reload the page there, or try another browser on it."
         )
     return 0 if done else 1
 

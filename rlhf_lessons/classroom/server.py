@@ -1,8 +1,9 @@
 """What browsers get: pages without data, and a few JSON requests that each need a cookie that fits.
 
-A student's cookie is signed and names a rater; it lets its owner rate, and see nothing else. The teacher's console
-and the projector have a key each, printed where the server was started. A request that changes something carries the
-header `X-Class`, which no other web site can make a browser send. Every refusal is a sentence in JSON.
+A student's cookie is signed and names a rater; it lets its owner rate, and see nothing else. The
+teacher's console and the projector have a key each. A request that changes something carries the
+header `X-Class`, which no other web site can make a browser send. Every refusal is a sentence in
+JSON.
 """
 
 import asyncio
@@ -31,11 +32,12 @@ FILES = {
 FILES["card.js"] = card_js().encode()  # these and no others: no request names a path
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
-KEPT = 5000  # replies to votes, for those that are sent twice
+KEPT = 2000  # replies to votes, for those that are sent twice
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -121,12 +123,12 @@ class Base(RequestHandler):
             return True
         self.refuse(
             403,
-            "this is for the teacher: open the address that was printed when the server was started",
+            "this is for the teacher: open it as the terminal of the server says",
         )
         return False
 
     def body(self) -> dict | None:
-        """Return the request's JSON object; refuse, and return None, where there is none or it may be forged."""
+        """Return the request's JSON object; where it may be forged, refuse and return None."""
         if self.request.headers.get("X-Class") != "1":
             return self.refuse(
                 403, "the header X-Class is missing: this did not come from the class page"
@@ -144,11 +146,11 @@ class Base(RequestHandler):
         )
 
     async def attempt(self, action, urgent: bool = False) -> object:
-        """Return what an action on the store returns; refuse, and return None, where it cannot be done."""
+        """Return what an action on the store returns; refuse, and return None, where it fails."""
         return await self.result(self.room.batches.do(action, urgent))
 
     async def result(self, doing) -> object:
-        """Return what an action on the store returned; refuse, and return None, where it could not be done."""
+        """Return what an action returned; refuse, and return None, where it failed."""
         try:
             return await doing
         except NotJoined as error:
@@ -167,7 +169,7 @@ class Page(Base):
         self.name, self.screens = name, screens
 
     def get(self):
-        """Give the page; to the teacher's only where the key fits, which a cookie then stands for."""
+        """Give the page; the teacher's only where the key fits, which becomes a cookie."""
         key = self.get_query_argument("key", "")
         if self.name in self.room.keys and hmac.compare_digest(
             key.encode(), self.room.keys[self.name].encode()
@@ -201,7 +203,7 @@ class Join(Base):
         room, device = self.room, self.signed("rlhf_device") or self.whence()
         if room.wrong.left(device) < 1:
             return self.refuse(429, "too many wrong class codes: wait a minute")
-        if bare(message.get("code", "")) != bare(room.code):
+        if not hmac.compare_digest(bare(message.get("code", "")), bare(room.code)):
             room.wrong.reached(device)
             tried = room.wrong.burst - room.wrong.left(device)
             await asyncio.sleep(min(SLOWER * tried, 1))
@@ -303,7 +305,7 @@ class Notice(Base):
 
 class Export(Base):
     async def get(self, what: str):
-        """Give the teacher a file: training rows, a table, or all events; `?anonymous` without names."""
+        """Give the teacher training rows, a table, or all events; `?anonymous` without names."""
         if not self.may("console"):
             return
         if what not in (*FORMATS, "table", "events"):
@@ -320,7 +322,10 @@ class Export(Base):
 
 
 def export(store: Store, what: str, anonymous: bool) -> tuple[str, dict[str, int]]:
-    """Return a file of ratings, a table for a spreadsheet, else one JSON object a line, and what was left out."""
+    """Return a file of ratings, and what was left out.
+
+    A table is for a spreadsheet; the others have one JSON object a line.
+    """
     if what == "table":
         return table(store.answers(), anonymous)
     if what == "events":

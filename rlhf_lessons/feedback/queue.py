@@ -1,6 +1,4 @@
-"""Who is asked what: which tasks are worth asking, how they get into the store, and which a rater
-gets next.
-"""
+"""Task assignment: which tasks are worth asking, and which a rater gets next."""
 
 import random
 import time
@@ -90,7 +88,7 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
     yield task, prompt, answers
     if (
         kind == "pair" and int(task["id"][:8], 16) < repeats * 16**8
-    ):  # by lot, yet the same each time
+    ):  # at random, yet the same each time
         again = dict(
             id=key(task["id"], "repeat"),
             repeat_of=task["id"],
@@ -144,8 +142,7 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 )
 
 
-# A task that a rater has: completions in the order shown, until when; the answer, its number and
-# time.
+# A task that a rater has: completions as shown, until when, the answer, its number and time.
 Assigned = namedtuple("Assigned", "task rater shown lease answer seq ms", defaults=[None] * 3)
 
 
@@ -153,8 +150,8 @@ class Queue:
     """The tasks of one round: who gets which, and how many are left.
 
     Tasks and texts never change, so they are read once. How many raters have each task is counted
-    anew with every request; in a class (`beyond`) once a second, since there it only says which
-    task is asked first.
+    with every request; in a class (`beyond`) once a second, since there it only says which task is
+    asked first.
     """
 
     def __init__(self, round: str):
@@ -163,7 +160,8 @@ class Queue:
         self.tasks = {}  # by id, in their order
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
-        self.fewest = 0  # turns of any task, when they were counted
+        self.fewest = 0  # turns of the first in that order, as of the last count
+        self.order = []  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
         self.visible = {}
@@ -202,12 +200,15 @@ class Queue:
         done = [row for row in answered if row.lease == FOREVER]
         times = sorted(row.ms / 1000 for row in done if row.ms is not None)
         begun = self._unanswered(mine, now, beyond)
-        fresh = [id for id in self.first if id not in mine and self._wanted(id, beyond)]
+        if beyond:
+            fresh = len(self.first) - sum(id in self.first for id in mine)
+        else:
+            fresh = sum(id not in mine and self._wanted(id, beyond) for id in self.first)
         again = self._repeats_of(mine, 0)
         return {
             "done": len(done),
             "passed": len(answered) - len(done),
-            "left": len(begun) + len(fresh) + len(again),
+            "left": len(begun) + fresh + len(again),
             "seconds": times[len(times) // 2] if times else None,
         }
 
@@ -230,19 +231,19 @@ class Queue:
                 if not self.hidden.intersection(task.completions)
             }
             self.first = {id: task for id, task in self.visible.items() if not task.repeat_of}
+            self.counted = float("-inf")
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter({task: n for task, n in rows})
-            self.fewest = min(map(self._turns, self.first), default=0) if beyond else 0
+            self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
+            self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
             self.counted = now
 
     def _who(self, rater: str, now: float) -> dict:
         return {"for_rater": rater, "in_round": self.round, "now": now}
 
     def _of(self, c, known: dict, rater: str) -> dict:
-        """Return what this rater has of the round, by task: shown, lease, answer, its number and
-        ms.
-        """
+        """Return what this rater has of the round, by task."""
         rounds = known.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
@@ -274,20 +275,20 @@ class Queue:
         return next(iter(self._unanswered(mine, now, beyond)), None)
 
     def _fresh(self, mine: dict, beyond: bool):
-        """Return the next task that a rater has not seen; beyond the overlap, what fewest have."""
+        """Return the next task that a rater has not seen; in a class, one that fewest have."""
         best, least = None, float("inf")
-        for id, task in self.first.items():
+        for id in self.order:
             if id in mine or not self._wanted(id, beyond):
                 continue
             turns = self._turns(id) if beyond else 0
             if turns < least:
-                best, least = task, turns
+                best, least = self.tasks[id], turns
             if least <= self.fewest:
                 break
         return best
 
     def _repeats_of(self, mine: dict, after: int) -> list:
-        """Return the repeats that are due after so many answers, of the oldest answer first."""
+        """Return the repeats due after so many answers, that of the oldest answer first."""
         done = sorted(row.seq for row in mine.values() if row.answer and row.lease == FOREVER)
         found = []
         for id, row in mine.items():
@@ -315,7 +316,7 @@ class Queue:
         return Assigned(task.id, rater, shown, until)
 
     def _renew(self, c, row, until: float) -> None:
-        """Give a rater more time for a task; not with every request: each is written."""
+        """Give a rater more time for a task; not each time, for that writes to the disk."""
         if abs(until - row.lease) > LEASE / 10:
             mine = update(assignments).filter_by(task=row.task, rater=row.rater)
             c.execute(mine.values(lease=until))

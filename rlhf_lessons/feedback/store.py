@@ -16,7 +16,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from statistics import mean
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 
 from rlhf_lessons import paths
@@ -48,6 +48,10 @@ from rlhf_lessons.feedback.schema import (
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
 GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task)
+OF_RATER = GIVEN.where(
+    assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
+)
+EVENT = select(events).where(events.c.id == bindparam("event"))
 # Ids of hidden raters and completions, {round: state}, the current round
 Room = namedtuple("Room", "hidden states current")
 
@@ -338,18 +342,15 @@ class Store:
     @staticmethod
     def _before(c, id: str, rater: str | None, task: str | None, kind: str):
         """Return the event of this id, if it was recorded before; Refused where it is another's."""
-        row = c.execute(select(events).filter_by(id=checked_id(id))).first()
+        row = c.execute(EVENT, {"event": checked_id(id)}).first()
         if row and (row.rater != rater or row.kind != kind or task and row.task != task):
             raise Refused("this id belongs to another event: make a new one for each")
         return row
 
     @staticmethod
     def _given(c, rater: str, task: str):
-        row = c.execute(
-            GIVEN.where(
-                assignments.c.task == checked_id(task), assignments.c.rater == checked_id(rater)
-            )
-        ).first()
+        whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
+        row = c.execute(OF_RATER, whose).first()
         if row is None:
             raise Refused("this task was not given to this rater: ask for the next task")
         return row

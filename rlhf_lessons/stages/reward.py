@@ -19,7 +19,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from rlhf_lessons.data import text_row
+from rlhf_lessons.data import check_row
 from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.sampling import check_lengths, length_grouped_batches, pad
@@ -81,7 +81,7 @@ class RewardModelling(Stage):
         )
         batch = [self.rankings[i] for i in order[place]]
         rows = [row for ranking in batch for row in ranking.rows]
-        ids, attention_mask = (x.to(self.model.device) for x in pad(rows, self.pad_id))
+        ids, attention_mask = pad(rows, self.pad_id, device=self.model.device)
         scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
         better, worse, weight = flat_pairs(batch)
         chosen = scores[better]
@@ -99,11 +99,14 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     """
     groups = {}  # (prompt, group) -> first row, answers with utilities, and which beats which
     for n, row in enumerate(comparisons):
-        row = text_row(row, f"comparison {n}")
+        row = check_row(row, "comparisons", f"comparison {n}")
         pair = "chosen" in row
         texts = [row["chosen"], row["rejected"]] if pair else row["completions"]
-        answers = list(zip(texts, row.get("ended") or [True] * len(texts), strict=True))
-        utilities = row.get("utilities") or [None] * len(texts)
+        ended = row.get("ended", [True] * len(texts))
+        utilities = row.get("utilities", [None] * len(texts))
+        if not len(texts) == len(ended) == len(utilities):
+            raise ValueError(f"comparison {n}: 'ended' and 'utilities' need one entry an answer")
+        answers = list(zip(texts, map(bool, ended), strict=True))
         group = row.get("group") if pair else None
         key = (row["prompt"], ("row", n) if group is None else group)
         _, known, beats = groups.setdefault(key, (n, {}, []))
@@ -129,7 +132,7 @@ def preferences(row: dict) -> list[tuple[int, int]]:
     """Return the places (better, worse) of all pairs of answers that a comparison orders."""
     if "chosen" in row:
         return [(0, 1)]  # whatever a margin beside it says
-    marks = row.get("scores") or [-rank for rank in row["ranks"]]
+    marks = row["scores"] if "scores" in row else [-rank for rank in row["ranks"]]
     return [(i, j) for i, j in permutations(range(len(marks)), 2) if marks[i] > marks[j]]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rlhf_lessons.data import text_row
+from rlhf_lessons.data import check_row
 from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.sampling import check_lengths, inputs, length_grouped_batches, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
@@ -72,10 +72,10 @@ def encode_demonstrations(
     """
     if not demonstrations:
         raise ValueError("no demonstrations")
-    rows = [text_row(row, f"demonstration {n}") for n, row in enumerate(demonstrations)]
-    for n, row in enumerate(rows):
-        if not row["completion"].strip():
-            raise ValueError(f"demonstration {n} has an empty completion")
+    rows = [
+        check_row(row, "demonstrations", f"demonstration {n}")
+        for n, row in enumerate(demonstrations)
+    ]
     prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
     answers = encode_completions(tokenizer, [row["completion"] for row in rows])
     return [(p + a, [IGNORE] * len(p) + a) for p, a in zip(prompts, answers, strict=True)]
@@ -86,7 +86,7 @@ def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Ten
 
     Each token counts the same, in long answers and short.
     """
-    ids, attention_mask = pad([ids for ids, _ in rows], pad_id)
-    labels, _ = pad([labels for _, labels in rows], IGNORE)
-    logits = model(**inputs(ids.to(model.device), attention_mask.to(model.device))).logits
-    return losses.masked_loss(logits, labels.to(model.device))
+    ids, attention_mask = pad([ids for ids, _ in rows], pad_id, device=model.device)
+    labels, _ = pad([labels for _, labels in rows], IGNORE, device=model.device)
+    logits = model(**inputs(ids, attention_mask)).logits
+    return losses.masked_loss(logits, labels)

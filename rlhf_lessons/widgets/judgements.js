@@ -14,9 +14,13 @@ export function fill(sentence, values) {
   return sentence.replace(/\{(\w+)\}/g, (gap, name) => values[name] ?? gap);
 }
 
-/** Return a new element. Strings among the children become text nodes, so nothing in them is ever markup. */
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
+const DRAWN = ["svg", "g", "path", "line", "text", "circle", "rect"];
+
+/** Return a new element. Strings among the children become text nodes, so nothing in them is ever markup; an
+ * attribute that is a function listens. */
+export function make(tag, attributes = {}, ...children) {
+  const node = DRAWN.includes(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
     else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);

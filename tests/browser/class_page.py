@@ -1,4 +1,4 @@
-"""What the browser tests of the class page share: a class in a process of its own, phones and screens."""
+"""What the browser tests of the class page share: a class, phones and screens."""
 
 import itertools
 import json
@@ -76,7 +76,7 @@ class Class:
 
 
 def write_answers(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Write some of the shipped answers, with a prompt that tries to be markup; return the file and {answer: model}."""
+    """Write shipped answers, with a prompt that tries to be markup; return {answer: model} too."""
     lines = [
         {"prompt": prompt, "completions": texts}
         for prompt, texts in itertools.islice(rounds.answers(rounds.ANSWERS), 100)
@@ -197,8 +197,10 @@ def report(
             "samples": [
                 {
                     "prompt": "Write a fictional story about Captain Emma learning to cook.",
-                    "plain": "Captain Emma wanted to learn to paint before the feast. The first lesson ended with a fire.",
-                    "best": "Nobody in the palace could cook, so Captain Emma took lessons. After a week she baked a cake as "
+                    "plain": "Captain Emma wanted to learn to paint before the feast. "
+                    "The first lesson ended with a fire.",
+                    "best": "Nobody in the palace could cook, so Captain Emma took lessons. "
+                    "After a week she baked a cake as "
                     f"tall as the gate. In the end, the whole castle ate, and {end}.",
                 }
             ],
@@ -208,9 +210,12 @@ def report(
 
 def spilt(page) -> list[str]:
     """Return the boxes of the projector that are too small for what is in them."""
-    return page.evaluate("""() => [...document.querySelectorAll('aside, main, #panels section, .number, .fill, .side')]
-        .filter(box => box.scrollHeight > box.clientHeight + 2 || box.scrollWidth > box.clientWidth + 2)
-        .map(box => `${box.id || box.className || box.tagName} ${box.scrollWidth}x${box.scrollHeight} in ` +
+    return page.evaluate("""() => [...document.querySelectorAll(
+            'aside, main, #panels section, .number, .fill, .side')]
+        .filter(box => box.scrollHeight > box.clientHeight + 2
+            || box.scrollWidth > box.clientWidth + 2)
+        .map(box => `${box.id || box.className || box.tagName} ` +
+                    `${box.scrollWidth}x${box.scrollHeight} in ` +
                     `${box.clientWidth}x${box.clientHeight}`)""")
 
 

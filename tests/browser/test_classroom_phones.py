@@ -1,4 +1,4 @@
-"""Students in a real browser: a class of eight, every judgement by mouse, keys and thumb, and networks that fail."""
+"""Students in a real browser: every judgement by mouse, keys and thumb, and bad networks."""
 
 import class_page
 from class_page import HOSTILE, PHONE, join, ready, saved, screen
@@ -208,6 +208,29 @@ def test_the_page_fits_a_phone_and_has_no_barriers(browser, room, shot, barriers
     assert barriers(page, "body") == []
 
 
+def test_a_second_person_on_a_device_joins_anew_and_votes_under_their_own_name(
+    browser, room, shot
+):
+    page = join(browser, room, "Ann", **PHONE)
+    expect(page.locator("#who")).to_contain_text("You rate as Ann")
+    page.get_by_role("button", name="Tie").tap()
+    saved(page)
+    page.get_by_role("button", name="Not you? Join anew").tap()
+    shot(page, "class_anew_phone")
+    page.get_by_label("Class code").fill("FOX42Q")
+    page.get_by_label("Nickname", exact=True).fill("Bob")
+    page.get_by_role("button", name="Join", exact=True).tap()
+    expect(page.locator("#who")).to_contain_text("You rate as Bob")
+    ready(page)
+    page.get_by_role("button", name="Both bad").tap()
+    saved(page)
+    rows = room.store.answers(room.store.room().current)
+    assert [(row["name"], row["payload"]["choice"]) for row in rows] == [
+        ("Ann", "tie"),
+        ("Bob", "bad"),
+    ]
+
+
 def test_a_tap_while_the_network_is_gone_arrives_exactly_once(browser, room, shot):
     page, current = join(browser, room, "Tunnel", **PHONE), room.store.room().current
     page.context.set_offline(True)
@@ -241,7 +264,7 @@ def test_a_pause_and_a_new_round_reach_students_by_themselves(browser, room):
     boss.get_by_role("button", name="Pause").click()
     page.reload()
     expect(page.locator(".rl-card")).to_contain_text("paused")
-    boss.get_by_role("button", name="Go on").click()
+    boss.get_by_role("button", name="Resume").click()
     expect(page.locator(".rl-scale")).to_be_visible()
     room.store.set_round("empty")
     page.wait_for_timeout(1100)  # the server looks once a second which round is open

@@ -1,4 +1,4 @@
-"""The projector and the console in a real browser: what they show, at which sizes, and whether all can use them."""
+"""The projector and the console in a real browser: what they show, at which sizes."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ SIZES = [(1920, 1080), (1280, 720), (1024, 768)]
 
 
 def at_each_size(page, shot, name: str) -> None:
-    """Keep a picture at each size; nothing may spill over, and no text may be too small for the last row."""
+    """Keep a picture at each size; nothing spills over, no text is too small."""
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         shot(page, f"{name}_{width}")
@@ -138,7 +138,7 @@ def test_the_console_works_by_keys_alone_and_the_focus_stays_where_it_is(browser
     boss.keyboard.press("Enter")
     expect(boss.locator("#state")).to_contain_text("paused")
     boss.keyboard.press("Space")
-    expect(boss.locator("#told")).to_have_text("Students go on.")
+    expect(boss.locator("#told")).to_have_text("Students continue.")
     go_to("Remove: simulated 2")
     boss.keyboard.press("Enter")
     expect(boss.locator(":focus")).to_have_text(
@@ -190,7 +190,7 @@ def test_two_teams_have_briefs_curves_and_a_guessing_game(browser, tmp_path, sho
             ],
         )
         room.store.set_round(rounds.WHOSE)
-        for phone, brief in zip(phones, briefs):
+        for phone, brief in zip(phones, briefs, strict=True):
             phone.reload()
             wanted = "lost" if brief == rounds.BRIEFS["sun"] else "well"
             expect(phone.locator("#brief")).to_contain_text("Of each two answers")

@@ -1,16 +1,6 @@
 // What the three pages share. Whatever models or people wrote goes in as text, never as markup.
 
-/** Return a new element. Strings among the children become text nodes; an attribute that is a function listens. */
-export function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "path", "line", "text", "circle", "rect"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") node.addEventListener(name, value);
-    else if (value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== ""));
-  return node;
-}
+export { make } from "./card.js"; // the one that the card is built with
 
 /** Send a request and return {status, body}; status 0 where there is no network, or no answer within 10 seconds. */
 export async function request(path, message) {

@@ -37,7 +37,7 @@ function button(label, of, click) {
 function rater(row) {
   const removed = row.hidden;
   return make("div", { class: `entry${removed ? " out" : ""}` },
-    make("span", {}, row.name, row.team ? make("small", {}, `Team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
+    make("span", {}, make("bdi", {}, row.name), row.team ? make("small", {}, `Team ${row.team}`) : ""), make("span", {}, `${row.votes} votes`),
     button(removed ? "Let back in" : "Remove", row.name, () => act({ do: "hide", id: row.id, hidden: !removed },
       `${row.name}: ${removed ? "is back" : "removed"}`)));
 }
@@ -80,7 +80,7 @@ function update(state, error) {
     + `${room.voted} of ${room.raters} people, ${room.minute} in the last minute`;
   $("trainer").textContent = room.trainer;
   $("flagged").textContent = `flagged only (${flags})`;
-  $("pause").textContent = room.state === "paused" ? "Go on" : "Pause";
+  $("pause").textContent = room.state === "paused" ? "Resume" : "Pause";
   $("reveal").textContent = room.revealed ? "Hide who wrote what" : "Reveal who wrote what";
   [$("hands").hidden, $("close").disabled] = [!room.pair, !room.pair];
   list("rounds", rounds.toReversed(), round, "");
@@ -101,7 +101,7 @@ async function save(name) {
 
 $("exports").append(...Object.entries(FILES).map(([name, what]) => make("div", { class: "entry" }, make("span", {}, what),
   make("button", { "aria-label": `Save ${name}`, click: () => save(name) }, name))));
-$("pause").addEventListener("click", () => (now.room.state === "paused" ? act({ do: "open" }, "Students go on.")
+$("pause").addEventListener("click", () => (now.room.state === "paused" ? act({ do: "open" }, "Students continue.")
   : act({ do: "pause" }, "Paused: students finish the task on their screen.")));
 $("reveal").addEventListener("click", () => act({ do: "reveal", on: !now.room.revealed },
   now.room.revealed ? "Names are hidden again." : "The projector shows who wrote what."));

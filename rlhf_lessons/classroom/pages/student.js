@@ -5,7 +5,7 @@ import { request } from "./common.js";
 const words = WORDS.class, $ = (id) => document.getElementById(id);
 const anyOf = (list) => list[Math.floor(Math.random() * list.length)];
 const nickname = () => [words.adjectives, words.animals].map((list) => anyOf(list.split(" "))).join(" ");
-let hear = () => {}, joined = () => {}, state = "";
+let hear = () => {}, joined = () => {}, state = "", anew = false;
 
 for (const node of document.querySelectorAll("[data-words]")) node.textContent = words[node.dataset.words];
 document.title = words.title;
@@ -38,6 +38,10 @@ function took(reply) {
     $("brief").hidden = !reply.brief;
     $("brief").textContent = reply.brief;
     state = reply.task.state;
+    if (reply.name) {
+      $("who").hidden = false;
+      $("who").querySelector("bdi").textContent = reply.name;
+    }
   }
   hear(reply);
 }
@@ -69,13 +73,21 @@ function joinAgain() {
   return new Promise((resolve) => { joined = () => { before(); resolve(); }; });
 }
 
+$("who").querySelector("button").addEventListener("click", () => {
+  anew = true;
+  $("name").value = nickname();
+  joinAgain();
+});
 $("another").addEventListener("click", () => { $("name").value = nickname(); });
 $("join").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { status, body } = await request("join", { code: $("code").value, name: $("name").value });
+  const wish = { code: $("code").value, name: $("name").value, anew };
+  const { status, body } = await request("join", wish);
   $("join-error").textContent = status === 200 ? "" : fill(words.not_joined, { reason: body.error });
+  if (status === 429) setTimeout(() => $("join").requestSubmit(), 2000); // many join at once
   if (status !== 200) return;
   history.replaceState(null, "", location.pathname);
+  if (anew) location.reload(); // nothing of the person before stays on the screen
   enter();
   joined();
   joined = () => {};
