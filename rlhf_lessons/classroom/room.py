@@ -108,7 +108,7 @@ class Classroom:
         team = ""
         if self.teams:
             sizes = [row["team"] for row in self.people.values()]
-            team = min(list(rounds.BRIEFS)[: self.teams], key=sizes.count)
+            team = min(rounds.BRIEFS, key=sizes.count)
         rater = self.store.add_rater(name, team)
         self.looked = float("-inf")
         self.look()
@@ -140,9 +140,9 @@ class Classroom:
         brief = rounds.brief(team, self.current)
         session.turn_to(self.current, brief, rounds.own_words(team, self.current))
         answer = session.reply(message)
-        if message.get("type") == "answer":
+        if message["type"] == "answer":
             self.voted.add(rater)
-        if message.get("type") == "ready":
+        elif message["type"] == "ready":
             answer = answer | {"name": person["name"]}
         return answer
 
@@ -159,7 +159,7 @@ class Classroom:
             "close": self.close_pair,
         }
         if self.current:
-            can |= {"pause": self.pause, "open": self.open, "pair": self.show_pair}
+            can |= {"pause": self.set_state, "open": self.set_state, "pair": self.show_pair}
         if self.pair:
             can["hands"] = self.count_hands
         action = wish.get("do")
@@ -168,17 +168,16 @@ class Classroom:
         can[action](wish)
         self.looked = float("-inf")
 
-    def pause(self, wish: dict) -> None:
-        self.store.set_round(wish.get("round") or self.current, "paused")
-
-    def open(self, wish: dict) -> None:
-        self.store.set_round(wish.get("round") or self.current, "open")
+    def set_state(self, wish: dict) -> None:
+        """Pause the round, or open it, or one that was before it."""
+        state = "paused" if wish["do"] == "pause" else "open"
+        self.store.set_round(wish.get("round") or self.current, state)
 
     def new_round(self, wish: dict) -> None:
         self.close_pair(wish)
         self.revealed = False
         kind, family = wish.get("kind"), wish.get("family")
-        rounds.new_round(self.store, self.source, kind, family, teams=self.teams > 0)
+        rounds.new_round(self.store, self.source, kind, family, teams=bool(self.teams))
 
     def hide(self, wish: dict) -> None:
         self.store.hide(str(wish.get("id")), bool(wish.get("hidden")))
@@ -187,8 +186,7 @@ class Classroom:
         self.revealed = bool(wish.get("on"))
         if self.revealed and self.pair and self.pair["counts"]:
             task = self.pair["task"]["task"]
-            found = self.store.reveal(self.teacher(), task, new_id())
-            self.pair["models"] = found["models"]
+            self.pair["models"] = self.store.reveal(self.teacher(), task, new_id())["models"]
 
     def show_pair(self, wish: dict) -> None:
         task = self.store.next_task(self.teacher(), self.current, beyond=True)
@@ -199,8 +197,8 @@ class Classroom:
 
     def count_hands(self, wish: dict) -> None:
         """Keep a show of hands, in the place of the count before."""
-        id, counts, task = new_id(), wish.get("counts"), self.pair["task"]["task"]
-        before = self.pair["id"]
+        id, counts = new_id(), wish.get("counts")
+        task, before = self.pair["task"]["task"], self.pair["id"]
         self.store.answer(self.teacher(), task, "hands", counts, id, replaces=before, ui="console")
         self.pair |= {"counts": counts, "id": id}
 
@@ -209,5 +207,7 @@ class Classroom:
 
     def teacher(self) -> str:
         """Return the id of the teacher's rater."""
-        known = [row["id"] for row in self.store.raters() if row["kind"] == "teacher"]
-        return known[0] if known else self.store.add_rater("teacher", kind="teacher")
+        for row in self.store.raters():
+            if row["kind"] == "teacher":
+                return row["id"]
+        return self.store.add_rater("teacher", kind="teacher")

@@ -190,19 +190,18 @@ class Queue:
         now = time.time()
         self._read(c, known, hidden, now, beyond)
         mine = self._of(c, known, rater)
-        answered = [row for row in mine.values() if row.answer]
         done = done_of(mine)
+        answered = sum(row.answer is not None for row in mine.values())
         times = [row.ms / 1000 for row in done if row.ms is not None]
-        begun = self._unanswered(mine, now, beyond)
         if beyond:
             fresh = len(self.first) - sum(id in self.first for id in mine)
         else:
             fresh = sum(id not in mine and self._wanted(id, beyond) for id in self.first)
-        again = self._repeats_of(mine, 0)
+        begun = len(self._unanswered(mine, now, beyond)) + len(self._repeats_of(mine, 0))
         return {
             "done": len(done),
-            "passed": len(answered) - len(done),
-            "left": len(begun) + fresh + len(again),
+            "passed": answered - len(done),
+            "left": begun + fresh,
             "seconds": median_high(times) if times else None,
         }
 
@@ -228,7 +227,7 @@ class Queue:
             self.counted = float("-inf")
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
-            self.taken = Counter({task: n for task, n in rows})
+            self.taken = Counter(dict(rows))
             self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
             self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
             self.counted = now
@@ -296,7 +295,7 @@ class Queue:
         if not self.texts.keys() >= {task.prompt, *shown}:
             prompt = select(prompts.c.text).filter_by(id=task.prompt)
             self.texts |= texts_of(c, shown) | {task.prompt: c.execute(prompt).scalar()}
-        answers = [self.texts[id] for id in shown]
+        answers = map(self.texts.get, shown)
         return {
             "state": "task",
             "task": task.id,
