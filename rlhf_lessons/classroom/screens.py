@@ -16,6 +16,8 @@ from rlhf_lessons.feedback.payloads import PASSES
 EVERY = 3  # seconds for which figures are good enough
 SHARE = 0.1  # of the time, at most, goes into figures: votes come first
 PAGE = 10  # texts on a page of the console
+POINT = ("votes", "accuracy", "low", "high")  # what a report says of a point of a learning curve
+NUMBERS = (*POINT, "ceiling")  # what it says of the model
 
 
 class Screens:
@@ -96,7 +98,7 @@ class Screens:
         }
         console = {
             "raters": [row | {"votes": votes[row["id"]]} for row in people],
-            "rounds": [{"name": name, "state": state} for name, state in states.items()],
+            "rounds": list(states),
             "flags": sum(row["kind"] == "flag" for row in everything),
         }
         return {"projector": projector, "console": console}
@@ -115,13 +117,13 @@ class Screens:
 
 def of_each(measure: Callable, rows: list[dict], people: list[dict]) -> list[dict]:
     """Return a figure of the whole room, and of each team that there is."""
-    found = []
     teams = {row["team"] for row in people}
-    for team in ("", *(name for name in rounds.BRIEFS if name in teams)):
-        figure = measure([row for row in rows if not team or row["team"] == team])
-        if figure["n"]:
-            found.append({"team": team, **figure})
-    return found
+    groups = {"": rows}
+    for name in rounds.BRIEFS:
+        if name in teams:
+            groups[name] = [row for row in rows if row["team"] == name]
+    figures = [{"team": team, **measure(group)} for team, group in groups.items()]
+    return [figure for figure in figures if figure["n"]]
 
 
 def agree(rows: list[dict]) -> dict:
@@ -142,9 +144,12 @@ def guesses(rows: list[dict]) -> dict:
     outcomes = []
     for row in rows:
         models = [answer["model"] for answer in row["answers"]]
-        wanted, choice = rounds.other(row["team"]), row["payload"].get("choice")
-        if row["kind"] == "pair" and choice != "bad" and models.count(wanted) == 1:
-            right = ("left", "right")[models.index(wanted)]
+        wanted = rounds.other(row["team"])
+        if row["kind"] != "pair" or models.count(wanted) != 1:
+            continue
+        choice = row["payload"]["choice"]
+        right = ("left", "right")[models.index(wanted)]
+        if choice != "bad":
             outcomes.append((row["rater"], {right: 1.0, "tie": 0.5}.get(choice, 0.0)))
     return share(outcomes) if outcomes else NOTHING
 
@@ -182,24 +187,26 @@ def learned(reports: list[dict], current: str | None) -> dict:
         return {"learned": None, "model": [], "samples": []}
     trained_on = [report["round"] for report in reports]
     about = current if current in trained_on else trained_on[-1]
-    latest, curves = defaultdict(dict), defaultdict(list)
+    of_teams = defaultdict(list)
     for report in reports:
-        if report["round"] == about:  # of each team the newest that says something about it
-            team = report.get("team") or ""
-            latest[team] |= report
-            curves[team].append([report.get(name) for name in ("votes", "accuracy", "low", "high")])
+        if report["round"] == about:
+            of_teams[report.get("team") or ""].append(report)
     model, samples = [], []
     for team in ("", *rounds.BRIEFS):
-        if team in latest:
-            kept = {name: latest[team].get(name) for name in NUMBERS}
-            model.append({"team": team, "curve": latest[team].get("curve") or curves[team], **kept})
-            for sample in (latest[team].get("samples") or [])[:1]:
-                samples.append(sample | {"team": team})
+        latest = {}  # of each field the newest report that has it
+        for report in of_teams[team]:
+            latest |= report
+        if not latest:
+            continue
+        line = {name: latest.get(name) for name in NUMBERS}
+        curve = latest.get("curve") or [
+            [report.get(name) for name in POINT] for report in of_teams[team]
+        ]
+        model.append({"team": team, "curve": curve, **line})
+        for sample in (latest.get("samples") or [])[:1]:
+            samples.append(sample | {"team": team})
     samples.sort(key=lambda sample: sample["best"])  # an order that tells no team
     return {"learned": about, "model": model, "samples": samples}
-
-
-NUMBERS = ("accuracy", "low", "high", "votes", "ceiling")  # of a report
 
 
 def measured(report: dict) -> bool:

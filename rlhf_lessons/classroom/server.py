@@ -47,6 +47,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+REASONS = {  # of what Tornado refuses
+    400: "this request makes no sense",
+    404: "there is nothing here",
+    405: "this cannot be done here",
+}
+
 
 def served(host: str, room: Classroom) -> bool:
     """Return whether a page may be asked for under this name.
@@ -100,12 +106,7 @@ class Base(RequestHandler):
             self.set_header(name, value)
 
     def write_error(self, status_code: int, exc_info: tuple = (None, None, None), **kwargs):
-        about = {
-            404: "there is nothing here",
-            405: "this cannot be done here",
-            400: "this request makes no sense",
-        }
-        reason = about.get(status_code, "the server failed; nothing was saved")
+        reason = REASONS.get(status_code, "the server failed; nothing was saved")
         self.finish({"error": getattr(exc_info[1], "said", reason)})
 
     def signed(self, name: str) -> str | None:
@@ -159,7 +160,7 @@ class Base(RequestHandler):
 
 class Missing(Base):
     def prepare(self):
-        raise Refusal(404, "there is nothing here")
+        raise HTTPError(404)
 
 
 class Page(Base):
@@ -179,7 +180,7 @@ class Page(Base):
 class File(Base):
     def get(self, name: str):
         if name not in FILES:
-            raise Refusal(404, "there is nothing here")
+            raise HTTPError(404)
         self.set_header("Content-Type", TYPES[Path(name).suffix])
         self.finish(FILES[name])
 
@@ -192,7 +193,8 @@ class Join(Base):
         guesses is slowed down and then stopped, and nobody else is.
         """
         message = self.body()
-        room, device = self.room, self.signed("rlhf_device") or self.whence()
+        room = self.room
+        device = self.signed("rlhf_device") or self.whence()
         if room.wrong.left(device) < 1:
             raise Refusal(429, "too many wrong class codes: wait a minute")
         if not hmac.compare_digest(bare(message.get("code", "")), bare(room.code)):

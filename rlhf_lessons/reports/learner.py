@@ -248,10 +248,18 @@ def learning_curves(rows: list[dict]) -> list[dict]:
         groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
     curves = []
     for name, group in groups.items():
-        points, steady = learning_curve(group), decided_twice(group)
-        figures = {"predicted": predicted(points), "steady": steady, "ceiling": predictable(steady)}
+        points = learning_curve(group)
         if points:
-            curves.append({"of": name, "points": points, **figures})
+            steady = decided_twice(group)
+            curves.append(
+                {
+                    "of": name,
+                    "points": points,
+                    "predicted": predicted(points),
+                    "steady": steady,
+                    "ceiling": predictable(steady),
+                }
+            )
     return curves
 
 
@@ -268,8 +276,10 @@ def learning_curve(rows: list[dict]) -> list[dict]:
     if len(votes) <= EVERY:
         return []
     model, tokenizer = checkpoints.load("reward", "shipped", say=str)
-    scaled = zip(*((vote.prompt, vote.texts[0], vote.ended[0]) for vote in votes))
-    untrained = PersonalReward(model, tokenizer, tuple(map(list, scaled)))
+    prompts = [vote.prompt for vote in votes]
+    texts = [vote.texts[0] for vote in votes]
+    ended = [vote.ended[0] for vote in votes]
+    untrained = PersonalReward(model, tokenizer, (prompts, texts, ended))
     points = []
     for start, end in blocks(len(votes), EVERY):
         reward = untrained.fit(votes[:start]) if start else untrained
