@@ -34,6 +34,10 @@ COMMANDS = [
         "reward",
         "ppo",
         "data build",
+        "ratings import",
+        "classroom serve",
+        "classroom check",
+        "reports",
     )
 ]
 STORY = ARTICLE_PROMPTS[0]
@@ -309,6 +313,17 @@ def test_a_stage_takes_flags_and_foreign_data_and_its_model_is_told_of(world, tm
     assert checkpoints.choose("sft")[0] == checkpoints.shipped(
         "sft"
     )  # elsewhere is nobody's default
+
+
+def test_bad_rows_stop_a_command_or_are_left_out_on_request(world, tmp_path, capsys):
+    good, bad = {"prompt": "Say hi.", "completion": "hi"}, {"prompt": "Say hi.", "completion": ""}
+    data.write_rows(tmp_path / "mine.jsonl", [good, good, bad])
+    command = ("sft", "--epochs", "1", "--demonstrations", str(tmp_path / "mine.jsonl"))
+    assert run(*command) == 2
+    assert "row 3: the field 'completion' is empty" in capsys.readouterr().err
+    assert run(*command, "--skip-bad-rows") == 0
+    assert "1 of 3 rows left out" in capsys.readouterr().out
+    assert load_card(world / "sft")["measured"]["demonstrations"] == 2
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(world, tmp_path, capsys):

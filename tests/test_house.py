@@ -1,10 +1,17 @@
 """The house: one room for each thing, and doors that lead down only."""
 
 import ast
+import sys
+from collections.abc import Callable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import tiny
+from test_size import size
+
 import rlhf_lessons
+from rlhf_lessons.feedback import new_id
+from rlhf_lessons.feedback.session import Session
 
 PACKAGE = Path(rlhf_lessons.__file__).parent
 LOOSE = {"__init__", "__main__", "cli", "paths", "data", "recipes", "checkpoints", "plots"}
@@ -100,3 +107,42 @@ def test_no_arrow_leads_from_a_lower_room_to_a_higher():
 
 def test_no_two_modules_import_each_other_in_a_circle():
     TopologicalSorter(ARROWS).prepare()  # CycleError names the circle
+
+
+def entered(act: Callable[[], object]) -> set[str]:
+    """The package's files in which a function was called while `act` ran."""
+    found = set()
+
+    def note(frame, event, argument):
+        if event == "call":
+            found.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return {file for file in found if file.startswith(str(PACKAGE))}
+
+
+def test_one_step_of_ppo_is_read_in_at_most_five_files():
+    """cleanrl's has 1 file and 2,185 tokens, nanochat's 2 and 3,923; ours had 7 and 8,092."""
+    ppo = tiny.stage("ppo")
+    next(ppo)  # models are checked in the first step
+    files = [Path(file) for file in entered(lambda: next(ppo))]
+    assert len(files) <= 5, files
+    assert size(files) <= 6500
+
+
+def test_a_vote_is_stored_by_five_files_of_one_room(store, you):
+    """With the card's three scripts and `widgets/rate.py` before, and `online.py` and `personal.py`
+    between them and PPO, a vote passes at most eleven files; before, it was eighteen."""
+    pair = {"kind": "pair", "prompt": "?", "completions": [{"text": "yes"}, {"text": "no"}]}
+    store.add_tasks("round", [pair])
+    session = Session(store, you, "round")
+    task = session.handle({"type": "next"})["task"]["task"]
+    vote = {"type": "answer", "id": new_id(), "task": task, "kind": "pair", "touched": True}
+    files = entered(lambda: session.handle(vote | {"payload": {"choice": "left", "strength": 1}}))
+    assert store.answers("round")
+    assert len(files) <= 5, files
+    assert {Path(file).parent.name for file in files} == {"feedback"}

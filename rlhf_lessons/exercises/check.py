@@ -370,9 +370,19 @@ def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
 
 
+def tokens(*shape: int, below: int, seed: int = 0) -> torch.Tensor:
+    """Return token ids, the same on every machine."""
+    return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
+
+
 def real(*lengths: int, time: int = 0) -> torch.Tensor:
     """Return the mask of texts of these lengths, (batch, time), which begin at column 0."""
     return torch.arange(time or max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def batch(*lengths: int, time: int, seed: int, n: int = 2) -> tuple[torch.Tensor, ...]:
+    """Return n tensors of normal numbers, (batch, time), and the mask of texts of these lengths."""
+    return *some(n, len(lengths), time, seed=seed), real(*lengths, time=time)
 
 
 def picked(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -8,14 +8,9 @@ import math
 import torch
 import torch.nn.functional as F
 
-from rlhf_lessons.exercises.check import Exercise, exercise, means, picked, real, some, then
+from rlhf_lessons.exercises.check import Exercise, exercise, means, picked, real, some, then, tokens
 
 NEVER = float("-inf")
-
-
-def tokens(*shape, below, seed=0):
-    """Return token ids."""
-    return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
 
 
 def of_next(logits, ids):
@@ -50,12 +45,10 @@ def surprise():
         "sign": then(of_next, torch.neg),
         "probabilities": then(of_next, lambda found: (-found).exp()),
         "mean": then(of_next, torch.mean),
-        "sum": then(of_next, torch.sum),
         "log_of_0": unstable(lambda x: x.softmax(-1)),
         "overflow": unstable(by_exponentials),
         "over_time": lambda x, ids: -picked(x.log_softmax(1)[:, :-1], ids[:, 1:]),
         "logits": lambda x, ids: -picked(x[:, :-1], ids[:, 1:]),
-        "likeliest": lambda x, ids: -x[:, :-1].log_softmax(-1).amax(-1),
     }
     # no text of one token: Categorical, a good way to write it, cannot be asked about none
     cases = [
@@ -75,16 +68,11 @@ def masked_loss():
     def next_and_mask(logits, ids, mask):
         return of_next(logits, ids), mask[:, 1:]
 
-    def one_hot(x, ids, mask):
-        came = F.one_hot(ids[:, 1:], x.shape[-1])
-        return -(x[:, :-1].log_softmax(-1) * came).sum(-1)[mask[:, 1:]].mean()
-
     mistakes = means(next_and_mask) | {
         "mask_of_before": lambda x, ids, m: of_next(x, ids)[m[:, :-1]].mean(),
         "no_shift": lambda x, ids, m: of_same(x, ids)[m].mean(),
         "first_counted": lambda x, ids, m: of_next(x, ids)[m[:, 1:]].sum() / m.sum(),
         "mask_whole": lambda x, ids, m: of_next(x, ids)[m].mean(),
-        "one_hot": one_hot,
     }
     # nobody may write the padding, token 0
     banned = some(2, 4, 5, seed=3).index_fill(-1, torch.tensor([0]), NEVER)
@@ -92,7 +80,6 @@ def masked_loss():
         (some(3, 6, 7).requires_grad_(), tokens(3, 6, below=7), real(6, 3, 4)),
         (some(2, 5, 4, scale=1e4), tokens(2, 5, below=4), real(5, 2)),
         (banned, torch.tensor([[1, 2, 3, 4], [1, 4, 0, 0]]), real(4, 2)),
-        (banned, banned.argmax(-1), real(4, 4)),
         (some(2, 3, 4, seed=5), tokens(2, 3, below=4), real(2, 1, time=3)),
     ]
     return Exercise(right, cases, mistakes)
@@ -165,7 +152,6 @@ def top_k():
         "values": lambda x, k: x.topk(min(k, x.shape[-1])).values,
         "whole_batch": of_the_batch,
         "probabilities": then(right, lambda kept: kept.softmax(-1)),
-        "too_large_k": lambda x, k: x.masked_fill(x < x.topk(k).values[:, -1:], NEVER),
     }
     cases = [
         (some(3, 6), 2),
@@ -211,7 +197,6 @@ def top_p():
             lambda x, p: x.masked_fill(x.softmax(-1) < 1 - p, NEVER),
         ),
         "zeros": then(right, banned_as_0),
-        "probabilities": then(right, lambda kept: kept.softmax(-1)),
     }
     easy = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.6, 0.05, 0.05001, 0.29999]]).log()
     cases = [
@@ -261,7 +246,6 @@ def bigram_loss():
         "columns": table(lambda c, *_: (c + 1) / (c + 1).sum(0)),
         "sign": then(right, lambda loss: -loss),
         "sum": lambda train, test, v: right(train, test, v) * (len(test) - 1),
-        "first_counted": lambda train, test, v: right(train, test, v) * (1 - 1 / len(test)),
     }
     text = torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4])
     long = torch.cat([tokens(300, below=9), torch.tensor([8])])
@@ -286,7 +270,6 @@ def perplexity():
     mistakes = {id: then(wrong, torch.exp) for id, wrong in wrong_means.items()} | {
         "own": lambda s, m: s[m].exp().mean(),
         "rows": lambda s, m: (filled(s, m).sum(1) / m.sum(1)).exp().mean(),
-        "power_of_2": lambda s, m: 2 ** s[m].mean(),
         "mean": lambda s, m: s[m].mean(),
         "product": lambda s, m: (-filled(s, m)).exp().prod() ** (-1 / m.sum()),
     }

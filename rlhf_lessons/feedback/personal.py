@@ -28,7 +28,8 @@ from torch import Tensor
 
 from rlhf_lessons.evaluation.votes import compared
 from rlhf_lessons.feedback.exchange import unusable
-from rlhf_lessons.lm.tokenizer import encode_completions
+from rlhf_lessons.lm.sampling import most_tokens
+from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.reward import score
 
 CHANCES = {0: 0.5, 1: 0.65, 2: 0.98}  # strength of a preference -> P(it wins)
@@ -76,6 +77,17 @@ def votes_of(answers: list[dict]) -> list[Vote]:
                 )
             )
     return votes
+
+
+def readable(votes: list[Vote], model, tokenizer) -> list[Vote]:
+    """Return the votes whose texts fit into a model's positions: it can learn from no others."""
+    kept = []
+    for vote in votes:
+        (prompt,) = encode_prompts(tokenizer, [vote.prompt])
+        completions = encode_completions(tokenizer, list(vote.texts))
+        if len(prompt) + max(map(len, completions)) <= most_tokens(model):
+            kept.append(vote)
+    return kept
 
 
 class PersonalReward:

@@ -37,14 +37,19 @@ def pad(
     return ids.to(device), attention_mask.to(device)
 
 
+def most_tokens(model) -> float:
+    """Return how many positions a model has, infinity where it sets no limit."""
+    config = model.config
+    return getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", math.inf))
+
+
 def check_lengths(model, rows: list[list[int]], what: str, room: int = 0) -> None:
     """ValueError, naming the first row of ids that is empty or does not fit into the model.
 
     `what` is what a row is, such as "demonstration"; `room` counts the tokens that are still to
     come. Beyond its positions GPT-2 stops with an IndexError, and Llama continues in silence.
     """
-    config = model.config
-    positions = getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", math.inf))
+    positions = most_tokens(model)
     for i, row in enumerate(rows):
         if not row:
             raise ValueError(f"{what} {i} (counted from 0) has no token")

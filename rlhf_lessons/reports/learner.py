@@ -24,7 +24,7 @@ from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, s
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
-from rlhf_lessons.feedback.personal import PersonalReward, votes_of
+from rlhf_lessons.feedback.personal import PersonalReward, readable, votes_of
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.reports.class_table import Row
@@ -272,10 +272,12 @@ def learning_curve(rows: list[dict]) -> list[dict]:
     """
     from rlhf_lessons.feedback.online import EVERY, accuracy, blocks  # it brings torch
 
-    votes = votes_of(rows)
-    if len(votes) <= EVERY:
+    if len(votes_of(rows)) <= EVERY:
         return []
     model, tokenizer = checkpoints.load("reward", "shipped", say=str)
+    votes = readable(votes_of(rows), model, tokenizer)
+    if len(votes) <= EVERY:
+        return []
     prompts = [vote.prompt for vote in votes]
     texts = [vote.texts[0] for vote in votes]
     ended = [vote.ended[0] for vote in votes]

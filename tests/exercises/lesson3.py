@@ -24,10 +24,6 @@ class ranking_pairs:
                     found.add((better, worse))
         return found
 
-    def wrong_texts(texts, ranks):
-        """Your pairs hold texts"""
-        return [(texts[i], texts[j]) for i, j in ranking_pairs.right_both_ways_round(texts, ranks)]
-
     def wrong_no_numbers(texts, ranks):
         """you return [(0, None), (0, 2), (0, 3)"""
         return [

@@ -59,12 +59,6 @@ class token_rewards:
         rewards[range(len(mask)), mask.sum(1) - 1] = scores
         return rewards
 
-    def wrong_size_only(policy, reference, mask, scores, beta):
-        """It keeps its sign"""
-        rewards = -beta * (policy - reference).abs() * mask
-        rewards[range(len(mask)), mask.sum(1) - 1] += scores
-        return rewards
-
     def wrong_score_at_the_first_token(policy, reference, mask, scores, beta):
         """Your score lands on the first token"""
         rewards = (-beta * (policy - reference)).masked_fill(~mask, 0.0)
@@ -182,11 +176,6 @@ class clipped_policy_loss:
         """That is REINFORCE"""
         return -(logprobs * advantages)[mask].mean()
 
-    def wrong_bounds(logprobs, old, advantages, mask, clip=0.2):
-        """You clip between -clip and clip"""
-        ratio, a = (logprobs - old)[mask].exp(), advantages[mask]
-        return -torch.min(ratio * a, ratio.clamp(-clip, clip) * a).mean()
-
 
 class whiten:
     def right_std(x, mask):
@@ -202,10 +191,6 @@ class whiten:
     def wrong_over_padding(x, mask):
         """Padding takes part in your mean"""
         return ((x - x.mean()) / (x.var(unbiased=False) + 1e-8) ** 0.5) * mask
-
-    def wrong_zeros_counted(x, mask):
-        """still counts in your mean"""
-        return whiten.wrong_over_padding(x * mask, torch.ones_like(mask)) * mask
 
     def wrong_variance(x, mask):
         """Divide by its root"""
