@@ -2,7 +2,6 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +42,9 @@ class Limit:
         left = self.left(who)
         if len(self.seen) > 10_000:
             self.seen.clear()
-        self.seen[who] = (left - 1 if left >= 1 else left, time.monotonic())
-        return left < 1
+        reached = left < 1
+        self.seen[who] = (left if reached else left - 1, time.monotonic())
+        return reached
 
 
 @dataclass
@@ -60,7 +60,8 @@ class Classroom:
     goal: int = 20  # judgements asked of each rater in a round
 
     def __post_init__(self):
-        self.batches, self.screens = Batches(self.store), Screens(self)
+        self.batches = Batches(self.store)
+        self.screens = Screens(self)
         self.requests = Limit(BURST, PER_SECOND)
         self.joins = Limit(JOINS, JOINS_PER_SECOND)
         self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
@@ -70,8 +71,9 @@ class Classroom:
         self.voted = set()  # raters, since the server started
         self.revealed = False
         self.pair = None  # of a show of hands: {"task", "counts", "models", "id"}
-        self.people, self.current = {}, None  # raters by id, and the current round
-        self.looked = float("-inf")  # when they were last looked up
+        self.people = {}  # raters by id
+        self.current = None  # round
+        self.looked = float("-inf")  # when both were last looked up
 
     @property
     def link(self) -> str:
@@ -119,10 +121,10 @@ class Classroom:
         """Return how many count: neither removed, nor forgotten, nor long gone."""
         now = time.monotonic()
         count = 0
-        for rater, last in self.seen.items():
+        for rater, row in self.people.items():
             longest = GONE if rater in self.voted else IDLE
-            row = self.people.get(rater)
-            count += bool(row) and not row["hidden"] and now - last < longest
+            if not row["hidden"] and now - self.seen.get(rater, float("-inf")) < longest:
+                count += 1
         return count
 
     def reply(self, rater: str, message: dict) -> dict:
@@ -152,7 +154,7 @@ class Classroom:
         """Do what the console asks for; Refused where it does not fit."""
         self.looked = self.screens.made = float("-inf")  # all that is kept may be out of date
         self.look()
-        can: dict[object, Callable] = {
+        can = {
             "round": self.new_round,
             "hide": self.hide,
             "reveal": self.reveal,
@@ -162,10 +164,10 @@ class Classroom:
             can |= {"pause": self.set_state, "open": self.set_state, "pair": self.show_pair}
         if self.pair:
             can["hands"] = self.count_hands
-        action = wish.get("do")
-        if not isinstance(action, str) or action not in can:
+        action = can.get(str(wish.get("do")))
+        if action is None:
             raise Refused("the console cannot do that now")
-        can[action](wish)
+        action(wish)
         self.looked = float("-inf")
 
     def set_state(self, wish: dict) -> None:
