@@ -18,7 +18,8 @@ class Batches:
 
     def __init__(self, store: Store):
         self.store = store
-        self.urgent, self.waiting, self.busy = [], [], False
+        self.urgent, self.waiting = [], []
+        self.busy = False
         self.thread = ThreadPoolExecutor(1, "votes")
 
     async def do(self, action: Callable[[], object], urgent: bool = False) -> object:

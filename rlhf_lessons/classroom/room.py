@@ -2,7 +2,6 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +42,9 @@ class Limit:
         left = self.left(who)
         if len(self.seen) > 10_000:
             self.seen.clear()
-        self.seen[who] = (left - 1 if left >= 1 else left, time.monotonic())
-        return left < 1
+        reached = left < 1
+        self.seen[who] = (left if reached else left - 1, time.monotonic())
+        return reached
 
 
 @dataclass
@@ -60,7 +60,8 @@ class Classroom:
     goal: int = 20  # judgements asked of each rater in a round
 
     def __post_init__(self):
-        self.batches, self.screens = Batches(self.store), Screens(self)
+        self.batches = Batches(self.store)
+        self.screens = Screens(self)
         self.requests = Limit(BURST, PER_SECOND)
         self.joins = Limit(JOINS, JOINS_PER_SECOND)
         self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
@@ -70,8 +71,9 @@ class Classroom:
         self.voted = set()  # raters, since the server started
         self.revealed = False
         self.pair = None  # of a show of hands: {"task", "counts", "models", "id"}
-        self.people, self.current = {}, None  # raters by id, and the current round
-        self.looked = float("-inf")  # when they were last looked up
+        self.people = {}  # raters by id
+        self.current = None  # round
+        self.looked = float("-inf")  # when both were last looked up
 
     @property
     def link(self) -> str:
@@ -108,7 +110,7 @@ class Classroom:
         team = ""
         if self.teams:
             sizes = [row["team"] for row in self.people.values()]
-            team = min(list(rounds.BRIEFS)[: self.teams], key=sizes.count)
+            team = min(rounds.BRIEFS, key=sizes.count)
         rater = self.store.add_rater(name, team)
         self.looked = float("-inf")
         self.look()
@@ -119,10 +121,10 @@ class Classroom:
         """Return how many count: neither removed, nor forgotten, nor long gone."""
         now = time.monotonic()
         count = 0
-        for rater, last in self.seen.items():
+        for rater, row in self.people.items():
             longest = GONE if rater in self.voted else IDLE
-            row = self.people.get(rater)
-            count += bool(row) and not row["hidden"] and now - last < longest
+            if not row["hidden"] and now - self.seen.get(rater, float("-inf")) < longest:
+                count += 1
         return count
 
     def reply(self, rater: str, message: dict) -> dict:
@@ -140,9 +142,9 @@ class Classroom:
         brief = rounds.brief(team, self.current)
         session.turn_to(self.current, brief, rounds.own_words(team, self.current))
         answer = session.reply(message)
-        if message.get("type") == "answer":
+        if message["type"] == "answer":
             self.voted.add(rater)
-        if message.get("type") == "ready":
+        elif message["type"] == "ready":
             answer = answer | {"name": person["name"]}
         return answer
 
@@ -152,33 +154,32 @@ class Classroom:
         """Do what the console asks for; Refused where it does not fit."""
         self.looked = self.screens.made = float("-inf")  # all that is kept may be out of date
         self.look()
-        can: dict[object, Callable] = {
+        can = {
             "round": self.new_round,
             "hide": self.hide,
             "reveal": self.reveal,
             "close": self.close_pair,
         }
         if self.current:
-            can |= {"pause": self.pause, "open": self.open, "pair": self.show_pair}
+            can |= {"pause": self.set_state, "open": self.set_state, "pair": self.show_pair}
         if self.pair:
             can["hands"] = self.count_hands
-        action = wish.get("do")
-        if not isinstance(action, str) or action not in can:
+        action = can.get(str(wish.get("do")))
+        if action is None:
             raise Refused("the console cannot do that now")
-        can[action](wish)
+        action(wish)
         self.looked = float("-inf")
 
-    def pause(self, wish: dict) -> None:
-        self.store.set_round(wish.get("round") or self.current, "paused")
-
-    def open(self, wish: dict) -> None:
-        self.store.set_round(wish.get("round") or self.current, "open")
+    def set_state(self, wish: dict) -> None:
+        """Pause the round, or open it, or one that was before it."""
+        state = "paused" if wish["do"] == "pause" else "open"
+        self.store.set_round(wish.get("round") or self.current, state)
 
     def new_round(self, wish: dict) -> None:
         self.close_pair(wish)
         self.revealed = False
         kind, family = wish.get("kind"), wish.get("family")
-        rounds.new_round(self.store, self.source, kind, family, teams=self.teams > 0)
+        rounds.new_round(self.store, self.source, kind, family, teams=bool(self.teams))
 
     def hide(self, wish: dict) -> None:
         self.store.hide(str(wish.get("id")), bool(wish.get("hidden")))
@@ -187,8 +188,7 @@ class Classroom:
         self.revealed = bool(wish.get("on"))
         if self.revealed and self.pair and self.pair["counts"]:
             task = self.pair["task"]["task"]
-            found = self.store.reveal(self.teacher(), task, new_id())
-            self.pair["models"] = found["models"]
+            self.pair["models"] = self.store.reveal(self.teacher(), task, new_id())["models"]
 
     def show_pair(self, wish: dict) -> None:
         task = self.store.next_task(self.teacher(), self.current, beyond=True)
@@ -199,8 +199,8 @@ class Classroom:
 
     def count_hands(self, wish: dict) -> None:
         """Keep a show of hands, in the place of the count before."""
-        id, counts, task = new_id(), wish.get("counts"), self.pair["task"]["task"]
-        before = self.pair["id"]
+        id, counts = new_id(), wish.get("counts")
+        task, before = self.pair["task"]["task"], self.pair["id"]
         self.store.answer(self.teacher(), task, "hands", counts, id, replaces=before, ui="console")
         self.pair |= {"counts": counts, "id": id}
 
@@ -209,5 +209,7 @@ class Classroom:
 
     def teacher(self) -> str:
         """Return the id of the teacher's rater."""
-        known = [row["id"] for row in self.store.raters() if row["kind"] == "teacher"]
-        return known[0] if known else self.store.add_rater("teacher", kind="teacher")
+        for row in self.store.raters():
+            if row["kind"] == "teacher":
+                return row["id"]
+        return self.store.add_rater("teacher", kind="teacher")

@@ -82,21 +82,22 @@ def draw(
     No prompt comes twice before all others came once. With teams, no answer is of the base model:
     about broken answers both teams agree, and the point is their tastes.
     """
-    wanted, rows = SHOWN[kind], []
+    wanted = SHOWN[kind]
+    rows = []
     for prompt, completions in answers(path):
-        spec = parse(prompt) if family != "all" else None
-        if family != "all" and (not spec or spec["family"] != family):
+        spec = parse(prompt)
+        if family != "all" and (spec is None or spec["family"] != family):
             continue
         if teams:
             completions = [answer for answer in completions if answer.get("model") != "base"]
-        seen = set()
+        seen = []
         for turn in range(PER_PROMPT):
             chosen = distinct(rng.sample(completions, len(completions)), wanted)
-            texts = frozenset(answer["text"] for answer in chosen)
+            texts = {answer["text"] for answer in chosen}
             if len(chosen) == wanted and texts not in seen:
-                seen.add(texts)
+                seen.append(texts)
                 row = {"kind": kind, "prompt": prompt, "completions": chosen, "source": "random"}
-                rows.append((turn, rng.random(), row))
+                rows.append((turn, rng.random(), row | {"overlap": OVERLAP}))
     rows.sort(key=lambda drawn: drawn[:2])
     return [row for _, _, row in rows[:n]]
 
@@ -134,10 +135,10 @@ def new_round(
     rows = draw(path, kind, family, n, random.Random(f"{kind}/{number}"), teams)
     if not rows:
         raise Refused(f"{path.name} has no {family} prompts with {SHOWN[kind]} different answers")
-    name = f"round {number}: {NAMES[kind]}" + (f", {NAMES[family]}" if family != "all" else "")
+    name = f"round {number}: {NAMES[kind]}"
+    if family != "all":
+        name += f", {NAMES[family]}"
     with store.write():
-        store.add_tasks(
-            name, [row | {"overlap": OVERLAP} for row in rows], REPEATS if kind == "pair" else 0
-        )
+        store.add_tasks(name, rows, REPEATS)
         store.set_round(name)
     return name

@@ -5,26 +5,29 @@ The projector gets no names of people, and those of models only after the reveal
 
 import asyncio
 import json
-import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.evaluation.votes import NOTHING, agreement, comparisons, leaderboard, share
-from rlhf_lessons.feedback.payloads import Refused, checked
+from rlhf_lessons.feedback.payloads import PASSES
 
 EVERY = 3  # seconds for which figures are good enough
 SHARE = 0.1  # of the time, at most, goes into figures: votes come first
 PAGE = 10  # texts on a page of the console
+POINT = ("votes", "accuracy", "low", "high")  # what a report says of a point of a learning curve
+NUMBERS = (*POINT, "ceiling")  # what it says of the model
 
 
 class Screens:
     """Computes what is shown in a thread, every `EVERY` seconds at most, however many ask."""
 
     def __init__(self, room):
-        self.room, self.kept, self.working = room, {}, asyncio.Lock()
-        self.made, self.took = float("-inf"), 0.0
+        self.room = room
+        self.kept = {}  # what `compute` returned
+        self.made, self.took = float("-inf"), 0.0  # when, and how long that took, in seconds
+        self.working = asyncio.Lock()
 
     async def get(self, screen: str) -> dict:
         """Return what the projector, or the console, shows."""
@@ -64,23 +67,27 @@ class Screens:
 
     def compute(self) -> dict:
         """Return {"projector": ..., "console": ...} from the store."""
-        store, now = self.room.store, time.time()
+        store = self.room.store
         _, states, current = store.room()
         people = [row for row in store.raters() if row["kind"] == "person"]
-        everything = self.answers(current)
-        judgements = [row for row in everything if row["kind"] not in ("skip", "flag")]
+        everything = store.answers(current) if current else []
+        judgements = [row for row in everything if row["kind"] not in PASSES]
         rows = [row for row in judgements if not row["hidden"]]
-        votes, last_minute = Counter(), 0
+        minute_ago = time.time() - 60
+        last_minute = 0
+        votes = Counter()
         for row in rows:
-            votes[row["rater"]] += hands_in(row)
-            last_minute += hands_in(row) if row["time"] > now - 60 else 0
-        there = [row for row in people if not row["hidden"]]
+            hands = hands_in(row)
+            votes[row["rater"]] += hands
+            if row["time"] > minute_ago:
+                last_minute += hands
+        there = [row["id"] for row in people if not row["hidden"]]
         guessing = current == rounds.WHOSE
         projector = {
             "round": current,
             "state": states.get(current),
             "raters": len(there),
-            "voted": sum(row["id"] in votes for row in there),
+            "voted": sum(id in votes for id in there),
             "votes": votes.total(),
             "minute": last_minute,
             "guessing": guessing,
@@ -91,48 +98,32 @@ class Screens:
         }
         console = {
             "raters": [row | {"votes": votes[row["id"]]} for row in people],
-            "rounds": [{"name": name, "state": state} for name, state in states.items()],
+            "rounds": list(states),
             "flags": sum(row["kind"] == "flag" for row in everything),
         }
         return {"projector": projector, "console": console}
 
-    def answers(self, round: str | None) -> list[dict]:
-        """Return the answers in a round without those that no page could show."""
-        return [row for row in self.room.store.answers(round) if sound(row)] if round else []
-
     def texts(self, find: str, flagged: bool, page: int) -> dict:
         """Return {"texts": a page of `judged` texts of the round, "of": how many there are}."""
         hidden, _, current = self.room.store.room()
+        rows = self.room.store.answers(current) if current else []
         found = []
-        for one in judged(self.answers(current), hidden):
+        for one in judged(rows, hidden):
             words = f"{one['prompt']} {one['text']}".casefold()
             if find.casefold() in words and (one["flags"] or not flagged):
                 found.append(one)
         return {"texts": found[PAGE * page : PAGE * (page + 1)], "of": len(found)}
 
 
-def sound(row: dict) -> bool:
-    """Return whether an answer has the form that its kind asks for.
-
-    Rows are checked when they come in; one that an older version let in must not end the show.
-    """
-    try:
-        checked(row["kind"], row["payload"], len(row["answers"]))
-    except (Refused, TypeError, ValueError, KeyError):
-        return False
-    two = row["kind"] not in ("pair", "hands") or len(row["answers"]) == 2
-    return two and isinstance(row["time"], int | float) and math.isfinite(row["time"])
-
-
 def of_each(measure: Callable, rows: list[dict], people: list[dict]) -> list[dict]:
     """Return a figure of the whole room, and of each team that there is."""
-    found = []
     teams = {row["team"] for row in people}
-    for team in ("", *(name for name in rounds.BRIEFS if name in teams)):
-        figure = measure([row for row in rows if not team or row["team"] == team])
-        if figure["n"]:
-            found.append({"team": team, **figure})
-    return found
+    groups = {"": rows}
+    for name in rounds.BRIEFS:
+        if name in teams:
+            groups[name] = [row for row in rows if row["team"] == name]
+    figures = [{"team": team, **measure(group)} for team, group in groups.items()]
+    return [figure for figure in figures if figure["n"]]
 
 
 def agree(rows: list[dict]) -> dict:
@@ -153,9 +144,12 @@ def guesses(rows: list[dict]) -> dict:
     outcomes = []
     for row in rows:
         models = [answer["model"] for answer in row["answers"]]
-        wanted, choice = rounds.other(row["team"]), row["payload"].get("choice")
-        if row["kind"] == "pair" and choice != "bad" and models.count(wanted) == 1:
-            right = ("left", "right")[models.index(wanted)]
+        wanted = rounds.other(row["team"])
+        if row["kind"] != "pair" or models.count(wanted) != 1:
+            continue
+        choice = row["payload"]["choice"]
+        right = ("left", "right")[models.index(wanted)]
+        if choice != "bad":
             outcomes.append((row["rater"], {right: 1.0, "tie": 0.5}.get(choice, 0.0)))
     return share(outcomes) if outcomes else NOTHING
 
@@ -168,14 +162,17 @@ def judged(rows: list[dict], hidden: set[str]) -> list[dict]:
     """
     found = {}
     for row in reversed(rows):
-        flags = [row["payload"]["reason"] or "no reason given"] if row["kind"] == "flag" else []
-        texts = [(answer["id"], answer["id"], answer["text"], "") for answer in row["answers"]]
         if row["kind"] == "demonstration":
-            texts = [(row["id"], row["rater"], row["payload"]["text"], row["name"])]
-        for key, id, text, by in texts:
-            one = {"id": id, "text": text, "prompt": row["prompt"], "by": by}
-            one |= {"hidden": id in hidden, "flags": []}
-            found.setdefault(key, one)["flags"] += flags
+            own = {"id": row["rater"], "text": row["payload"]["text"], "by": row["name"]}
+            texts = {row["id"]: own}
+        else:
+            texts = {answer["id"]: answer | {"by": ""} for answer in row["answers"]}
+        for key, one in texts.items():
+            about = {name: one[name] for name in ("id", "text", "by")}
+            about |= {"prompt": row["prompt"], "hidden": one["id"] in hidden, "flags": []}
+            found.setdefault(key, about)
+            if row["kind"] == "flag":
+                found[key]["flags"].append(row["payload"]["reason"] or "no reason given")
     return list(found.values())
 
 
@@ -185,47 +182,34 @@ def learned(reports: list[dict], current: str | None) -> dict:
     It is about the current round, or, while nothing was trained on that, about the round last
     trained on.
     """
-    reports = [report for report in reports if readable(report)]
+    reports = [report for report in reports if measured(report)]
     if not reports:
         return {"learned": None, "model": [], "samples": []}
-    about = reports[-1]["round"]
-    if any(report["round"] == current for report in reports):
-        about = current
-    latest, curves = {}, defaultdict(list)
+    trained_on = [report["round"] for report in reports]
+    about = current if current in trained_on else trained_on[-1]
+    of_teams = defaultdict(list)
     for report in reports:
-        if report["round"] == about:  # of each team the newest that says something about it
-            team = report.get("team") or ""
-            latest[team] = latest.get(team, {}) | report
-            curves[team].append([report.get(name) for name in ("votes", "accuracy", "low", "high")])
+        if report["round"] == about:
+            of_teams[report.get("team") or ""].append(report)
     model, samples = [], []
     for team in ("", *rounds.BRIEFS):
-        if team in latest:
-            kept = {name: latest[team].get(name) for name in NUMBERS}
-            model.append({"team": team, "curve": latest[team].get("curve") or curves[team], **kept})
-            samples += [{**one, "team": team} for one in latest[team].get("samples", [])[:1]]
-    samples.sort(key=lambda sample: str(sample.get("best")))  # an order that tells no team
+        latest = {}  # of each field the newest report that has it
+        for report in of_teams[team]:
+            latest |= report
+        if not latest:
+            continue
+        line = {name: latest.get(name) for name in NUMBERS}
+        curve = latest.get("curve") or [
+            [report.get(name) for name in POINT] for report in of_teams[team]
+        ]
+        model.append({"team": team, "curve": curve, **line})
+        for sample in (latest.get("samples") or [])[:1]:
+            samples.append(sample | {"team": team})
+    samples.sort(key=lambda sample: sample["best"])  # an order that tells no team
     return {"learned": about, "model": model, "samples": samples}
 
 
-NUMBERS = ("accuracy", "low", "high", "votes", "ceiling")  # of a report
-
-
-def readable(report: dict) -> bool:
-    """Return whether a report is one of a trainer's, each field of the form that the page draws."""
-
-    def drawable(value: object) -> bool:
-        return value is None or type(value) in (int, float) and math.isfinite(value)
-
-    curve, samples = report.get("curve") or [], report.get("samples", [])
-    texts = ("prompt", "plain", "best")
-    return (
-        report.get("accuracy") is not None
-        and all(drawable(report.get(name)) for name in NUMBERS)
-        and isinstance(report.get("round"), str)
-        and report.get("team", "") in ("", None, *rounds.BRIEFS)
-        and isinstance(curve, list)
-        and all(isinstance(point, list) and all(map(drawable, point)) for point in curve)
-        and isinstance(samples, list)
-        and all(isinstance(one, dict) for one in samples)
-        and all(isinstance(one.get(name, ""), str) for one in samples for name in texts)
-    )
+def measured(report: dict) -> bool:
+    """Return whether a report says how well a model of a round, or of a team in it, predicts."""
+    known = report.get("round") and report.get("team") in ("", None, *rounds.BRIEFS)
+    return bool(known) and report.get("accuracy") is not None

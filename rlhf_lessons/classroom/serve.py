@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import segno
@@ -45,53 +46,41 @@ def serve(
     answers: Path | None = None,
     goal: int = 20,
 ) -> None:
-    """Open the class page: students rate on their phones, you see the room learn.
-
-    Ctrl-C ends it; nothing is lost.
-
-    Args:
-        db: The ratings file, or a database's URL; your notebooks must use the same one.
-        host: Who may connect: only this computer, unless you name an address of it, or 0.0.0.0 for
-            all its networks.
-        port: Where to listen.
-        code: The class code; drawn at random, and kept beside the ratings, where none is named.
-        prefix: A path before all pages, such as /rate, where another server passes requests on.
-        url: What students type, where it is not this computer's own address: that of a tunnel, or
-            of a proxy.
-        teams: 2 gives each half of the room an opposite brief.
-        answers: A JSONL file of answers to rate; the course's own where you name none.
-        goal: Judgements asked of each student in a round.
-    """
+    """Open the class page until Ctrl-C; the command `classroom serve` explains each argument."""
     if teams not in (0, len(BRIEFS)):
         raise ValueError(f"teams must be 0 or {len(BRIEFS)}, not {teams}")
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ValueError(f"the prefix must look like /rate, not {prefix}")
-    room, secret = classroom(
-        db, code, url or f"http://{address_of(host)}:{port}{prefix}/", answers, teams, goal
-    )
+    address = url or f"http://{address_of(host)}:{port}{prefix}/"
+    room, secret = classroom(db, address, code, answers or ANSWERS, teams, goal)
     if not room.store.room().current:
         print("Drawing a first round …", flush=True)
         try:
             new_round(room.store, room.source, family="story", teams=bool(teams))
         except Refused:  # answers of one's own, without stories
             new_round(room.store, room.source, teams=bool(teams))
-    hello = announce(room, host, port, prefix, console_file(room, db, host, port, prefix))
+    here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
+    hello = announce(room, db, f"http://{here}:{port}{prefix}")
     asyncio.run(run(room, secret, host, port, prefix, hello))
 
 
 def classroom(
-    db: str, code: str, address: str, answers: Path | None, teams: int, goal: int
+    db: str,
+    address: str,
+    code: str = "",
+    source: Path = ANSWERS,
+    teams: int = 0,
+    goal: int = 20,
 ) -> tuple[Classroom, str]:
     """Return a class and the secret that signs its cookies."""
-    source = answers or ANSWERS
     if not source.is_file():
         raise ValueError(f"{source}: there is no such file of answers to rate")
-    store, kept = Store(db), secrets_of(db)
-    keys = {name: kept[name] for name in ("console", "projector")}
-    address = address if address.endswith("/") else address + "/"
-    return Classroom(
-        store, code.strip().upper() or kept["code"], keys, address, source, teams, goal
-    ), kept["cookie"]
+    store = Store(db)
+    kept = secrets_of(db)
+    code = code.strip().upper() or kept["code"]
+    address = address.rstrip("/") + "/"
+    keys = {screen: kept[screen] for screen in ("console", "projector")}
+    return Classroom(store, code, keys, address, source, teams, goal), kept["cookie"]
 
 
 def beside(db: str, ending: str) -> Path:
@@ -139,18 +128,6 @@ def secrets_of(db: str) -> dict[str, str]:
             ) from error
 
 
-def console_file(room: Classroom, db: str, host: str, port: int, prefix: str) -> Path:
-    """Write a page that leads to the console, with its key, for the owner alone; return its path.
-
-    The terminal may be on the projector, so the key is not printed.
-    """
-    path = beside(db, "console.html")
-    link = f"{own_address(host, port, prefix)}/console?key={room.keys['console']}"
-    with private(path) as file:
-        file.write(f'<meta http-equiv="refresh" content="0; url={html.escape(link)}">\n')
-    return path
-
-
 def address_of(host: str) -> str:
     """Return the address under which others find this computer, if it listens to them."""
     if host in LOOPBACK:
@@ -159,51 +136,47 @@ def address_of(host: str) -> str:
         return f"[{host}]" if ":" in host else host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(
-                ("10.255.255.255", 9)
-            )  # sends nothing; says which network the way out is in
+            # It sends nothing, and says which network the way out is in.
+            probe.connect(("10.255.255.255", 9))
             return probe.getsockname()[0]
         except OSError:
             return socket.gethostname()
 
 
-def own_address(host: str, port: int, prefix: str) -> str:
-    """Return the address of the page on this computer."""
-    here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
-    return f"http://{here}:{port}{prefix}"
+def announce(room: Classroom, db: str, here: str) -> str:
+    """Return what is printed at the start. `here` is the page's address on this computer.
 
-
-def announce(room: Classroom, host: str, port: int, prefix: str, console: Path) -> str:
-    """Return what is printed at the start, perhaps on the wall: without the console's key."""
+    The terminal may be on the projector, so the console's key is not printed: it goes into a file
+    for the owner alone, a page that leads to the console.
+    """
+    console = beside(db, "console.html")
+    link = html.escape(f"{here}/console?key={room.keys['console']}")
+    with private(console) as file:
+        file.write(f'<meta http-equiv="refresh" content="0; url={link}">\n')
     if "127.0.0.1" in room.address:
-        way_in = [
+        way_in = (
             "Only this computer can connect. For phones: --host 0.0.0.0, in a network you trust."
-        ]
+        )
     else:
         way_in = terminal_code(room.link)
-    projector = f"{own_address(host, port, prefix)}/projector?key={room.keys['projector']}"
-    return "\n".join(
-        [
-            "",
-            f"Students    {room.address}",
-            f"Class code  {room.code}",
-            "",
-            *way_in,
-            "",
-            f"Projector   {projector}",
-            f"Console     open {console} in a browser here (for you alone: it holds the key)",
-            "",
-            f"Ratings are kept in {room.where}; notebooks that open it see the votes.",
-            "Ctrl-C ends the class page. Started again, it lets students continue where they were.",
-        ]
-    )
+    return f"""
+Students    {room.address}
+Class code  {room.code}
+
+{way_in}
+
+Projector   {here}/projector?key={room.keys["projector"]}
+Console     open {console} in a browser here (for you alone: it holds the key)
+
+Ratings are kept in {room.where}; notebooks that open it see the votes.
+Ctrl-C ends the class page. Started again, it lets students continue where they were."""
 
 
-def terminal_code(text: str) -> list[str]:
+def terminal_code(text: str) -> str:
     """Return a QR code in half blocks, dark on light whatever the terminal's colours are."""
     drawn = io.StringIO()
     segno.make(text, error="l").terminal(drawn, border=2, compact=True)
-    return [f"\033[97;40m{line}\033[0m" for line in drawn.getvalue().splitlines()]
+    return "\n".join(f"\033[97;40m{line}\033[0m" for line in drawn.getvalue().splitlines())
 
 
 class Server(HTTPServer):
@@ -239,16 +212,13 @@ def most_connections() -> int:
         import resource
     except ImportError:  # Windows: no such limit
         return 10_000
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for wanted in (65_536, 10_240, 4096, 1024):  # macOS takes no more than 10,240
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        if soft != resource.RLIM_INFINITY and wanted > soft:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-                soft = wanted
-            except (ValueError, OSError):
-                continue
-    return max(min(soft, 65_536) - RESERVED, 16)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            break
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - RESERVED, 16)
 
 
 async def run(
@@ -285,33 +255,19 @@ async def run(
 
 
 def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float = 5) -> int:
-    """Try it before class, with one phone: does its vote reach the disk?
+    """Try the class page with one phone; return 0 where its vote reached the disk, else 1.
 
-    Args:
-        host: As for `serve`; here all networks of this computer.
-        port: As for `serve`.
-        url: As for `serve`.
-        minutes: How long to wait for the phone.
+    The command `classroom check` explains each argument.
     """
     with tempfile.TemporaryDirectory() as folder:
-        room, secret = classroom(
-            str(Path(folder, "check.sqlite3")),
-            "",
-            url or f"http://{address_of(host)}:{port}/",
-            None,
-            0,
-            1,
-        )
+        address = url or f"http://{address_of(host)}:{port}/"
+        room, secret = classroom(str(Path(folder, "check.sqlite3")), address, goal=1)
         new_round(room.store, room.source, n=20)
-        began, wait = time.perf_counter(), 20
-        for _ in range(wait):
-            room.store.report({})
-        disk = 1000 * (time.perf_counter() - began) / wait
+        disk = commit_time(room.store)
         slow = "" if disk < 50 else ": slow; a class may feel it"
         hello = (
             f"A commit takes {disk:.0f} ms on this disk{slow}.\n"
-            f"Take a phone and open {room.address}#{room.code}\n\n"
-            + "\n".join(terminal_code(room.link))
+            f"Take a phone and open {room.link}\n\n{terminal_code(room.link)}"
         )
         steps, done = asyncio.run(trial(room, secret, host, port, hello, minutes))
         room.store.close()
@@ -325,6 +281,14 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
             "Reload the page there, or try another browser on it."
         )
     return 0 if done else 1
+
+
+def commit_time(store: Store, n: int = 20) -> float:
+    """Return the milliseconds that a commit takes, the mean of `n`."""
+    began = time.perf_counter()
+    for _ in range(n):
+        store.report({})
+    return 1000 * (time.perf_counter() - began) / n
 
 
 async def trial(

@@ -13,15 +13,15 @@ import ipaddress
 import json
 import secrets
 import socket
+from collections.abc import Awaitable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, HTTPError, RequestHandler
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
-from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.exchange import FORMATS, NOTICE, everything, table
+from rlhf_lessons.feedback.exchange import FORMATS, NOTICE, written
 from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")
@@ -47,6 +47,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+REASONS = {  # of what Tornado refuses
+    400: "this request makes no sense",
+    404: "there is nothing here",
+    405: "this cannot be done here",
+}
+
 
 def served(host: str, room: Classroom) -> bool:
     """Return whether a page may be asked for under this name.
@@ -63,26 +69,35 @@ def served(host: str, room: Classroom) -> bool:
         return host.lower() in names
 
 
+class Refusal(HTTPError):
+    """A request that is refused, and the sentence that says why."""
+
+    def __init__(self, status: int, said: str):
+        super().__init__(status)
+        self.said = said
+
+
 class Base(RequestHandler):
     """Headers, cookies and refusals, the same for all."""
 
-    def initialize(self, room: Classroom, path: str):
-        self.room, self.path = room, path
+    def initialize(self):
+        self.room = self.settings["room"]
 
     def prepare(self):
         if not served(self.request.host_name, self.room):
-            self.refuse(403, f"this is not the class page's address: it is {self.room.address}")
+            raise Refusal(403, f"this is not the class page's address: it is {self.room.address}")
 
     def remember(self, name: str, value: str) -> None:
         """Set a signed cookie that scripts and other sites cannot use."""
-        through = f"https://{self.request.host}{self.path.rstrip('/')}/"  # a tunnel or proxy
+        prefix = self.settings["prefix"]
+        through = f"https://{self.request.host}{prefix}/"  # a tunnel or proxy
         self.set_signed_cookie(
             name,
             value,
             expires_days=1,
             httponly=True,
             samesite="Strict",
-            path=self.path,
+            path=prefix or "/",
             secure=self.room.address == through,
         )
 
@@ -90,20 +105,9 @@ class Base(RequestHandler):
         for name, value in HEADERS.items():
             self.set_header(name, value)
 
-    def refuse(self, status: int, reason: str) -> None:
-        self.set_status(status)
-        self.finish({"error": reason})
-
-    def write_error(self, status_code, **kwargs):
-        about = {
-            404: "there is nothing here",
-            405: "this cannot be done here",
-            400: "this request makes no sense",
-        }
-        self.finish({"error": about.get(status_code, "the server failed; nothing was saved")})
-
-    def rater(self) -> str | None:
-        return self.signed("rlhf_rater")
+    def write_error(self, status_code: int, exc_info: tuple = (None, None, None), **kwargs):
+        reason = REASONS.get(status_code, "the server failed; nothing was saved")
+        self.finish({"error": getattr(exc_info[1], "said", reason)})
 
     def signed(self, name: str) -> str | None:
         found = self.get_signed_cookie(name)
@@ -117,75 +121,66 @@ class Base(RequestHandler):
             return passed_on.rpartition(",")[2].strip()
         return address
 
-    def may(self, *screens: str) -> bool:
-        """Return whether this browser has shown one of the keys; refuse otherwise."""
-        if any(self.get_signed_cookie(f"rlhf_{screen}") for screen in screens):
-            return True
-        self.refuse(
-            403,
-            "this is for the teacher: open it as the terminal of the server says",
-        )
-        return False
+    def check_key(self, screen: str) -> None:
+        """Refuse a browser that has shown neither the screen's key nor the console's."""
+        if not any(self.get_signed_cookie(f"rlhf_{name}") for name in (screen, "console")):
+            raise Refusal(
+                403, "this is for the teacher: open it as the terminal of the server says"
+            )
 
-    def body(self) -> dict | None:
-        """Return the request's JSON object; where it may be forged, refuse and return None."""
+    def body(self) -> dict:
+        """Return the request's JSON object; refuse what may be forged."""
         if self.request.headers.get("X-Class") != "1":
-            return self.refuse(
+            raise Refusal(
                 403, "the header X-Class is missing: this did not come from the class page"
             )
         if len(self.request.body) > LARGEST:
-            return self.refuse(413, f"a request has at most {LARGEST} bytes")
+            raise Refusal(413, f"a request has at most {LARGEST} bytes")
         try:
             message = json.loads(self.request.body)
-        except (ValueError, RecursionError):
-            return self.refuse(400, "the request is not JSON")
-        return (
-            message
-            if isinstance(message, dict)
-            else self.refuse(400, "the request must be a JSON object")
-        )
+        except (ValueError, RecursionError) as error:
+            raise Refusal(400, "the request is not JSON") from error
+        if not isinstance(message, dict):
+            raise Refusal(400, "the request must be a JSON object")
+        return message
 
-    async def attempt(self, action, urgent: bool = False) -> object:
-        """Return what an action on the store returns; refuse, and return None, where it fails."""
-        return await self.result(self.room.batches.do(action, urgent))
-
-    async def result(self, doing) -> object:
-        """Return what an action returned; refuse, and return None, where it failed."""
+    async def attempt(self, doing: Awaitable) -> object:
+        """Return what an action on the store returns; refuse where it fails."""
         try:
             return await doing
         except NotJoined as error:
-            return self.refuse(401, str(error))
+            raise Refusal(401, str(error)) from error
         except ValueError as error:  # Refused, and files of answers that do not fit
-            return self.refuse(400, str(error))
+            raise Refusal(400, str(error)) from error
         except Exception as error:
             self.room.sessions.clear()  # what they keep may not have reached the disk
             print(f"The store failed: {type(error).__name__}: {error}", flush=True)
-            return self.refuse(503, "the teacher's computer could not write it to the disk")
+            raise Refusal(503, "the teacher's computer could not write it to the disk") from error
+
+
+class Missing(Base):
+    def prepare(self):
+        raise HTTPError(404)
 
 
 class Page(Base):
-    def initialize(self, name: str, screens: tuple = (), **kwargs):
-        super().initialize(**kwargs)
-        self.name, self.screens = name, screens
-
-    def get(self):
+    def get(self, name: str):
         """Give the page; the teacher's only where the key fits, which becomes a cookie."""
-        key = self.get_query_argument("key", "")
-        if self.name in self.room.keys and hmac.compare_digest(
-            key.encode(), self.room.keys[self.name].encode()
-        ):
-            self.remember(f"rlhf_{self.name}", "yes")
-        elif self.screens and not self.may(*self.screens):
-            return
-        if self.name == "student" and not self.signed("rlhf_device"):
+        if name:
+            key = self.get_query_argument("key", "")
+            if hmac.compare_digest(key.encode(), self.room.keys[name].encode()):
+                self.remember(f"rlhf_{name}", "yes")
+            else:
+                self.check_key(name)
+        elif not self.signed("rlhf_device"):
             self.remember("rlhf_device", secrets.token_hex(8))
-        self.finish((PAGES / f"{self.name}.html").read_bytes())
+        self.finish((PAGES / f"{name or 'student'}.html").read_bytes())
 
 
 class File(Base):
     def get(self, name: str):
         if name not in FILES:
-            return self.refuse(404, "there is nothing here")
+            raise HTTPError(404)
         self.set_header("Content-Type", TYPES[Path(name).suffix])
         self.finish(FILES[name])
 
@@ -198,23 +193,21 @@ class Join(Base):
         guesses is slowed down and then stopped, and nobody else is.
         """
         message = self.body()
-        if message is None:
-            return
-        room, device = self.room, self.signed("rlhf_device") or self.whence()
+        room = self.room
+        device = self.signed("rlhf_device") or self.whence()
         if room.wrong.left(device) < 1:
-            return self.refuse(429, "too many wrong class codes: wait a minute")
+            raise Refusal(429, "too many wrong class codes: wait a minute")
         if not hmac.compare_digest(bare(message.get("code", "")), bare(room.code)):
             room.wrong.reached(device)
             tried = room.wrong.burst - room.wrong.left(device)
             await asyncio.sleep(min(SLOWER * tried, 1))
-            return self.refuse(403, "this is not the class code: look at the screen")
+            raise Refusal(403, "this is not the class code: look at the screen")
         if room.joins.reached(self.whence()):
-            return self.refuse(429, "many are joining at once: wait a moment")
-        known = None if message.get("anew") is True else self.rater()
-        rater = await self.attempt(lambda: room.join(message.get("name"), known))
-        if rater is not None:
-            self.remember("rlhf_rater", rater)
-            self.finish({})
+            raise Refusal(429, "many are joining at once: wait a moment")
+        known = None if message.get("anew") is True else self.signed("rlhf_rater")
+        joined = room.batches.do(lambda: room.join(message.get("name"), known))
+        self.remember("rlhf_rater", await self.attempt(joined))
+        self.finish({})
 
 
 def bare(code: object) -> bytes:
@@ -225,19 +218,16 @@ def bare(code: object) -> bytes:
 class Say(Base):
     async def post(self):
         """Take a message of the card and answer with the card's answer, after the commit."""
-        room, rater, message = self.room, self.rater(), self.body()
-        if message is None:
-            return
+        room, rater, message = self.room, self.signed("rlhf_rater"), self.body()
         if rater is None:
-            return self.refuse(401, "join the class first, with its code")
+            raise Refusal(401, "join the class first, with its code")
         if room.requests.reached(rater):
-            return self.refuse(429, "too fast: wait a moment")
+            raise Refusal(429, "too fast: wait a moment")
         if message.get("type") == "answer":
-            reply = await self.result(self.once(rater, message))
+            reply = self.once(rater, message)
         else:
-            reply = await self.attempt(lambda: room.reply(rater, message))
-        if reply is not None:
-            self.finish(reply)
+            reply = room.batches.do(lambda: room.reply(rater, message))
+        self.finish(await self.attempt(reply))
 
     async def once(self, rater: str, message: dict) -> dict:
         """Return the reply to a vote; the same one where the very same vote is sent again."""
@@ -256,10 +246,10 @@ class Say(Base):
 
 
 class Show(Base):
-    async def get(self, what: str):
+    async def get(self, screen: str):
         """Give the projector, or the console, what it shows."""
-        if self.may("console") if what == "console" else self.may("console", "projector"):
-            self.finish(await self.room.screens.get(what))
+        self.check_key(screen)
+        self.finish(await self.room.screens.get(screen))
 
 
 class Texts(Base):
@@ -267,34 +257,29 @@ class Texts(Base):
         """Give the console the judged texts: ?find=words&flagged&page=0."""
         page = self.get_query_argument("page", "0")
         if not page.isdecimal() or len(page) > 6:
-            return self.refuse(400, "the page must be a number")
-        if self.may("console"):
-            self.finish(
-                await asyncio.to_thread(
-                    self.room.screens.texts,
-                    self.get_query_argument("find", ""),
-                    "flagged" in self.request.query_arguments,
-                    int(page),
-                )
-            )
+            raise Refusal(400, "the page must be a number")
+        self.check_key("console")
+        find = self.get_query_argument("find", "")
+        flagged = "flagged" in self.request.query_arguments
+        texts = self.room.screens.texts
+        self.finish(await asyncio.to_thread(texts, find, flagged, int(page)))
 
 
 class Teach(Base):
     async def post(self):
         message = self.body()
-        if message is not None and self.may("console"):
-            await self.attempt(lambda: self.room.teach(message))
-            if not self._finished:
-                self.finish({})
+        self.check_key("console")
+        await self.attempt(self.room.batches.do(lambda: self.room.teach(message)))
+        self.finish({})
 
 
 class Code(Base):
     def get(self):
-        if self.may("console", "projector"):
-            drawn = io.BytesIO()
-            segno.make(self.room.link).save(drawn, kind="svg", border=2, omitsize=True)
-            self.set_header("Content-Type", TYPES[".svg"])
-            self.finish(drawn.getvalue())
+        self.check_key("projector")
+        drawn = io.BytesIO()
+        segno.make(self.room.link).save(drawn, kind="svg", border=2, omitsize=True)
+        self.set_header("Content-Type", TYPES[".svg"])
+        self.finish(drawn.getvalue())
 
 
 class Notice(Base):
@@ -306,62 +291,39 @@ class Notice(Base):
 class Export(Base):
     async def get(self, what: str):
         """Give the teacher training rows, a table, or all events; `?anonymous` without names."""
-        if not self.may("console"):
-            return
+        self.check_key("console")
         if what not in (*FORMATS, "table", "events"):
-            return self.refuse(404, f"there are table, events, {', '.join(FORMATS)}")
+            raise Refusal(404, f"there are table, events, {', '.join(FORMATS)}")
+        format = "csv" if what == "table" else what
         anonymous = "anonymous" in self.request.query_arguments
-        text, left_out = await asyncio.to_thread(export, self.room.store, what, anonymous)
+        store = self.room.store
+        text, _, left_out = await asyncio.to_thread(written, store, format, None, anonymous)
         self.set_header("X-Left-Out", json.dumps(left_out))  # the console says it
         self.set_header("Content-Type", "application/octet-stream")
-        self.set_header(
-            "Content-Disposition",
-            f'attachment; filename="{what}.{"csv" if what == "table" else "jsonl"}"',
-        )
+        ending = "csv" if what == "table" else "jsonl"
+        self.set_header("Content-Disposition", f'attachment; filename="{what}.{ending}"')
         self.finish(text)
-
-
-def export(store: Store, what: str, anonymous: bool) -> tuple[str, dict[str, int]]:
-    """Return a file of ratings, and what was left out.
-
-    A table is for a spreadsheet; the others have one JSON object a line.
-    """
-    if what == "table":
-        return table(store.answers(), anonymous)
-    if what == "events":
-        rows, left_out = everything(store, anonymous), {}
-    else:
-        rows, left_out = FORMATS[what](store.answers(), anonymous)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), left_out
 
 
 def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
     """Return the web application. `seen(handler)` is told of each finished request."""
-    known = dict(room=room, path=prefix or "/")
-    page = lambda name, *screens: known | {"name": name, "screens": screens}  # noqa: E731
-    routes = [
-        ("/", Page, page("student")),
-        ("/projector", Page, page("projector", "console", "projector")),
-        ("/console", Page, page("console", "console")),
-        ("/files/([a-z.]+)", File, known),
-        ("/join", Join, known),
-        ("/say", Say, known),
-        ("/show/(projector|console)", Show, known),
-        ("/texts", Texts, known),
-        ("/teach", Teach, known),
-        ("/code.svg", Code, known),
-        ("/notice", Notice, known),
-        ("/export/([a-z]+)", Export, known),
-    ]
+    routes = {
+        "/(|projector|console)": Page,
+        "/files/([a-z.]+)": File,
+        "/join": Join,
+        "/say": Say,
+        "/show/(projector|console)": Show,
+        "/texts": Texts,
+        "/teach": Teach,
+        "/code.svg": Code,
+        "/notice": Notice,
+        "/export/([a-z]+)": Export,
+    }
     return Application(
-        [(prefix + path, *rest) for path, *rest in routes],
+        [(prefix + path, handler) for path, handler in routes.items()],
+        room=room,
+        prefix=prefix,
         cookie_secret=secret,
         default_handler_class=Missing,
-        default_handler_args=known,
         log_function=seen or (lambda _: None),
     )
-
-
-class Missing(Base):
-    def prepare(self):
-        self.refuse(404, "there is nothing here")

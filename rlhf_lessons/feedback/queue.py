@@ -2,9 +2,10 @@
 
 import random
 import time
-from bisect import bisect_right
 from collections import Counter, namedtuple
 from collections.abc import Iterator
+from itertools import combinations
+from statistics import median_high
 
 from sqlalchemy import bindparam, exists, func, select, update
 
@@ -29,9 +30,8 @@ from rlhf_lessons.feedback.schema import (
 )
 
 LEASE = 300  # seconds for which a task waits for the rater who was given it
-REPEAT_AFTER = (
-    5  # answers that lie at least between a task and its repeat, while there is anything else to do
-)
+# Answers that lie at least between a task and its repeat, while there is anything else to do
+REPEAT_AFTER = 5
 SIDES = random.SystemRandom()
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
 RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
@@ -48,54 +48,49 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
     Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second
     task where it is drawn for a repeat.
     """
-    kind, given = fit(row["kind"], JUDGEMENTS, "kind"), row.get("completions", [])
+    kind = fit(row["kind"], JUDGEMENTS, "kind")
+    given = row.get("completions", [])
     least, most = MOST[kind]
     if not least <= len(given) <= most:
         raise Refused(f"a {kind} has {least} to {most} completions, not {len(given)}")
-    prompt, answers = {"id": key(row["prompt"]), "text": storable(row["prompt"])}, []
-    for answer in given:
-        kept = dict(
-            text=storable(answer["text"]),
-            ended=bool(answer.get("ended", True)),
-            model=storable(answer.get("model") or ""),
-        )
-        reward = answer.get("reward")
-        answers.append(
-            kept
-            | {
-                "id": key(prompt["id"], kept),
-                "prompt": prompt["id"],
-                "reward": None if reward is None else float(reward),
-            }
-        )
-    texts, ids = [answer["text"] for answer in answers], [answer["id"] for answer in answers]
-    if (
-        kind in ("pair", "ranking")
-        and not alike
-        and any(near_identical(a, b) for i, a in enumerate(texts) for b in texts[:i])
-    ):
-        return
-    task = dict(
-        id=key(round, kind, prompt["id"], ids),
-        round=storable(round),
-        kind=kind,
-        prompt=prompt["id"],
-        completions=ids,
-        repeat_of=None,
-        overlap=row.get("overlap", 1),
-        source=row.get("source", ""),
-    )
+    prompt = {"id": key(row["prompt"]), "text": storable(row["prompt"])}
+    answers = [answer_row(prompt["id"], answer) for answer in given]
+    if kind in ("pair", "ranking") and not alike:
+        if any(near_identical(a["text"], b["text"]) for a, b in combinations(answers, 2)):
+            return
+    ids = [answer["id"] for answer in answers]
+    task = {
+        "id": key(round, kind, prompt["id"], ids),
+        "round": storable(round),
+        "kind": kind,
+        "prompt": prompt["id"],
+        "completions": ids,
+        "repeat_of": None,
+        "overlap": row.get("overlap", 1),
+        "source": row.get("source", ""),
+    }
     yield task, prompt, answers
-    if (
-        kind == "pair" and int(task["id"][:8], 16) < repeats * 16**8
-    ):  # at random, yet the same each time
-        again = dict(
-            id=key(task["id"], "repeat"),
-            repeat_of=task["id"],
-            overlap=None,
-            source="repeat",
-        )
+    draw = int(task["id"][:8], 16) / 16**8  # at random, yet the same each time
+    if kind == "pair" and draw < repeats:
+        again = {
+            "id": key(task["id"], "repeat"),
+            "repeat_of": task["id"],
+            "overlap": None,
+            "source": "repeat",
+        }
         yield task | again, prompt, answers
+
+
+def answer_row(prompt: str, answer: dict) -> dict:
+    """Return a completion of `Store.add_tasks` as it goes into its table."""
+    kept = {
+        "text": storable(answer["text"]),
+        "ended": bool(answer.get("ended", True)),
+        "model": storable(answer.get("model") or ""),
+    }
+    reward = answer.get("reward")
+    reward = None if reward is None else float(reward)
+    return {"id": key(prompt, kept), "prompt": prompt, "reward": reward, **kept}
 
 
 def insert_tasks(c, round: str, found: list[tuple]) -> None:
@@ -115,15 +110,7 @@ TAKEN = (
     .group_by(assignments.c.task)
 )
 OF_RATER = (
-    select(
-        assignments.c.task,
-        assignments.c.rater,
-        assignments.c.shown,
-        assignments.c.lease,
-        assignments.c.answer,
-        events.c.seq,
-        events.c.ms,
-    )
+    select(assignments, events.c.seq, events.c.ms)
     .join(tasks, tasks.c.id == assignments.c.task)
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
@@ -143,7 +130,7 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 
 
 # A task that a rater has: completions as shown, until when, the answer, its number and time.
-Assigned = namedtuple("Assigned", "task rater shown lease answer seq ms", defaults=[None] * 3)
+Assigned = namedtuple("Assigned", "task shown lease answer seq ms", defaults=[None] * 3)
 
 
 class Queue:
@@ -176,48 +163,54 @@ class Queue:
         `known` is what this transaction has read already.
         """
         now = time.time()
+        until = now + lease
         self._read(c, known, hidden, now, beyond)
         mine = self._of(c, known, rater)
-        task = self._begun(mine, now, beyond) or self._again(mine, REPEAT_AFTER)
-        task = task or self._fresh(mine, beyond) or self._again(mine, 0)
-        if task:
-            row = mine.get(task.id)
-            if row is None:
-                row = self._lend(c, rater, task, mine, now + lease)
-                mine[task.id] = row
-            else:
-                self._renew(c, row, now + lease)
-            return self._shown(c, task, row.shown)
-        waiting = not beyond and c.execute(WITH_OTHERS, self._who(rater, now)).first()
-        return {"state": "waiting" if waiting else "done"}
+        task = (
+            first_of(self._unanswered(mine, now, beyond))
+            or first_of(self._repeats_of(mine, REPEAT_AFTER))
+            or self._fresh(mine, beyond)
+            or first_of(self._repeats_of(mine, 0))
+        )
+        if task is None:
+            who = {"for_rater": rater, "in_round": self.round, "now": now}
+            waiting = not beyond and c.execute(WITH_OTHERS, who).first()
+            return {"state": "waiting" if waiting else "done"}
+        row = mine.get(task.id)
+        if row is None:
+            row = self._lend(c, rater, task, mine, until)
+            mine[task.id] = row
+        elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
+            lent = update(assignments).filter_by(task=task.id, rater=rater)
+            c.execute(lent.values(lease=until))
+        return self._shown(c, task, row.shown)
 
     def progress(self, c, known: dict, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.progress` does."""
         now = time.time()
         self._read(c, known, hidden, now, beyond)
         mine = self._of(c, known, rater)
-        answered = [row for row in mine.values() if row.answer]
-        done = [row for row in answered if row.lease == FOREVER]
-        times = sorted(row.ms / 1000 for row in done if row.ms is not None)
-        begun = self._unanswered(mine, now, beyond)
+        done = done_of(mine)
+        answered = sum(row.answer is not None for row in mine.values())
+        times = [row.ms / 1000 for row in done if row.ms is not None]
         if beyond:
             fresh = len(self.first) - sum(id in self.first for id in mine)
         else:
             fresh = sum(id not in mine and self._wanted(id, beyond) for id in self.first)
-        again = self._repeats_of(mine, 0)
+        begun = len(self._unanswered(mine, now, beyond)) + len(self._repeats_of(mine, 0))
         return {
             "done": len(done),
-            "passed": len(answered) - len(done),
-            "left": len(begun) + fresh + len(again),
-            "seconds": times[len(times) // 2] if times else None,
+            "passed": answered - len(done),
+            "left": begun + fresh,
+            "seconds": median_high(times) if times else None,
         }
 
     def _read(self, c, known: dict, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        if ("size", self.round) not in known:
-            size = c.execute(SIZE, {"in_round": self.round}).one()
-            known["size", self.round] = tuple(size)
-        size = known["size", self.round]
+        size = known.get(("size", self.round))
+        if size is None:
+            size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
+            known["size", self.round] = size
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -234,13 +227,10 @@ class Queue:
             self.counted = float("-inf")
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
-            self.taken = Counter({task: n for task, n in rows})
+            self.taken = Counter(dict(rows))
             self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
             self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
             self.counted = now
-
-    def _who(self, rater: str, now: float) -> dict:
-        return {"for_rater": rater, "in_round": self.round, "now": now}
 
     def _of(self, c, known: dict, rater: str) -> dict:
         """Return what this rater has of the round, by task."""
@@ -261,18 +251,10 @@ class Queue:
 
     def _unanswered(self, mine: dict, now: float, beyond: bool) -> list:
         """Return the tasks that were given to a rater and not answered, the last first."""
-        found = []
-        for id, row in mine.items():
-            task = self.visible.get(id)
-            if row.answer or not task:
-                continue
-            if self._wanted(id, beyond, of_mine=row.lease > now):
-                found.append((row.lease, task))
-        found.sort(key=lambda one: -one[0])
-        return [task for _, task in found]
-
-    def _begun(self, mine: dict, now: float, beyond: bool):
-        return next(iter(self._unanswered(mine, now, beyond)), None)
+        begun = [row for row in mine.values() if row.task in self.visible and not row.answer]
+        begun = [row for row in begun if self._wanted(row.task, beyond, of_mine=row.lease > now)]
+        begun.sort(key=lambda row: row.lease, reverse=True)
+        return [self.visible[row.task] for row in begun]
 
     def _fresh(self, mine: dict, beyond: bool):
         """Return the next task that a rater has not seen; in a class, one that fewest have."""
@@ -289,20 +271,13 @@ class Queue:
 
     def _repeats_of(self, mine: dict, after: int) -> list:
         """Return the repeats due after so many answers, that of the oldest answer first."""
-        done = sorted(row.seq for row in mine.values() if row.answer and row.lease == FOREVER)
+        done = sorted(done_of(mine), key=lambda row: row.seq)
         found = []
-        for id, row in mine.items():
-            again = self.repeats.get(id)
-            if not again or again.id in mine or again.id not in self.visible:
-                continue
-            if row.answer and row.lease == FOREVER:
-                if len(done) - bisect_right(done, row.seq) >= after:
-                    found.append((row.seq, again))
-        found.sort(key=lambda one: one[0])
-        return [task for _, task in found]
-
-    def _again(self, mine: dict, after: int):
-        return next(iter(self._repeats_of(mine, after)), None)
+        for row in done[: max(len(done) - after, 0)]:
+            again = self.repeats.get(row.task)
+            if again and again.id not in mine and again.id in self.visible:
+                found.append(again)
+        return found
 
     def _lend(self, c, rater: str, task, mine: dict, until: float):
         """Write down that a rater has this task, and the order in which it is shown."""
@@ -310,23 +285,17 @@ class Queue:
             shown = mine[task.repeat_of].shown[::-1]
         else:
             shown = SIDES.sample(task.completions, len(task.completions))
-        row = dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False)
-        c.execute(assignments.insert(), row)
+        row = {"task": task.id, "shown": shown, "lease": until}
+        c.execute(assignments.insert(), row | {"rater": rater, "revealed": False})
         self.taken[task.id] += 1
-        return Assigned(task.id, rater, shown, until)
-
-    def _renew(self, c, row, until: float) -> None:
-        """Give a rater more time for a task; not each time, for that writes to the disk."""
-        if abs(until - row.lease) > LEASE / 10:
-            mine = update(assignments).filter_by(task=row.task, rater=row.rater)
-            c.execute(mine.values(lease=until))
+        return Assigned(**row)
 
     def _shown(self, c, task, shown: list[str]) -> dict:
         """Return what a rater may see of a task."""
         if not self.texts.keys() >= {task.prompt, *shown}:
             prompt = select(prompts.c.text).filter_by(id=task.prompt)
             self.texts |= texts_of(c, shown) | {task.prompt: c.execute(prompt).scalar()}
-        answers = [self.texts[id] for id in shown]
+        answers = map(self.texts.get, shown)
         return {
             "state": "task",
             "task": task.id,
@@ -335,6 +304,16 @@ class Queue:
             "prompt": self.texts[task.prompt],
             "answers": [{"text": answer.text, "ended": answer.ended} for answer in answers],
         }
+
+
+def done_of(mine: dict) -> list:
+    """Return what a rater has judged, skips and flags left out."""
+    return [row for row in mine.values() if row.answer and row.lease == FOREVER]
+
+
+def first_of(found: list):
+    """Return the first of what was found, None where nothing was."""
+    return found[0] if found else None
 
 
 ANSWERED = (
@@ -360,15 +339,19 @@ def follow(c, *rows: dict) -> None:
             mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
             c.execute(mine.values(revealed=True))
         elif event["kind"] != "seal":
-            undone, passed = event["kind"] == "undo", event["kind"] in PASSES
+            current, until = event["id"], FOREVER
+            if event["kind"] == "undo":
+                current, until = None, event["time"] + LEASE
+            elif event["kind"] in PASSES:
+                until = 0.0
             answered.append(
                 {
                     "of_task": event["task"],
                     "of_rater": event["rater"],
                     "before": event["replaces"],
-                    "now": None if undone else event["id"],
+                    "now": current,
                     "order": event["shown"],
-                    "until": event["time"] + LEASE if undone else 0.0 if passed else FOREVER,
+                    "until": until,
                 }
             )
     if answered:

@@ -8,7 +8,7 @@ holds. Reports in which the same votes stand are named beside each other.
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,16 +23,13 @@ CLOSING = "</script>"
 LARGEST = 5_000_000  # bytes of a report; ours have about 100,000
 
 
-def number(most: float) -> Callable:
-    return Field(ge=0, le=most, allow_inf_nan=False)
-
-
 Text = Annotated[
     str, Field(max_length=500), AfterValidator(lambda text: " ".join(printable(text).split()))
 ]
 Count = Annotated[int, Field(ge=0, le=10**9)]
-Seconds = Annotated[float, number(1e9), AfterValidator(lambda value: round(value, 3))]
-Share = Annotated[float, number(1), AfterValidator(lambda value: round(value, 3))]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False), AfterValidator(lambda x: round(x, 3))]
+Seconds = Annotated[Number, Field(le=10**9)]
+Share = Annotated[Number, Field(le=1)]
 
 
 class Row(BaseModel):
@@ -76,27 +73,25 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder")
-    files, rows, problems = sorted(folder.rglob("*.htm*")), {}, []
+    files = sorted(folder.rglob("*.htm*"))
     if not files:
         raise ValueError(
             f"{folder}: there is no report in it; rl.report() writes one as report.html"
         )
+    rows, problems = [], []
     for file in files:
-        name = printable(file.relative_to(folder).as_posix()).replace(
-            "\n", "?"
-        )  # it may be hostile
+        name = printable(file.relative_to(folder).as_posix()).replace("\n", "?")  # maybe hostile
         try:
-            rows[file] = {"file": name} | read(file).model_dump()
+            rows.append({"file": name} | read(file).model_dump())
         except (OSError, ValueError) as error:
             problems.append(f"{name}: {error}")
-    for file, row in rows.items():
-        same = [
-            other["file"]
-            for twin, other in rows.items()
-            if twin != file and row["votes_id"] and row["votes_id"] == other["votes_id"]
-        ]
-        row["same_votes_as"] = ", ".join(same)
-    write(out, list(rows.values()))
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row["votes_id"]].append(row["file"])
+    for row in rows:
+        same = groups[row["votes_id"]] if row["votes_id"] else []
+        row["same_votes_as"] = ", ".join(file for file in same if file != row["file"])
+    write(out, rows)
     return len(rows), problems
 
 

@@ -108,37 +108,31 @@ def short(text: str) -> str:
 
 def row_of(found: dict) -> Row:
     """Return a report as the row of a class's table."""
-    agreement, predicted = found["self_agreement"], found["predicted"]
+    best = found["blind"][0] if found["blind"] else NOTHING | {"model": None}
     exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
-    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
     return Row(
-        name=found["name"],
-        made=found["made"],
-        votes=found["votes"],
+        **{name: found[name] for name in ("name", "made", "votes", "median_seconds", "votes_id")},
         rounds=len(found["rounds"]),
         first_vote=min((row["first"] for row in found["rounds"]), default=None),
         last_vote=max((row["last"] for row in found["rounds"]), default=None),
-        self_agreement=agreement["value"],
-        self_low=agreement["low"],
-        self_high=agreement["high"],
-        repeats=agreement["n"],
-        median_seconds=found["median_seconds"],
-        predicted=predicted["value"],
-        predicted_low=predicted["low"],
-        predicted_high=predicted["high"],
-        predicted_of=predicted["n"],
+        **cells(found["self_agreement"], "self_agreement", "self_low", "self_high", "repeats"),
+        **cells(found["predicted"], "predicted", "predicted_low", "predicted_high", "predicted_of"),
         blind_model=best["model"],
-        blind_won=best["value"],
-        blind_low=best["low"],
-        blind_high=best["high"],
-        blind_of=best["n"],
+        **cells(best, "blind_won", "blind_low", "blind_high", "blind_of"),
         core=exercises["core"],
         core_of=exercises["core_of"],
         exercises=exercises["passed"],
         exercises_of=exercises["of"],
         models=", ".join(row["folder"] for row in found["models"]),
-        votes_id=found["votes_id"],
     )
+
+
+def cells(figure: dict, *columns: str) -> dict:
+    """Return a figure's value, ends and number of votes, in a class's table called `columns`."""
+    return {
+        column: figure[part]
+        for column, part in zip(columns, ("value", "low", "high", "n"), strict=True)
+    }
 
 
 def picture(curve: dict) -> str:
@@ -254,10 +248,18 @@ def learning_curves(rows: list[dict]) -> list[dict]:
         groups.setdefault(lesson[0] if lesson else "other rounds", []).append(row)
     curves = []
     for name, group in groups.items():
-        points, steady = learning_curve(group), decided_twice(group)
-        figures = {"predicted": predicted(points), "steady": steady, "ceiling": predictable(steady)}
+        points = learning_curve(group)
         if points:
-            curves.append({"of": name, "points": points, **figures})
+            steady = decided_twice(group)
+            curves.append(
+                {
+                    "of": name,
+                    "points": points,
+                    "predicted": predicted(points),
+                    "steady": steady,
+                    "ceiling": predictable(steady),
+                }
+            )
     return curves
 
 
@@ -270,14 +272,16 @@ def learning_curve(rows: list[dict]) -> list[dict]:
     """
     from rlhf_lessons.feedback.online import EVERY, accuracy, blocks  # it brings torch
 
-    if len(rows) <= EVERY:
+    if len(votes_of(rows)) <= EVERY:
         return []
     model, tokenizer = checkpoints.load("reward", "shipped", say=str)
     votes = readable(votes_of(rows), model, tokenizer)
     if len(votes) <= EVERY:
         return []
-    scaled = zip(*((vote.prompt, vote.texts[0], vote.ended[0]) for vote in votes))
-    untrained = PersonalReward(model, tokenizer, tuple(map(list, scaled)))
+    prompts = [vote.prompt for vote in votes]
+    texts = [vote.texts[0] for vote in votes]
+    ended = [vote.ended[0] for vote in votes]
+    untrained = PersonalReward(model, tokenizer, (prompts, texts, ended))
     points = []
     for start, end in blocks(len(votes), EVERY):
         reward = untrained.fit(votes[:start]) if start else untrained
@@ -299,15 +303,12 @@ def predicted(curve: list[dict]) -> dict:
 
 def chosen(rows: list[dict]) -> dict | None:
     """Return the newest pair by two models in which a side was chosen, if there is one: {"prompt",
-    "better", "worse"}, each of the two as {"model", "text"}."""
+    "better", "worse"}, each of the two an answer with its "model" and "text"."""
     for row in reversed(rows):
         names = [answer["model"] for answer in row["answers"]]
         choice = row["payload"]["choice"] if row["kind"] == "pair" else None
         if choice in ("left", "right") and len(set(names)) == 2 and all(names):
-            sides = [
-                {"model": answer["model"], "text": answer["text"]} for answer in row["answers"]
-            ]
-            better, worse = sides if choice == "left" else sides[::-1]
+            better, worse = row["answers"] if choice == "left" else row["answers"][::-1]
             return {"prompt": row["prompt"], "better": better, "worse": worse}
     return None
 
@@ -318,17 +319,16 @@ def own_models() -> list[dict]:
     found = []
     for card in sorted(paths.RUNS.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
         try:
-            told, quality = load_card(card.parent), checkpoints.quality(card.parent)
+            told = load_card(card.parent)
             stage = told["stage"]
-            shipped = checkpoints.quality(checkpoints.shipped(stage))
             found.append(
                 {
                     "folder": card.parent.name,
                     "stage": stage,
-                    "quality": quality,
+                    "quality": checkpoints.quality(card.parent),
                     "seconds": told["seconds"],
                     "means": checkpoints.QUALITY[stage],
-                    "shipped": shipped,
+                    "shipped": checkpoints.quality(checkpoints.shipped(stage)),
                     "made": day(card.stat().st_mtime),
                 }
             )
@@ -357,15 +357,9 @@ def before_after(stages: set[str]) -> dict | None:
         return None
     answers = []
     for prompt in ARTICLE_PROMPTS:
-        texts = [ask(prompt, {name: model}, n=1)[name][0] for name, model in pair.items()]
-        answers.append(
-            {
-                "prompt": prompt,
-                "before": texts[0],
-                "after": texts[1],
-                "done": [bool(judge(prompt, text).fulfils) for text in texts],
-            }
-        )
+        texts = [texts[0] for texts in ask(prompt, pair, n=1).values()]
+        done = [bool(judge(prompt, text).fulfils) for text in texts]
+        answers.append({"prompt": prompt, "before": texts[0], "after": texts[1], "done": done})
     return {"before": before, "after": after, "answers": answers}
 
 
@@ -373,7 +367,8 @@ def exercises() -> dict:
     """Return the exercises that were passed: {"core", "core_of", "passed", "of", "lessons": those
     four of each lesson, with its "name" and the "names" of the passed ones, [(name, whether it is a
     core one)]}."""
-    passed, lessons = passed_exercises(), []
+    passed = passed_exercises()
+    lessons = []
     for lesson, core in catalogue().items():
         names = [(name, core[name]) for name in core if f"{lesson}.{name}" in passed]
         counts = {
@@ -383,8 +378,7 @@ def exercises() -> dict:
             "of": len(core),
         }
         lessons.append({"name": lesson.replace("lesson", "Lesson "), "names": names, **counts})
-    counted = ("core", "core_of", "passed", "of")
-    return {"lessons": lessons} | {key: sum(row[key] for row in lessons) for key in counted}
+    return {"lessons": lessons} | {key: sum(row[key] for row in lessons) for key in counts}
 
 
 def passed_exercises() -> set[str]:

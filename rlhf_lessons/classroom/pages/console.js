@@ -63,9 +63,9 @@ async function look() {
   [$("newer").disabled, $("older").disabled] = [page === 0, last === body.of];
 }
 
-function round(row) {
-  return make("div", { class: "entry" }, make("span", {}, row.name), row.name === now.room.round ? make("span", {}, "current")
-    : button("Go to it", row.name, () => act({ do: "open", round: row.name }, `${row.name} is open.`)));
+function round(name) {
+  return make("div", { class: "entry" }, make("span", {}, name), name === now.room.round ? make("span", {}, "current")
+    : button("Go to it", name, () => act({ do: "open", round: name }, `${name} is open.`)));
 }
 
 function update(state, error) {
