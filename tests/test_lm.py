@@ -244,7 +244,7 @@ class TestSampling:
     def test_logits_that_are_no_numbers_are_named_with_prompt_and_token(
         self, llama, tokenizer, bad, temperature
     ):
-        """Those of the shortest prompt, first in its batch, break at the third token of its answer."""
+        """The shortest prompt, first in its batch, breaks at the third token of its answer."""
         generate(llama, tokenizer, PROMPTS, 1)  # now the model is known to work
         forward, steps = llama.forward, []
 

@@ -22,7 +22,8 @@ KINDS = [
 ]
 CELLS = [
     "import json\nimport rlhf_lessons as rl\n"
-    "card = rl.rate(json.load(open('rows.json')), 'r', store='{}.sqlite3', guess=lambda *texts: 0.7)\ncard",
+    "card = rl.rate(json.load(open('rows.json')), 'r', store='{}.sqlite3',"
+    " guess=lambda *texts: 0.7)\ncard",
     "print('THE KERNEL COUNTS', len(card.answers()))",
     "card",
 ]
