@@ -108,7 +108,7 @@ def short(text: str) -> str:
 
 def row_of(found: dict) -> Row:
     """Return a report as the row of a class's table."""
-    best = found["blind"][0] if found["blind"] else NOTHING | {"model": None}
+    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
     exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
     return Row(
         **{name: found[name] for name in ("name", "made", "votes", "median_seconds", "votes_id")},
