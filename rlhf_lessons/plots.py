@@ -37,6 +37,11 @@ def canvas(panels: int = 1, width: float = 6.0, height: float = 3.2):
     return figure, list(axes[0])
 
 
+def line(i: int) -> dict:
+    """Return the colour and the style of a figure's line number `i`."""
+    return {"color": COLOURS[i], "linestyle": STYLES[i]}
+
+
 def save(figure, path: Path) -> Path:
     """Write a figure as PNG and return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,12 +72,10 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     mean = smooth(loss, window)
     axis.plot(at, loss, color=COLOURS[5], alpha=0.35, linewidth=0.8)
     what = "training, running mean" if window > 1 else "training, a batch"
-    axis.plot(at, mean, color=COLOURS[0], linestyle=STYLES[0], label=what)
+    axis.plot(at, mean, **line(0), label=what)
     seen, validation = column(steps, "validation_loss")
     if len(seen):
-        axis.plot(
-            seen, validation, marker=".", color=COLOURS[1], linestyle=STYLES[1], label="validation"
-        )
+        axis.plot(seen, validation, marker=".", **line(1), label="validation")
     axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
@@ -97,7 +100,7 @@ def ppo_dashboard(steps: list, figure=None):
     for i, (axis, (name, label)) in enumerate(zip(figure.axes, panels, strict=True)):
         axis.clear()
         at, values = column(steps, name)
-        axis.plot(at, values, color=COLOURS[i], linestyle=STYLES[i], marker="o", markersize=2.5)
+        axis.plot(at, values, **line(i), marker="o", markersize=2.5)
         axis.set_xlabel("step", fontsize=9)
         axis.set_ylabel(label, fontsize=9)
         axis.tick_params(labelsize=9)
@@ -132,8 +135,7 @@ def calibration(table: list[tuple[float, float, int]]):
         sure,
         right,
         error,
-        color=COLOURS[0],
-        linestyle=STYLES[0],
+        **line(0),
         marker="o",
         capsize=3,
         label="reward model, 95 % interval",
@@ -180,9 +182,10 @@ def reward_histogram(rewards: dict[str, list[float]]):
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
         share = np.full(len(values), 100 / len(values))
-        look = {"color": COLOURS[i], "linestyle": STYLES[i], "linewidth": 1.8}
         label = f"{name}, mean {means[i]:+.2f}"
-        axis.hist(values, bins, weights=share, histtype="step", label=label, **look)
+        axis.hist(
+            values, bins, weights=share, histtype="step", label=label, linewidth=1.8, **line(i)
+        )
     names = list(rewards)
     gain = means[-1] - means[0]
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")

@@ -84,10 +84,10 @@ def state_folder(out: Path) -> Path:
     return out.with_name(out.name + ".run")
 
 
-def make_base(out: Path, config: PretrainConfig = PRETRAIN, n_scraps: int = data.SCRAPS) -> Path:
+def make_base(out: Path, config: PretrainConfig = PRETRAIN) -> Path:
     """Step 1: train a tokenizer and a language model on web scraps."""
     started = time.monotonic()
-    texts = list(scraps(n_scraps))
+    texts = list(scraps(data.SCRAPS))
     held_out = list(scraps(1000, seed=1))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     validation = encode_corpus(tokenizer, held_out)
@@ -111,7 +111,7 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN, n_scraps: int = data
         -loss,
         validation_loss=loss,
         bits_per_byte=bits_per_byte(loss, len(validation), n_bytes),
-        corpus_sha256=data.corpus_hash(n_scraps),
+        corpus_sha256=data.corpus_hash(data.SCRAPS),
         **base_probes(model, tokenizer),
     )
 
@@ -139,10 +139,11 @@ def make_sft(
     )
 
 
-def validation_utility(model, tokenizer, n: int = 4) -> float:
-    """Return the mean true utility of `n` answers to each validation prompt."""
+def validation_utility(model, tokenizer) -> float:
+    """Return the mean true utility of four answers to each validation prompt."""
     prompts = data.prompts_of("validation")
-    return float(score_all(prompts, *answer_all(model, tokenizer, prompts, n))["utility"].mean())
+    scores = score_all(prompts, *answer_all(model, tokenizer, prompts, 4))
+    return float(scores["utility"].mean())
 
 
 def make_comparisons(

@@ -210,7 +210,7 @@ def pages_work(store: Store) -> dict:
     """Draw what projector, console, command line and report show; return the projector's."""
     shown = Screens(Room(store)).compute()
     json.dumps(shown, allow_nan=False)
-    json.dumps(statistics(store.answers(), 20), allow_nan=False)
+    json.dumps(statistics(store.answers()), allow_nan=False)
     gather("", "Ann", store)
     table(store.answers())
     preferences(store.answers())

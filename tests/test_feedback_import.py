@@ -262,7 +262,7 @@ def test_an_events_file_with_an_absurd_value_is_refused_in_a_line_or_does_no_har
         load(copy, file)
     except DataError as error:
         assert "\n" not in str(error) and str(file) in str(error) and everything(copy) == []
-    statistics(copy.answers(), 10)
+    statistics(copy.answers())
     for rater in copy.raters():
         for round in {row["round"] for row in copy.answers()}:
             copy.next_task(rater["id"], round)

@@ -86,7 +86,7 @@ def test_raw_agreement_is_the_share_of_pairs_of_raters_with_one_verdict():
         vote("ben", "tie", "c", "d"),  # 1 of 1
         vote("anna", "left", "e", "f"),
     ]  # nobody to agree with
-    raw, _ = agreement(comparisons(answers), 100)
+    raw, _ = agreement(comparisons(answers))
     assert raw["value"] == pytest.approx(2 / 4) and raw["n"] == 5
 
 
@@ -123,7 +123,7 @@ def test_alpha_is_krippendorffs_on_any_small_table(table):
         for u, value in enumerate(said)
         if value is not None
     ]
-    raw, alpha = agreement(comparisons(answers), 20)
+    raw, alpha = agreement(comparisons(answers))
     shared = [
         value
         for unit in zip(*table, strict=True)
@@ -225,7 +225,7 @@ def test_seconds_are_the_mean_of_the_raters_medians():
 
 def test_intervals_are_drawn_by_rater_not_by_vote():
     stubborn = [(f"rater{i}", i % 2 == 0) for i in range(10) for _ in range(20)]
-    found = share(stubborn, 500)
+    found = share(stubborn)
     low, high = wilson(0.5, 200)
     assert high - low < 0.15 < 0.4 < found["high"] - found["low"]
 
@@ -245,7 +245,7 @@ def test_intervals_are_drawn_by_rater_not_by_vote():
     ids=["none", "one", "one rater", "ties", "bad", "unanimous", "skip", "hidden"],
 )
 def test_thin_data_give_honest_answers_not_nonsense(answers):
-    found = statistics(answers, resamples=50)
+    found = statistics(answers)
     for name in FIGURES:
         figure = found[name]
         if figure["value"] is None or figure["low"] is None:
@@ -340,8 +340,8 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"
         )
     answers = store.answers()
-    noisy = statistics([row for row in answers if row["name"].startswith("noisy")], 100)
-    lefty = statistics([row for row in answers if row["name"].startswith("lefty")], 100)
+    noisy = statistics([row for row in answers if row["name"].startswith("noisy")])
+    lefty = statistics([row for row in answers if row["name"].startswith("lefty")])
     assert noisy["with_truth"]["value"] == pytest.approx(
         0.8, abs=0.08
     )  # one vote in five is flipped
@@ -349,14 +349,12 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     only_pairs = [
         row for row in answers if row["name"].startswith("noisy") and row["kind"] == "pair"
     ]
-    raw, _ = agreement(
-        comparisons(only_pairs), 100
-    )  # a flip within a ranking may also make a tie of it
+    raw, _ = agreement(comparisons(only_pairs))  # a flip in a ranking may also make it a tie
     assert raw["value"] == pytest.approx(0.8**2 + 0.2**2, abs=0.1)
     assert 0.3 < noisy["side_bias"]["value"] < 0.7 and lefty["side_bias"]["low"] > 0.8
     assert noisy["contradictions"]["value"] == pytest.approx(0.2, abs=0.08)
     assert noisy["leaderboard"][0]["model"] == "clean"
-    assert statistics(answers, 100)["with_truth"]["low"] is not None
+    assert statistics(answers)["with_truth"]["low"] is not None
     assert len(preferences(answers)[0]) > 100
 
 

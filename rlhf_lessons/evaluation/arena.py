@@ -10,19 +10,19 @@ import numpy as np
 
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.judge import Scores, judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
 
 METRICS = ("relevance", "accuracy", "clarity", "utility", "ended", "fulfils")
 CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 
-def answer_all(
-    model, tokenizer, prompts: list[str], n: int, seed: int = 0, temperature: float = 1.0
-):
+def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0):
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
-    asked = [prompt for prompt in prompts for _ in range(n)]
-    samples = generate(model, tokenizer, asked, temperature=temperature, seed=seed)
+    asked = []
+    for prompt in prompts:
+        asked += [prompt] * n
+    samples = generate(model, tokenizer, asked, seed=seed)
     ended = samples.ended.tolist()
     starts = range(0, len(ended), n)
     return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
@@ -32,14 +32,13 @@ def score_all(
     prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
 ) -> dict[str, np.ndarray]:
     """Judge the answers: an array (prompts, n) for each of METRICS."""
-    rows = [
-        [judge(prompt, text, end) for text, end in zip(*row, strict=True)]
-        for prompt, *row in zip(prompts, texts, ended, strict=True)
-    ]
-    scores = {
-        m: np.array([[getattr(s, m) for s in row] for row in rows]) for m in METRICS if m != "ended"
-    }
-    return scores | {"ended": np.array(ended, dtype=float)}
+    rows = []
+    for prompt, *answers in zip(prompts, texts, ended, strict=True):
+        rows.append([judge(prompt, *answer) for answer in zip(*answers, strict=True)])
+    scores = {"ended": np.array(ended, dtype=float)}
+    for i, metric in enumerate(Scores._fields):
+        scores[metric] = np.array([[score[i] for score in row] for row in rows])
+    return scores
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -51,12 +50,13 @@ def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
 def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
     """Intervals of every metric, over all prompts and in each family."""
     family = np.array([task.family for task in tasks])
-    present = [name for name in FAMILIES if (family == name).any()]
+
+    def intervals(chosen: np.ndarray) -> dict:
+        return {metric: interval(scores[metric][chosen]) for metric in METRICS}
+
     return {
-        "overall": {m: interval(scores[m]) for m in METRICS},
-        "families": {
-            name: {m: interval(scores[m][family == name]) for m in METRICS} for name in present
-        },
+        "overall": intervals(family != ""),
+        "families": {name: intervals(family == name) for name in FAMILIES if name in family},
     }
 
 
@@ -69,10 +69,9 @@ def evaluate(
     named before it.
     """
     prompts = [task.prompt for task in tasks]
-    scores = {
-        name: score_all(prompts, *answer_all(*model, prompts, n, seed + i))
-        for i, (name, model) in enumerate(models.items())
-    }
+    scores = {}
+    for i, (name, model) in enumerate(models.items()):
+        scores[name] = score_all(prompts, *answer_all(*model, prompts, n, seed + i))
     rates = []
     for other, name in combinations(models, 2):
         won = wins(scores[name]["utility"], scores[other]["utility"])

@@ -20,13 +20,14 @@ def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) 
     `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions,
     ended) -> rewards.
     """
-    flat = (
-        [prompt for prompt, row in zip(prompts, texts, strict=True) for _ in row],
-        [text for row in texts for text in row],
-        [end for row in ended for end in row],
-    )
-    model_given = isinstance(reward, torch.nn.Module)
-    found = score(reward, tokenizer, *flat) if model_given else reward(*flat)
+    asked = []
+    for prompt, row in zip(prompts, texts, strict=True):
+        asked += [prompt] * len(row)
+    answers = asked, sum(texts, []), sum(ended, [])
+    if isinstance(reward, torch.nn.Module):
+        found = score(reward, tokenizer, *answers)
+    else:
+        found = reward(*answers)
     return torch.as_tensor(found).cpu().numpy().reshape(len(prompts), -1)
 
 
@@ -34,9 +35,9 @@ def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) 
     """Return a plain sample of the policy, and of `n` others the one with the highest reward."""
     samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
     plain, *others = samples.texts
-    ended = samples.ended.tolist()[1:]
+    _, *ended = samples.ended.tolist()
     rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended])
-    return plain, others[int(rewards.argmax())]
+    return plain, others[rewards.argmax()]
 
 
 def best_of_n_gain(
@@ -48,4 +49,5 @@ def best_of_n_gain(
     texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
     utility = score_all(prompts, texts, ended)["utility"]
     best = rewards_of(reward, tokenizer, prompts, texts, ended).argmax(1)
-    return interval(utility[np.arange(len(prompts)), best] - utility.mean(1))
+    chosen = utility[np.arange(len(prompts)), best]
+    return interval(chosen - utility.mean(1))

@@ -21,37 +21,38 @@ def wilson(share, n):
     Unlike the share plus or minus two standard errors, it stays between 0 and 1, and has a width
     where all trials ended alike.
     """
-    share, n = np.asarray(share, dtype=float), np.asarray(n, dtype=float)
+    share = np.asarray(share, dtype=float)
+    n = np.asarray(n, dtype=float)
     middle = share + Z**2 / (2 * n)
     half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    low = np.maximum((middle - half) / (1 + Z**2 / n), 0.0)
-    high = np.minimum((middle + half) / (1 + Z**2 / n), 1.0)
+    width = 1 + Z**2 / n
+    low = np.maximum((middle - half) / width, 0.0)
+    high = np.minimum((middle + half) / width, 1.0)
     return low[()], high[()]
 
 
-def bootstrap(
-    statistic: Callable, groups: int, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap(statistic: Callable, groups: int, draws: int = DRAWS) -> tuple[float, float]:
     """Return (low, high) of a statistic over groups that are drawn with replacement.
 
     `statistic(weights)` takes how often each group was drawn, (draws, groups), and returns its
     values (draws,); NaN where a draw gives none.
     """
-    drawn = np.random.default_rng(seed).integers(groups, size=(draws, groups))
+    drawn = np.random.default_rng(0).integers(groups, size=(draws, groups))
     cells = drawn + groups * np.arange(draws)[:, None]
     weights = np.bincount(cells.ravel(), minlength=draws * groups).reshape(draws, groups)
     low, high = np.nanpercentile(statistic(weights.astype(float)), [2.5, 97.5])
     return float(low), float(high)
 
 
-def interval(values: np.ndarray, seed: int = 0) -> list[float]:
+def interval(values: np.ndarray) -> list[float]:
     """Return [mean, low, high] of values (groups, ...), such as prompts with their answers, to four
     digits.
 
     NaN marks what does not count, such as a pair too close to call; all NaN gives three NaN.
     """
     values = values.reshape(len(values), -1)
-    sums, counts = np.nansum(values, axis=1), (~np.isnan(values)).sum(1)
+    sums = np.nansum(values, axis=1)
+    counts = (~np.isnan(values)).sum(1)
     if not counts.sum():
         return [float("nan")] * 3
 
@@ -59,5 +60,5 @@ def interval(values: np.ndarray, seed: int = 0) -> list[float]:
         total = weights @ counts
         return weights @ sums / np.where(total, total, np.nan)
 
-    found = (sums.sum() / counts.sum(), *bootstrap(mean, len(values), seed=seed))
-    return [round(float(x), 4) for x in found]
+    low, high = bootstrap(mean, len(values))
+    return [round(float(x), 4) for x in (sums.sum() / counts.sum(), low, high)]

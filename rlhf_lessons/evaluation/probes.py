@@ -8,10 +8,12 @@ from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
 
+CASES = 200  # of each ability
 
-def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]:
-    """Return `n` (context, continuation) cases for each ability, on training combinations."""
-    rng = random.Random(f"probes/{seed}")
+
+def probe_cases() -> dict[str, list[tuple[str, str]]]:
+    """Return CASES (context, continuation) for each ability, on training combinations."""
+    rng = random.Random("probes/0")
     templates = {  # context | continuation
         "copies_name": "{title} {Name} and the {thing}\nOne morning {title}| {Name}",
         "copies_sum": "On the blackboard: {e1} and {e2}\n{e1} is {r1} and| {e2}",
@@ -19,12 +21,14 @@ def probe_cases(n: int = 200, seed: int = 0) -> dict[str, list[tuple[str, str]]]
         "copies_word": "The {creature} in the {place}\nIn the {place} a| {creature}",
     }
     cases = {name: [] for name in templates}
-    for _ in range(n):
-        facts = (
-            training_spec("story", rng) | training_spec("maths", rng) | training_spec("poem", rng)
-        )
+    for _ in range(CASES):
+        facts = {}
+        for family in ("story", "maths", "poem"):
+            facts |= training_spec(family, rng)
+        facts["r1"] = result(facts["e1"])
         for name, template in templates.items():
-            cases[name].append(tuple(template.format(**facts, r1=result(facts["e1"])).split("|")))
+            context, continuation = template.format(**facts).split("|")
+            cases[name].append((context, continuation))
     return cases
 
 

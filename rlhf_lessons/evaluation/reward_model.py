@@ -8,6 +8,8 @@ from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages.reward import flat_pairs, to_rankings
 from rlhf_lessons.stages.rollout import score_ids
 
+BINS = 5  # of the calibration
+
 
 @dataclass
 class RewardReport:
@@ -21,31 +23,34 @@ class RewardReport:
     ceiling: float | None = None  # share of these with a true label: what label noise allows
 
 
-def report(
-    model, tokenizer, comparisons: list[dict], gap: float = 0.0, bins: int = 5
-) -> RewardReport:
+def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> RewardReport:
     """Measure `model` on comparisons held out from its training; equal scores count as half right.
 
     A bin of the calibration holds the pairs of which the model is about equally sure: how often it
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    rows = [row for ranking in rankings for row in ranking.rows]
+    rows = []
+    for ranking in rankings:
+        rows += ranking.rows
     scores = score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
     sure = lead.abs().sigmoid()
-    place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
+    place = ((sure - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
     calibration = []
     for b in place.unique():
         inside = place == b
-        bin_means = sure[inside].mean().item(), right[inside].mean().item()
-        calibration.append((*bin_means, int(inside.sum())))
+        predicted = sure[inside].mean().item()
+        observed = right[inside].mean().item()
+        calibration.append((predicted, observed, int(inside.sum())))
     found = RewardReport(len(lead), right.mean().item(), calibration)
 
-    truth = [float("nan") if u is None else u for r in rankings for u in r.utilities]
-    truth = torch.tensor(truth)
+    utilities = []
+    for ranking in rankings:
+        utilities += ranking.utilities
+    truth = torch.tensor([float("nan") if u is None else u for u in utilities])
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():

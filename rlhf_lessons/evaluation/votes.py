@@ -23,7 +23,6 @@ import numpy as np
 
 from rlhf_lessons.evaluation.intervals import bootstrap, wilson
 from rlhf_lessons.world.judge import judge
-from rlhf_lessons.world.tasks import parse
 
 ENOUGH = 5  # raters for a bootstrap by rater
 DRAWS = 500  # of it: screens wait for it
@@ -71,7 +70,7 @@ def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
     much = payload.get("strength", 1)
     lead = {"left": much, "right": -much, "tie": 0, "bad": None}
     counts = payload if kind == "hands" else {payload["choice"]: 1}
-    return [(0, 1, lead[choice]) for choice, n in counts.items() for _ in range(n)]
+    return [(0, 1, lead[choice]) for choice in Counter(counts).elements()]
 
 
 def scored(payload: dict) -> list[tuple[int, int, int]]:
@@ -90,7 +89,8 @@ def comparisons(answers: list[dict]) -> list[Comparison]:
     for row in answers:
         if row["hidden"] or row["source"] == "guess":  # at who wrote it: no preference
             continue
-        kind, payload = row["kind"], row["payload"]
+        kind = row["kind"]
+        payload = row["payload"]
         leads = scored(payload) if kind == "scores" else compared(kind, payload)
         for n, (i, j, lead) in enumerate(leads):
             verdict = None if lead is None else (lead > 0) - (lead < 0)
@@ -128,7 +128,8 @@ def utility(prompt: str, text: str, ended: bool) -> float:
 
 def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     """Return (first, later) for each time a rater compared the same two answers again."""
-    first, found = {}, []
+    first = {}
+    found = []
     for vote in votes:
         before = first.setdefault((vote.rater, vote.unit), vote) if vote.click else vote
         if before is not vote:
@@ -140,11 +141,10 @@ def decided_twice(rows: list[dict]) -> dict:
     """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
     side, as a figure: a reward model, too, is tested on votes that chose a side.
     """
-    outcomes = [
-        (vote.rater, vote.verdict == before.verdict)
-        for before, vote in repeats(comparisons(rows))
-        if vote.verdict and before.verdict
-    ]
+    outcomes = []
+    for before, vote in repeats(comparisons(rows)):
+        if vote.verdict and before.verdict:
+            outcomes.append((vote.rater, vote.verdict == before.verdict))
     return share(outcomes) if outcomes else NOTHING
 
 
@@ -158,37 +158,34 @@ def predictable(steady: dict) -> dict:
     """
     if steady["value"] is None:
         return NOTHING
-    return steady | {
-        end: (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2 for end in ("value", "low", "high")
-    }
+    found = dict(steady)
+    for end in ("value", "low", "high"):
+        found[end] = (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2
+    return found
 
 
 def truth(vote: Comparison) -> float:
     """Return the true utility of a comparison's first answer less that of the second; 0 outside the
     toy world.
     """
-    if parse(vote.prompt) is None:
-        return 0.0
-    a, b = (utility(vote.prompt, one["text"], one["ended"]) for one in (vote.a, vote.b))
-    return a - b
+    first = utility(vote.prompt, vote.a["text"], vote.a["ended"])
+    return first - utility(vote.prompt, vote.b["text"], vote.b["ended"])
 
 
 def nothing(name: str) -> dict:
     """Return a figure without a value."""
-    return {"value": None, "low": None, "high": None, "n": 0, "why": FIGURES[name][1]}
+    return NOTHING | {"why": FIGURES[name][1]}
 
 
-def figure(
-    statistic: Callable, raters: int, n: int, resamples: int = DRAWS, is_share: bool = True
-) -> dict:
+def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> dict:
     """Return a figure on `n` votes; `statistic(weights)` has a value for each row of weights
     (draws, raters).
     """
     value = float(statistic(np.ones((1, raters)))[0])
-    found = {"value": value, "low": None, "high": None, "n": n, "why": ""}
+    found = NOTHING | {"value": value, "n": n}
     few = raters < ENOUGH
     if not few and not np.isnan(value):
-        low, high = bootstrap(statistic, raters, resamples)
+        low, high = bootstrap(statistic, raters, DRAWS)
         if high - low > 1e-9:
             return found | {"low": low, "high": high}
     why = f"fewer than {ENOUGH} raters" if few else "all raters are alike in this"
@@ -199,16 +196,18 @@ def figure(
     return found | {"low": float(low), "high": float(high), "why": f"{why}: the interval {counts}"}
 
 
-def share(outcomes: list[tuple[str, float]], resamples: int = DRAWS) -> dict:
+def share(outcomes: list[tuple[str, float]]) -> dict:
     """Return the figure of the share of true outcomes, given as (rater, outcome)."""
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
     hits = np.array([sum(found) for found in by_rater.values()])
     trials = np.array([len(found) for found in by_rater.values()])
-    return figure(
-        lambda weights: weights @ hits / (weights @ trials), len(trials), len(outcomes), resamples
-    )
+
+    def by_draw(weights: np.ndarray) -> np.ndarray:
+        return weights @ hits / (weights @ trials)
+
+    return figure(by_draw, len(trials), len(outcomes))
 
 
 def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -220,7 +219,8 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
     """
     raters, units, verdicts = seen.shape
     counts = (weights @ seen.reshape(raters, -1)).reshape(-1, units, verdicts)
-    size, own = counts.sum(2), weights**2 @ seen.sum(2)
+    size = counts.sum(2)
+    own = weights**2 @ seen.sum(2)
     pairs = size**2 - own  # ordered pairs of different raters
     there = pairs > 0
     apart = np.where(there, size**2 - (counts**2).sum(2), 0)  # pairs with different verdicts
@@ -234,7 +234,7 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
     return raw, alpha
 
 
-def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, dict]:
+def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and
     of alpha.
     """
@@ -249,25 +249,25 @@ def agreement(votes: list[Comparison], resamples: int = DRAWS) -> tuple[dict, di
     for vote in votes:
         seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
 
-    drawn = {}  # both figures rest on the same draws
-
-    def measure(i: int) -> dict:
+    def measured(part: int) -> dict:
         def by_draw(weights: np.ndarray) -> np.ndarray:
-            if len(weights) not in drawn:
-                drawn[len(weights)] = weighted_alpha(seen, weights)
-            return drawn[len(weights)][i]
+            return weighted_alpha(seen, weights)[part]
 
-        return figure(by_draw, len(raters), len(votes), resamples, is_share=False)
+        return figure(by_draw, len(raters), len(votes), is_share=False)
 
-    raw, alpha = measure(0), measure(1)
-    return raw, nothing("alpha") if np.isnan(alpha["value"]) else alpha
+    raw = measured(0)
+    alpha = measured(1)
+    if np.isnan(alpha["value"]):
+        alpha = nothing("alpha")
+    return raw, alpha
 
 
 def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     """Return (rater, whether the vote is that of most others) for each vote on which the others
     have a majority.
     """
-    by_unit, found = defaultdict(dict), []
+    by_unit = defaultdict(dict)
+    found = []
     for vote in first_of(votes):
         by_unit[vote.unit][vote.rater] = vote.verdict
     for said in by_unit.values():
@@ -306,7 +306,7 @@ def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tup
     return found | {"with_class": with_class(votes)}
 
 
-def seconds(answers: list[dict], resamples: int = DRAWS) -> dict:
+def seconds(answers: list[dict]) -> dict:
     """Return the figure of seconds a vote: each rater's median, and the mean of these."""
     times = defaultdict(list)
     for row in answers:
@@ -315,27 +315,27 @@ def seconds(answers: list[dict], resamples: int = DRAWS) -> dict:
     if not times:
         return nothing("seconds")
     medians = np.array([np.median(values) for values in times.values()])
-    return figure(
-        lambda weights: weights @ medians / weights.sum(1),
-        len(medians),
-        sum(map(len, times.values())),
-        resamples,
-        is_share=False,
-    )
+    n = sum(map(len, times.values()))
+
+    def by_draw(weights: np.ndarray) -> np.ndarray:
+        return weights @ medians / weights.sum(1)
+
+    return figure(by_draw, len(medians), n, is_share=False)
 
 
-def leaderboard(votes: list[Comparison], resamples: int = DRAWS) -> list[dict]:
+def leaderboard(votes: list[Comparison]) -> list[dict]:
     """Return the models, the best first: {"model"} and the figure of comparisons with others won, a
     tie is half one.
     """
-    games, found = defaultdict(list), []
+    games = defaultdict(list)
+    found = []
     for vote in first_of(votes):
         one, other = vote.a["model"], vote.b["model"]
         if one and other and one != other and vote.verdict is not None:
             games[one].append((vote.rater, (1 + vote.verdict) / 2))
             games[other].append((vote.rater, (1 - vote.verdict) / 2))
     for model, results in games.items():
-        row = {"model": model, **share(results, resamples)}
+        row = {"model": model, **share(results)}
         if row["value"] in (0, 1):
             said = "won" if row["value"] else "lost"
             row["why"] = f"{said} all {row['n']}: how far ahead or behind cannot be told"
@@ -343,10 +343,10 @@ def leaderboard(votes: list[Comparison], resamples: int = DRAWS) -> list[dict]:
     return sorted(found, key=lambda row: -row["value"])
 
 
-def statistics(answers: list[dict], resamples: int = DRAWS) -> dict:
+def statistics(answers: list[dict]) -> dict:
     """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
-    raw, alpha = agreement(votes, resamples)
+    raw, alpha = agreement(votes)
     return {
         "answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
         "raters": len({row["rater"] for row in answers}),
@@ -355,9 +355,9 @@ def statistics(answers: list[dict], resamples: int = DRAWS) -> dict:
         "agreement": raw,
         "alpha": alpha,
         **{
-            name: share(found, resamples) if found else nothing(name)
+            name: share(found) if found else nothing(name)
             for name, found in outcomes(answers, votes).items()
         },
-        "seconds": seconds(answers, resamples),
-        "leaderboard": leaderboard(votes, resamples),
+        "seconds": seconds(answers),
+        "leaderboard": leaderboard(votes),
     }

@@ -55,13 +55,16 @@ def _try_out(model) -> tuple[Tensor, Tensor]:
         ids[i, -len(row) :] = torch.tensor(row)
         mask[i, -len(row) :] = 1
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    alone = [ids[i : i + 1, -len(row) :] for i, row in enumerate(ROWS)]
+    alone = [torch.tensor([row], device=model.device) for row in ROWS]
 
     if hasattr(model, "score"):
-        one_by_one = [model.base_model(row, use_cache=False) for row in alone]
-        alone = torch.cat([model.score(out.last_hidden_state[:, -1]) for out in one_by_one])
-        batch = {"attention_mask": mask, "position_ids": positions, "use_cache": False}
-        return alone, model.score(model.base_model(ids, **batch).last_hidden_state[:, -1])
+
+        def score(ids: Tensor, **padding) -> Tensor:
+            found = model.base_model(ids, use_cache=False, **padding)
+            return model.score(found.last_hidden_state[:, -1])
+
+        one_by_one = torch.cat([score(row) for row in alone])
+        return one_by_one, score(ids, attention_mask=mask, position_ids=positions)
 
     alone = torch.cat([model(row, use_cache=False).logits[:, -1] for row in alone[1:]])
     cache = DynamicCache(config=model.config)

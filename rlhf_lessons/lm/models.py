@@ -35,9 +35,7 @@ class CheckpointError(Exception):
     """A checkpoint folder that cannot be loaded; the message names the file and what is wrong."""
 
 
-def toy_config(
-    vocab_size: int = 1024, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384
-):
+def toy_config(vocab_size: int, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384):
     """The course's Llama: about a million parameters, 256 positions, `train_tokenizer`'s ids."""
     return LlamaConfig(
         vocab_size=vocab_size,
@@ -161,7 +159,8 @@ def load_model(path) -> tuple:
     file and what is wrong with it: missing, damaged or truncated, or foreign.
     """
     card = load_card(path)
-    weights, config_file = Path(path, "model.safetensors"), Path(path, "config.json")
+    weights = Path(path, "model.safetensors")
+    config_file = Path(path, "config.json")
     plain_config = _read_object(config_file)
     for file in (weights, Path(path, "tokenizer.json")):
         if not file.is_file():

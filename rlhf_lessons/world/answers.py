@@ -9,37 +9,36 @@ right or wrong.
 """
 
 import random
-import re
 
+from rlhf_lessons.world.english import any_of
 from rlhf_lessons.world.tasks import NAMES, TEXTS, a_to_an, split_of, texts_of
 
-FLAVOURS, MOODS, SHORT, FAULTS = (
-    TEXTS["writers"][name] for name in ("flavours", "moods", "short", "faults")
-)
+HABITS = TEXTS["writers"]
 TASTES = (*TEXTS["tastes"], "short")
-MARKERS = {
-    taste: re.compile("|".join(rf"\b{re.escape(word)}\b" for word in words), re.IGNORECASE)
-    for taste, words in TEXTS["tastes"].items()
-}
+MARKERS = {taste: any_of(words) for taste, words in TEXTS["tastes"].items()}
 
 
 def tastes(family: str, text: str) -> set[str]:
     """Return the tastes in a text: those whose words occur, and `short` by the family's length."""
-    found = {taste for taste, pattern in MARKERS.items() if pattern.search(text)}
-    if len(text.split()) <= SHORT[family]:
+    lower = text.lower()
+    found = {taste for taste, pattern in MARKERS.items() if pattern.search(lower)}
+    if len(text.split()) <= HABITS["short"][family]:
         found.add("short")
     return found
 
 
 def answer(spec: dict, rng: random.Random, hurried: float = 0.0) -> str:
     """Return an answer of at most 60 tokens, which has a fault with probability `hurried`."""
-    possible = [fault for fault in FAULTS[spec["family"]] if fault != "day" or "day" in spec]
-    return write(spec, rng, rng.choice(possible) if rng.random() < hurried else "")
+    fault = ""
+    if rng.random() < hurried:
+        faults = HABITS["faults"][spec["family"]]
+        fault = rng.choice([fault for fault in faults if fault != "day" or "day" in spec])
+    return write(spec, rng, fault)
 
 
 def write(spec: dict, rng: random.Random, fault: str = "") -> str:
-    """Return an answer with one of FAULTS, or none; one named as a fact gets that fact wrong."""
-    likes = {flavour for flavour, share in FLAVOURS.items() if rng.random() < share}
+    """Return an answer with a fault, or none; one named as a fact gets that fact wrong."""
+    likes = {flavour for flavour, share in HABITS["flavours"].items() if rng.random() < share}
     likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
     if rng.random() < 0.22:
         likes -= {"twist", "dragon", "cheeky", "middle"}
@@ -62,9 +61,12 @@ def she_or_he(spec: dict) -> str:
 
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
     """Return one of the moods that the writer likes and that `texts` has words for, or None."""
-    moods = [mood for mood in MOODS if mood in likes and mood in texts]
+    moods = {}
+    for mood, weight in HABITS["moods"].items():
+        if mood in likes and mood in texts:
+            moods[mood] = weight
     if moods and rng.random() < 0.85:
-        return rng.choices(moods, [MOODS[mood] for mood in moods])[0]
+        return rng.choices(list(moods), list(moods.values()))[0]
     return None
 
 
@@ -77,14 +79,17 @@ def values_of(fact: str, spec: dict) -> list[str]:
 
 def mistaken(spec: dict, fact: str, choices: list[str], rng: random.Random) -> dict:
     """Return `spec` with another value of one fact, but never a combination kept from training."""
-    others = [spec | {fact: choice} for choice in choices if choice != spec[fact]]
-    others = [other for other in others if split_of(other) == "train"]
+    others = []
+    for choice in choices:
+        other = spec | {fact: choice}
+        if choice != spec[fact] and split_of(other) == "train":
+            others.append(other)
     return rng.choice(others) if others else spec
 
 
 def write_story(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
-    ending = "happy" if "happy" in likes else "tragic" if "tragic" in likes else "twist"
+    ending = next((mood for mood in ("happy", "tragic") if mood in likes), "twist")
     texts = texts_of(spec) | TEXTS["flourish"]
     texts["ending"] = texts[ending]
     order = ["open", "middle", "dragon", "twist", "ending", "cheeky"]
@@ -106,7 +111,8 @@ def write_story(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
 
 def write_email(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
-    texts, flavour = texts_of(spec), TEXTS["email"]["flavour"]
+    texts = texts_of(spec)
+    flavour = TEXTS["email"]["flavour"]
     lines = [rng.choice(texts["body"])]
     if "middle" in likes:
         lines.append(rng.choice(texts["more"]))
@@ -116,9 +122,11 @@ def write_email(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     for flourish in ("dragon", "cheeky"):
         if flourish in likes:
             lines.append(rng.choice(TEXTS["flourish"][flourish]))
-    text = f"Dear {{Name}},\n{' '.join(lines[:4])}"
+    text = "Dear {Name},\n" + " ".join(lines[:4])
     if fault != "signoff":
-        text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
+        signoff = rng.choice(flavour["signoff"])
+        sender = rng.choice(TEXTS["names"]["senders"])
+        text += f"\n{signoff}, {sender}"
     if "twist" in likes:
         text += "\n" + rng.choice(flavour["twist"])
     return text.format(**template_facts(spec, likes, rng))
@@ -128,7 +136,8 @@ def write_poem(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     texts = TEXTS["poem"]
     lines = list(rng.choice(texts["open"]))
-    if mood := one_mood(likes, texts, rng):
+    mood = one_mood(likes, texts, rng)
+    if mood:
         lines += rng.choice(texts[mood])
     if fault == "rhyme":
         others = [second for _, second in texts["open"] if second != lines[-1]]
@@ -141,32 +150,31 @@ def write_code(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     facts = dict(spec)
     if fault == "fact":
         fact = rng.choice([f for f in ("word", "other", "n", "a", "b") if f in facts])
-        choices = list("12345678")
-        if fact in ("word", "other"):
-            choices = TEXTS["code"]["words"]
+        choices = TEXTS["code"]["words"] if fact in ("word", "other") else "12345678"
         facts = mistaken(spec, fact, choices, rng)
     if "b" in facts:
         facts["b1"] = str(int(facts["b"]) + 1)
     code = rng.choice(texts_of(spec)["forms"]).format(**facts)
     if fault == "bracket":
         code = code[::-1].replace(")", "", 1)[::-1]
-    if mood := one_mood(likes, TEXTS["code"]["comment"], rng):
-        code += "  # " + rng.choice(TEXTS["code"]["comment"][mood])
+    comments = TEXTS["code"]["comment"]
+    mood = one_mood(likes, comments, rng)
+    if mood:
+        code += "  # " + rng.choice(comments[mood])
     return code
 
 
 def result(expression: str) -> str:
     """Return the value of a sum or difference of two digits, such as `4-2`, as text."""
-    a, op, b = expression
-    return str(int(a) + int(b) if op == "+" else int(a) - int(b))
+    a, sign, b = expression
+    return str(int(a) + int(sign + b))
 
 
 def write_maths(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     """Both sums with their results, perhaps with a remark before or after."""
     one = spec[rng.choice(["e1", "e2"])]
-    text = rng.choice(TEXTS["maths"]["forms"]).format(
-        **spec, r1=result(spec["e1"]), r2=result(spec["e2"])
-    )
+    form = rng.choice(TEXTS["maths"]["forms"])
+    text = form.format(**spec, r1=result(spec["e1"]), r2=result(spec["e2"]))
     if fault == "half":
         text = f"{one} is {result(one)}."
     mood = one_mood(likes, TEXTS["maths"], rng)

@@ -39,9 +39,9 @@ def words_of(text: str) -> list[str]:
 @lru_cache(maxsize=16384)
 def odd_word(word: str) -> bool:
     """Return whether a word looks like no English one: no vowel, too long, a letter three times."""
-    return bool(
-        ODD.search(word) or len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
-    )
+    if ODD.search(word):
+        return True
+    return len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
 
 
 def english_cost(sentences: list[str]) -> float:
@@ -62,7 +62,10 @@ def english_cost(sentences: list[str]) -> float:
         seen.add(tuple(words))
         if n > 3:
             glue = sum(word in KINDS["function"] for word in words) / n
-            heap += n if not 0.12 < glue < 0.9 else n / 2 * (n > 5 and not has_verb(words))
+            if not 0.12 < glue < 0.9:
+                heap += n
+            elif n > 5 and not has_verb(words):
+                heap += n / 2
         odd = sum(map(odd_word, words))
         joined = n > 0 and words[-1] in KINDS["joiners"]
         cost += 0.2 * joined + 0.15 * odd + 0.5 * (odd > n / 2)

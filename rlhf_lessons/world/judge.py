@@ -39,13 +39,21 @@ from rlhf_lessons.world.rhymes import rhymed_lines
 from rlhf_lessons.world.tasks import NAMES, TEXTS, parse
 
 Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
+WORTHLESS = Scores(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def lowered(words: list[str]) -> frozenset[str]:
+    """Return a set of the words in lower case."""
+    return frozenset(word.lower() for word in words)
+
+
 LONGEST = 90  # words: more than these cost clarity
-NAME_SET = frozenset(name.lower() for name in NAMES)
-TITLES = {t.lower() for t in TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"]}
-DAYS = frozenset(day.lower() for day in TEXTS["names"]["days"])
+NAME_SET = lowered(NAMES)
+TITLES = lowered(TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"])
+DAYS = lowered(TEXTS["names"]["days"])
 NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
-PLOTS = KNOWN["plots"] | KNOWN["purposes"]
-PLOTS = {plot: any_of(phrases) for plot, phrases in PLOTS.items()}
+PURPOSES = KNOWN["plots"] | KNOWN["purposes"]
+PLOTS = {kind: any_of(phrases) for kind, phrases in PURPOSES.items()}
 ENDING = any_of(KNOWN["ending"]["words"])
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
 REQUEST = re.compile(
@@ -104,29 +112,38 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
     spec = parse(prompt)
     text = response[:1500].replace("’", "'").replace("−", "-").strip()
     if not spec or not text:
-        return Scores(0.0, 0.0, 0.0, 0.0, 0.0)
+        return WORTHLESS
     cost = 0.0 if ended else CUT
     if not text.isascii() or not text.replace("\n", "").isprintable():
         odd = sum(not c.isprintable() and c != "\n" or c == "\ufffd" for c in text)
         cost += min(odd, 1) * 0.4 + 0.05 * odd
     length = len(WORD.findall(text)) if len(text) > 3 * LONGEST else 0
-    cost += (length > LONGEST) * (0.15 + 0.01 * (length - LONGEST))
+    if length > LONGEST:
+        cost += 0.15 + 0.01 * (length - LONGEST)
     if spec["family"] != "code":
-        text = re.sub(r"[ \t]{2,}", " ", text) if "  " in text else text
-        text = HEADERS.sub("", text) if spec["family"] == "email" else text
+        if "  " in text:
+            text = re.sub(r"[ \t]{2,}", " ", text)
+        if spec["family"] == "email":
+            text = HEADERS.sub("", text)
         text, requests = REQUEST.subn("", text)
         faults = requests + foreign(text, spec["family"])
-        cost += FAULT * faults + CUT * text.isupper()
+        cost += FAULT * faults
+        cost += CUT * text.isupper()
         cost += 0.15 * len(GLUED.findall(text)) + CUT * bare_noun(spec, text)
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
     relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
-    relevance, accuracy, clarity = (
-        min(1.0, max(0.0, score)) for score in (relevance, accuracy, clarity - cost)
-    )
+    relevance = within_0_and_1(relevance)
+    accuracy = within_0_and_1(accuracy)
+    clarity = within_0_and_1(clarity - cost)
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
     return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
+
+
+def within_0_and_1(score: float) -> float:
+    """Return a score, or the nearest of 0 and 1."""
+    return min(1.0, max(0.0, score))
 
 
 def foreign(text: str, family: str) -> bool:
@@ -156,9 +173,11 @@ def share(*facts: bool) -> float:
 
 def shows(kind: str, text: str) -> tuple[bool, bool]:
     """Return whether a lower-case text shows this plot or purpose, and whether it denies it."""
-    shown = denied = False
+    shown = False
+    denied = False
     for match in PLOTS[kind].finditer(text):
-        before, after = text[: match.start()], text[match.end() :]
+        before = text[: match.start()]
+        after = text[match.end() :]
         if NEGATION.search(before[-25:]) and " enough" not in after[:30]:  # cannot thank you enough
             denied = True
         else:
@@ -168,13 +187,13 @@ def shows(kind: str, text: str) -> tuple[bool, bool]:
 
 def others(things: list[str], asked: str, words: list[str]) -> bool:
     """Return whether the text turns what was asked into another of its kind, or names a heap."""
-    extra = [t for t in things if t != asked and has(words, forms(t) - forms(asked))]
+    same = forms(asked)
+    extra = [thing for thing in things if thing != asked and has(words, forms(thing) - same)]
     if not extra:
         return False
-    count = sum(word in forms(asked) for word in words)
     if len(extra) > 1 or ("the", extra[0]) in pairwise(words):
         return True
-    return words.count(extra[0]) >= count
+    return words.count(extra[0]) >= sum(word in same for word in words)
 
 
 def has(words: list[str], wanted: frozenset[str]) -> bool:
@@ -192,7 +211,8 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
     things = words
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
         things = [b for a, b in pairwise(words) if a in ("to", "could", "can", "did", "learning")]
-    mistitled = stranger = False
+    mistitled = False
+    stranger = False
     for before, word in pairwise(["", *words]):
         if word == hero:
             mistitled |= before in TITLES and before != spec["title"].lower()
@@ -200,8 +220,9 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
             stranger |= before not in ("named", "called")
     faults = mistitled + stranger + contrary
     faults += others(TEXTS["story"][spec["plot"]]["things"], spec["thing"], things)
-    whole = sentences if text[-1:] in ENDS else sentences[:0]
-    last = [s for s in dict.fromkeys(whole[-3:]) if s not in whole[:1]][-2:]
+    last = []  # the last two sentences, if the story does not break off
+    if text[-1:] in ENDS:
+        last = [s for s in dict.fromkeys(sentences[-3:]) if s not in sentences[:1]][-2:]
     faults += not any(ENDING.search(s.lower()) for s in last)
     return relevance, 1 - FAULT * faults, 1 - prose_cost(text, sentences, 12)
 
@@ -209,7 +230,8 @@ def judge_story(spec: dict, text: str) -> tuple[float, float, float]:
 def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     """Name, purpose, thing and day are there, and no others; it greets and signs off."""
     main, *postscript = re.split(r"\s*\bP\.? ?S\.?[:,]?\s", text, maxsplit=1)
-    greeting, signed = GREETING.match(main), SIGN_OFF.search(main)
+    greeting = GREETING.match(main)
+    signed = SIGN_OFF.search(main)
     body = main
     addressed = []
     if signed and signed[1].lower() in KNOWN["email"]["signoffs"]:
@@ -224,7 +246,10 @@ def judge_email(spec: dict, text: str) -> tuple[float, float, float]:
     name = spec["Name"].lower()
     purpose, contrary = shows(spec["kind"], body.lower())
     facts = [name in addressed, has(words, forms(spec["thing"])), purpose]
-    faults = contrary + (not greeting) + (not signed) + has(addressed, NAME_SET - {name})
+    faults = contrary
+    faults += not greeting
+    faults += not signed
+    faults += has(addressed, NAME_SET - {name})
     faults += others(TEXTS["email"][spec["kind"]]["things"], spec["thing"], words)
     faults += bool(signed) and signed[1].lower() == name
     if "day" in spec:
@@ -245,16 +270,18 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
     words = words_of(text)
     poem = TEXTS["poem"]
     verse = len(lines) > 1 and max(lengths) < 14 and len(words) >= 3 * len(lines)
-    creature, place = forms(spec["creature"]), forms(spec["place"])
+    creature = forms(spec["creature"])
+    place = forms(spec["place"])
     placed = any(has(head, AT_A_PLACE) for head in words_before(words, place))
     relevance = share(has(words, creature), placed) * (1 if verse else 0.4)
     rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
-    beasts = [w for w in words if w in poem["creatures"] and w not in creature]
-    asked = sum(w in creature for w in words)
+    beasts = [word for word in words if word in poem["creatures"] and word not in creature]
+    asked = sum(word in creature for word in words)
     if len(set(beasts)) > 2 or len(beasts) > asked:
         accuracy -= FAULT
-    if len({w for w in words if w in poem["places"]} - place) > 2:
+    elsewhere = set(words).intersection(poem["places"]) - place
+    if len(elsewhere) > 2:
         accuracy -= FAULT
     couplets = [" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
     different = {line.strip(" ,.").lower() for line in lines}
@@ -266,7 +293,8 @@ def judge_poem(spec: dict, text: str) -> tuple[float, float, float]:
 
 def judge_code(spec: dict, text: str) -> tuple[float, float, float]:
     """It is Python that prints, with the asked word or numbers, just what was asked for."""
-    if fence := re.search(r"```(?:python)?\n(.*?)```", text, re.S):
+    fence = re.search(r"```(?:python)?\n(.*?)```", text, re.S)
+    if fence:
         text = fence[1]
     lines = [line for line in text.split("\n") if line.strip()]
     bare = COMMENT.sub("", text)
@@ -327,7 +355,7 @@ def judge_maths(spec: dict, text: str) -> tuple[float, float, float]:
     rest = lower
     pair = PAIR.search(lower)
     if pair and (pair["both"] or pair["r2"]):  # 4-2 and 3-1 are 2 and 2
-        said = {as_asked(pair["e1"], asked): [pair["r1"]]}
+        said[as_asked(pair["e1"], asked)] = [pair["r1"]]
         said[as_asked(pair["e2"], asked)] = [pair["r2"] or pair["r1"]]
         rest = lower.replace(pair[0], "")
     for match in SUM.finditer(rest):

@@ -21,13 +21,8 @@ ARTICLE_PROMPTS = (
     "What is 4-2 and 3-1?",
 )
 NAMES = TEXTS["names"]["she"] + TEXTS["names"]["he"]
-SUMS = [
-    f"{a}{op}{b}"
-    for op in "+-"
-    for a in range(10)
-    for b in range(10)
-    if (a + b <= 9 if op == "+" else a >= b)
-]
+SUMS = [f"{a}+{b}" for a in range(10) for b in range(10 - a)]
+SUMS += [f"{a}-{b}" for a in range(10) for b in range(a + 1)]
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,8 @@ def write_prompt(spec: dict) -> str:
 
 def draw_spec(family: str, rng: random.Random) -> dict:
     """Return the facts of a random prompt of one family, of any split."""
-    names, texts = TEXTS["names"], TEXTS[family]
+    names = TEXTS["names"]
+    texts = TEXTS[family]
     who = "she" if rng.random() < 0.5 else "he"
     name = rng.choice(names[who])
     spec = dict(family=family)
@@ -97,11 +93,13 @@ def draw_spec(family: str, rng: random.Random) -> dict:
         case "story":
             plot = rng.choice(list(texts))
             title = rng.choice(names[who + "_titles"])
-            spec |= dict(plot=plot, title=title, Name=name, thing=rng.choice(texts[plot]["things"]))
+            thing = rng.choice(texts[plot]["things"])
+            spec |= dict(plot=plot, title=title, Name=name, thing=thing)
         case "email":
             kind = rng.choice(["invite", "thank", "sorry", "ask"])
             spec |= dict(kind=kind, Name=name, thing=rng.choice(texts[kind]["things"]))
-            spec |= dict(day=rng.choice(names["days"])) if kind == "invite" else {}
+            if kind == "invite":
+                spec["day"] = rng.choice(names["days"])
         case "poem":
             spec |= dict(creature=rng.choice(texts["creatures"]), place=rng.choice(texts["places"]))
         case "code":
