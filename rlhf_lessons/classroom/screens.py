@@ -43,7 +43,8 @@ class Screens:
     def on_screen(self) -> dict:
         """Return what the teacher has put on the screen, without delay."""
         room, kept = self.room, self.kept["projector"]
-        round, store = json.dumps(kept["round"]), json.dumps(room.where)
+        round = json.dumps(kept["round"])
+        store = json.dumps(room.where)
         shown = {
             "revealed": room.revealed,
             "address": room.address,
@@ -150,7 +151,8 @@ def guesses(rows: list[dict]) -> dict:
         choice = row["payload"]["choice"]
         right = ("left", "right")[models.index(wanted)]
         if choice != "bad":
-            outcomes.append((row["rater"], {right: 1.0, "tie": 0.5}.get(choice, 0.0)))
+            outcome = {right: 1.0, "tie": 0.5}.get(choice, 0.0)
+            outcomes.append((row["rater"], outcome))
     return share(outcomes) if outcomes else NOTHING
 
 
@@ -168,9 +170,17 @@ def judged(rows: list[dict], hidden: set[str]) -> list[dict]:
         else:
             texts = {answer["id"]: answer | {"by": ""} for answer in row["answers"]}
         for key, one in texts.items():
-            about = {name: one[name] for name in ("id", "text", "by")}
-            about |= {"prompt": row["prompt"], "hidden": one["id"] in hidden, "flags": []}
-            found.setdefault(key, about)
+            found.setdefault(
+                key,
+                {
+                    "id": one["id"],
+                    "text": one["text"],
+                    "prompt": row["prompt"],
+                    "hidden": one["id"] in hidden,
+                    "flags": [],
+                    "by": one["by"],
+                },
+            )
             if row["kind"] == "flag":
                 found[key]["flags"].append(row["payload"]["reason"] or "no reason given")
     return list(found.values())
@@ -211,5 +221,9 @@ def learned(reports: list[dict], current: str | None) -> dict:
 
 def measured(report: dict) -> bool:
     """Return whether a report says how well a model of a round, or of a team in it, predicts."""
-    known = report.get("round") and report.get("team") in ("", None, *rounds.BRIEFS)
-    return bool(known) and report.get("accuracy") is not None
+    teams = ("", None, *rounds.BRIEFS)
+    return (
+        report.get("round") is not None
+        and report.get("accuracy") is not None
+        and report.get("team") in teams
+    )

@@ -31,7 +31,7 @@ from rlhf_lessons.reports.class_table import Row
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
-NAME, TEXT = 80, 400  # characters at most: of a name, of a text on the page
+NAME = 80  # characters of a name at most
 ROUNDS = 8  # on the page at most, the newest ones
 
 
@@ -80,7 +80,7 @@ def page(found: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    looks.filters |= {"percent": percent, "plural": plural, "short": short, "picture": picture}
+    looks.filters |= {"percent": percent, "plural": plural, "picture": picture}
     looks.policies |= {"json.dumps_function": to_json, "json.dumps_kwargs": {}}
     numbers = {
         "course": "RLHF Lessons",
@@ -102,13 +102,9 @@ def plural(n: int, word: str) -> str:
     return f"{n} {word}{'s' * (n != 1)}"
 
 
-def short(text: str) -> str:
-    return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
-
-
 def row_of(found: dict) -> Row:
     """Return a report as the row of a class's table."""
-    best = found["blind"][0] if found["blind"] else NOTHING | {"model": None}
+    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
     exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
     return Row(
         **{name: found[name] for name in ("name", "made", "votes", "median_seconds", "votes_id")},
