@@ -1,4 +1,4 @@
-"""The package stays small enough to be read. Size is counted in tokens: packing lines gains nothing.
+"""The package stays small enough to be read. Size is counted in tokens, not lines.
 
 The goals are 32,000 tokens for the core, 82,000 for the package and nine a line. The core and the
 package are not there yet: their limits are what there is now, and move down only.

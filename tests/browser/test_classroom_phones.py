@@ -208,9 +208,7 @@ def test_the_page_fits_a_phone_and_has_no_barriers(browser, room, shot, barriers
     assert barriers(page, "body") == []
 
 
-def test_a_second_person_on_a_device_joins_anew_and_votes_under_their_own_name(
-    browser, room, shot
-):
+def test_a_second_person_on_a_device_joins_anew_and_votes_under_their_own_name(browser, room, shot):
     page = join(browser, room, "Ann", **PHONE)
     expect(page.locator("#who")).to_contain_text("You rate as Ann")
     page.get_by_role("button", name="Tie").tap()
