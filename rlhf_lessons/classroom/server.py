@@ -21,7 +21,7 @@ from tornado.web import Application, RequestHandler
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.exchange import FORMATS, NOTICE, everything, table
+from rlhf_lessons.feedback.export import FORMATS, NOTICE, everything, table
 from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")

@@ -61,6 +61,10 @@ class Refused(ValueError):
     """A request that the store does not accept. The message says why; nothing was written."""
 
 
+# What a row of any shape may raise
+MISFIT = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+
+
 def new_id() -> str:
     """Return an id for an event, made once by whoever sends it, so that sending it twice counts
     once.
