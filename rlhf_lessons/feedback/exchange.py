@@ -43,7 +43,7 @@ from rlhf_lessons.feedback.schema import (
     raters,
     tasks,
 )
-from rlhf_lessons.feedback.store import Store, room_of
+from rlhf_lessons.feedback.store import Room, Store
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 
@@ -153,7 +153,7 @@ def merge(
     for row, place in named():
         there.check(row, place)
     with store.read() as c:
-        would, to_erase = consequences(c, there.room_events)
+        would, to_erase = consequences(c, there.room_events, store.room())
     if would and not forget:
         said = ", ".join(f"{words} ({n})" for words, n in would.items())
         raise Refused(
@@ -236,7 +236,7 @@ def rater_of(row: dict) -> str | None:
     return row["id"] if row["table"] == raters.name else row.get("rater")
 
 
-def consequences(c, said: list[dict]) -> tuple[Counter, list[str]]:
+def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
     """Return what these new events would delete or change, {what: how often}, and the raters whom
     they delete.
     """
@@ -245,7 +245,6 @@ def consequences(c, said: list[dict]) -> tuple[Counter, list[str]]:
     hashes = {key(id): id for id in names}
     current = set(c.scalars(select(assignments.c.answer))) - {None}
     own = names.keys() | set(c.scalars(select(completions.c.id)))
-    room = room_of(c)
     for event in said:
         kind, payload = event["kind"], event["payload"]
         if kind == "forget":

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from sqlalchemy import func, select
 
 from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
+from rlhf_lessons.feedback.reading import of_round
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
 from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
@@ -291,10 +292,8 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
     query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
-    if round is not None:
-        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
     with store.read() as c:
-        return c.execute(query).scalar()
+        return c.scalar(of_round(query, round))
 
 
 def written(
