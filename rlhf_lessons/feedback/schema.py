@@ -85,7 +85,7 @@ events = sa.Table(
     Column("seq", sa.BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     needed("id", KEY, unique=True),
     needed("time", Float),
-    needed("kind", KIND, index=True),  # see `judgements`
+    needed("kind", KIND, index=True),  # see `payloads`
     to("rater", "rater", index=True),
     to("task", "task", index=True),
     needed("payload", JSON),

@@ -242,9 +242,9 @@ class Store:
         replaces: str | None = None,
         ui: str = "",
     ) -> int:
-        """Record a judgement, "skip" or "flag", and return its number once it is safe on the disk.
+        """Record a vote (a judgement, "skip" or "flag"); return its number once it is on the disk.
 
-        `kind` and `payload` are those of `judgements`, places as shown. `id` is made once by the
+        `kind` and `payload` are those of `payloads`, places as shown. `id` is made once by the
         sender: the same call again returns the same number. `ms` is the time from showing to
         answering. To change an answer that is not revealed, name its id in `replaces`. Refused
         where the task was never given to this rater, was answered already, or was revealed.
@@ -292,7 +292,7 @@ class Store:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
 
         {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said
-        (`reading.others`)}.
+        (`others`)}.
         """
         with self.write() as c:
             before = self._before(c, id, rater, task, "reveal")

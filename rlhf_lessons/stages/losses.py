@@ -64,8 +64,7 @@ def kl_k3(logratio: Tensor) -> Tensor:
 def token_rewards(
     logprobs: Tensor, reference: Tensor, mask: Tensor, scores: Tensor, kl_coef: float
 ) -> Tensor:
-    """Return the reward of each token (batch, time): it pays for its KL, and the last gets the
-    score.
+    """Return the reward of each token (batch, time): the KL penalty, and on the last the score.
 
     `scores` is (batch,). Ziegler et al. 2019, eq. 2; the score lands on the last token itself.
     """
