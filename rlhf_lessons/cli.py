@@ -371,7 +371,7 @@ def export(
         format: What to write, see above.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
-    from rlhf_lessons.feedback.exchange import written
+    from rlhf_lessons.feedback.export import written
 
     if round is not None and format == "events":
         raise ValueError(

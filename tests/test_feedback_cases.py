@@ -20,7 +20,8 @@ from rlhf_lessons.classroom.screens import Screens
 from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
-from rlhf_lessons.feedback.exchange import everything, forget, load, merge, preferences, table
+from rlhf_lessons.feedback.exchange import forget, load, merge
+from rlhf_lessons.feedback.export import everything, preferences, table
 from rlhf_lessons.feedback.schema import events, key
 from rlhf_lessons.reports.learner import gather
 
@@ -293,7 +294,7 @@ def test_a_source_is_only_read(tmp_path, room):
 READ = """import os, sys
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Store
-from rlhf_lessons.feedback.exchange import written
+from rlhf_lessons.feedback.export import written
 os.setuid(65534)  # nobody, whom all rights bind
 store = Store(sys.argv[1], readonly=True)
 statistics(store.answers())

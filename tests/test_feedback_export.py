@@ -14,12 +14,12 @@ from voting import one_of_everything, say, texts
 from rlhf_lessons.data import read_rows, write_rows
 from rlhf_lessons.evaluation.votes import comparisons
 from rlhf_lessons.feedback import Store, new_id
-from rlhf_lessons.feedback.exchange import (
+from rlhf_lessons.feedback.exchange import load
+from rlhf_lessons.feedback.export import (
     FORMATS,
     NOTICE,
     demonstrations,
     everything,
-    load,
     preferences,
     rankings,
     raw_cell,

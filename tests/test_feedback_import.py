@@ -12,16 +12,8 @@ from voting import one_of_everything, say, texts
 from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
-from rlhf_lessons.feedback.exchange import (
-    FORMATS,
-    everything,
-    forget,
-    load,
-    merge,
-    preferences,
-    rankings,
-    table,
-)
+from rlhf_lessons.feedback.exchange import forget, load, merge
+from rlhf_lessons.feedback.export import FORMATS, everything, preferences, rankings, table
 from rlhf_lessons.feedback.schema import raters
 
 
@@ -66,6 +58,16 @@ def test_equal_rows_of_one_file_are_different_votes(tmp_path):
     store = Store(tmp_path / "r.sqlite3")
     assert load(store, tmp_path / "in.jsonl") == {"new": 3, "known": 0, "forgotten": 0}
     assert [row["chosen"] for row in preferences(store.answers())[0]] == ["a", "a", "b"]
+
+
+def test_a_vote_on_two_equal_texts_leaves_and_comes_back_like_any_other(tmp_path):
+    row = {"prompt": "p", "chosen": "a", "rejected": "a", "rater": "anna"}
+    write_rows(tmp_path / "in.jsonl", [row])
+    store, copy = Store(tmp_path / "r.sqlite3"), Store(tmp_path / "copy.sqlite3")
+    load(store, tmp_path / "in.jsonl")
+    write_rows(tmp_path / "events.jsonl", everything(store))
+    assert load(copy, tmp_path / "events.jsonl") == {"new": 1, "known": 0, "forgotten": 0}
+    assert everything(copy) == everything(store)
 
 
 def test_files_from_many_laptops_merge_with_duplicates_once(tmp_path):

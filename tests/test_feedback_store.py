@@ -164,7 +164,7 @@ def test_hostile_texts_come_back_letter_by_letter(store):
 
 
 def test_importing_the_store_loads_no_torch():
-    modules = ("feedback.exchange", "feedback.session", "evaluation.votes")
+    modules = ("feedback.exchange", "feedback.export", "feedback.session", "evaluation.votes")
     imports = ", ".join(f"rlhf_lessons.{name}" for name in modules)
     code = f"import sys, {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

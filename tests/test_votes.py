@@ -26,7 +26,7 @@ from rlhf_lessons.evaluation.votes import (
     weighted_alpha,
 )
 from rlhf_lessons.feedback import CRITERIA, Store, new_id
-from rlhf_lessons.feedback.exchange import preferences
+from rlhf_lessons.feedback.export import preferences
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.reports.learner import gather
 from rlhf_lessons.world.answers import answer

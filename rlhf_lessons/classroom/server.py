@@ -21,7 +21,7 @@ import segno
 from tornado.web import Application, HTTPError, RequestHandler
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
-from rlhf_lessons.feedback.exchange import FORMATS, NOTICE, written
+from rlhf_lessons.feedback.export import FORMATS, NOTICE, written
 from rlhf_lessons.widgets import card_js
 
 PAGES = Path(__file__).with_name("pages")

@@ -6,6 +6,7 @@ them which completions were shown there.
 
 import difflib
 import json
+import math
 import re
 import unicodedata
 import uuid
@@ -59,6 +60,10 @@ DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
 
 class Refused(ValueError):
     """A request that the store does not accept. The message says why; nothing was written."""
+
+
+# What a row of any shape may raise
+MISFIT = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def new_id() -> str:
@@ -179,6 +184,17 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
     if kind == "ranking":  # without gaps
         kept["ranks"] = [sorted(set(kept["ranks"])).index(rank) + 1 for rank in kept["ranks"]]
     return kept
+
+
+def sound(row) -> bool:
+    """Return whether an event can be read: one that was written into the file by other ways kills
+    no page.
+    """
+    try:
+        checked(row.kind, row.payload, len(row.shown or ()))
+        return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
+    except (ValueError, TypeError, AttributeError):
+        return False
 
 
 Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.exchange import unusable
+from rlhf_lessons.feedback.export import unusable
 from rlhf_lessons.lm.sampling import most_tokens
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.reward import score

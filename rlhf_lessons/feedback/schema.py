@@ -206,8 +206,9 @@ def shown(where: str | Path) -> str:
 
 
 def in_short(error: Exception) -> str:
-    """Return what a database said, in one line."""
-    return str(getattr(error, "orig", error)).splitlines()[0]
+    """Return an error in one line, a database's own words without the statement."""
+    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return said.splitlines()[0][:200].rstrip(".")
 
 
 def prepare(connection: sqlite3.Connection, journal: str) -> None:

@@ -36,6 +36,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused, new_id
+from rlhf_lessons.feedback.schema import in_short
 from rlhf_lessons.feedback.store import Store
 
 
@@ -240,9 +241,3 @@ def text(message: dict, field: str) -> str:
     if not isinstance(message.get(field), str):
         raise Refused(f"the card's message has no {field}")
     return message[field]
-
-
-def in_short(error: Exception) -> str:
-    """Return an error in one line, a database's own words without the statement."""
-    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    return said.splitlines()[0][:200].rstrip(".")

@@ -6,7 +6,6 @@ written nothing: `Refused` where the request does not fit, OSError where the dat
 may be called from any thread and from many processes on one database.
 """
 
-import math
 import os
 import threading
 import time
@@ -14,15 +13,13 @@ from collections import namedtuple
 from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
-from statistics import mean
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 
 from rlhf_lessons import paths
+from rlhf_lessons.feedback import reading
 from rlhf_lessons.feedback.payloads import (
-    CHOICES,
-    CRITERIA,
     NAME,
     PASSES,
     Refused,
@@ -32,15 +29,14 @@ from rlhf_lessons.feedback.payloads import (
     new_id,
     nickname,
     plain,
+    sound,
 )
-from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows, texts_of
+from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
 from rlhf_lessons.feedback.schema import (
     assignments,
-    completions,
     events,
     in_short,
     open_engine,
-    prompts,
     raters,
     shown,
     tasks,
@@ -55,24 +51,6 @@ EVENT = select(events).where(events.c.id == bindparam("event"))
 # Ids of hidden raters and completions, {round: state}, the current round
 Room = namedtuple("Room", "hidden states current")
 
-CURRENT = (
-    select(events, raters.c.name, raters.c.team, raters.c.kind.label("rater_kind"))
-    .join(assignments, assignments.c.answer == events.c.id)
-    .join(raters, raters.c.id == events.c.rater)
-)
-ANSWERS = (
-    CURRENT.add_columns(
-        tasks.c.round,
-        tasks.c.kind.label("task_kind"),
-        tasks.c.source,
-        tasks.c.repeat_of,
-        prompts.c.text.label("prompt"),
-    )
-    .join(tasks, tasks.c.id == events.c.task)
-    .join(prompts, prompts.c.id == tasks.c.prompt)
-    .order_by(events.c.seq)
-)
-
 
 class Store:
     """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is
@@ -85,17 +63,18 @@ class Store:
     def __init__(self, where: str | Path = DEFAULT, readonly: bool = False):
         self.where, self.readonly = where, readonly
         self.engine = open_engine(where, readonly)
-        self.pid, self.local, self.queues = os.getpid(), threading.local(), {}
+        self.pid = os.getpid()
+        self.local = threading.local()
+        self.queues = {}
 
     @contextmanager
     def _transaction(self, write: bool):
         if outer := getattr(self.local, "connection", None):
             yield outer
             return
-        if (
-            self.pid != os.getpid()
-        ):  # a forked process must not use, nor close, its parent's connections
-            self.inherited, self.pid = self.engine, os.getpid()
+        if self.pid != os.getpid():  # a forked process must not touch its parent's connections
+            self.inherited = self.engine
+            self.pid = os.getpid()
             self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.execution_options(write=write).begin() as c:
@@ -116,9 +95,23 @@ class Store:
         return self.local.known if self.local.connection else {}
 
     def _room(self, c) -> Room:
+        """Return what `room` does."""
         known = self._known()
-        if "room" not in known:
-            known["room"] = room_of(c)
+        if "room" in known:
+            return known["room"]
+        hidden, states, current = set(), {}, None
+        said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
+        for row in c.execute(said):
+            if not sound(row):
+                continue
+            if row.kind == "round":
+                current = row.payload["round"]
+                states[current] = row.payload["state"]
+            elif row.payload["hidden"]:
+                hidden.add(row.payload["id"])
+            else:
+                hidden.discard(row.payload["id"])
+        known["room"] = Room(hidden, states, current)
         return known["room"]
 
     def write(self):
@@ -169,29 +162,28 @@ class Store:
         """Add a rater and return the id. A second Alice of the same kind is called `Alice 2`."""
         name, team = nickname(name), plain(team, "team", NAME, empty=True)
         with self.write() as c:
-            same_kind = c.execute(select(raters.c.name).filter_by(kind=kind)).scalars()
+            same_kind = c.scalars(select(raters.c.name).filter_by(kind=kind))
             taken = {other.casefold() for other in same_kind}
-            free, n = name, 2
+            free, n = name, 1
             while free.casefold() in taken:
-                free, n = f"{name[: NAME - len(str(n)) - 1]} {n}", n + 1
-            row = dict(id=new_id(), name=free, team=team, kind=kind)
-            c.execute(raters.insert(), row)
-        return row["id"]
+                n += 1
+                free = f"{name[: NAME - len(str(n)) - 1]} {n}"
+            id = new_id()
+            c.execute(raters.insert(), dict(id=id, name=free, team=team, kind=kind))
+        return id
 
     def reader(self, name: str = "you", team: str = "", kind: str = "person") -> str:
         """Return the id of the one rater of this name and kind, added where there is none: for a
         notebook.
         """
         with self.write() as c:
-            found = c.execute(
-                select(raters.c.id).filter_by(name=nickname(name), kind=kind)
-            ).scalar()
+            found = c.scalar(select(raters.c.id).filter_by(name=nickname(name), kind=kind))
             return found or self.add_rater(name, team, kind)
 
     def raters(self) -> list[dict]:
         """Return all raters: id, name, team, kind, hidden."""
         with self.read() as c:
-            hidden = room_of(c).hidden
+            hidden = self._room(c).hidden
             return [
                 row._asdict() | {"hidden": row.id in hidden} for row in c.execute(select(raters))
             ]
@@ -228,7 +220,7 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            if not c.execute(select(raters.c.id).filter_by(id=checked_id(rater))).first():
+            if not c.scalar(select(raters.c.id).filter_by(id=checked_id(rater))):
                 raise Refused("this store knows no such rater: join again")
             room = self._room(c)
             if rater in room.hidden:
@@ -303,11 +295,12 @@ class Store:
         (`others`)}.
         """
         with self.write() as c:
-            before, given = self._before(c, id, rater, task, "reveal"), self._given(c, rater, task)
+            before = self._before(c, id, rater, task, "reveal")
+            given = self._given(c, rater, task)
             if not given.answer:
                 raise Refused("answer first: the models are shown after that")
             seq = before.seq if before else self._record(c, given, "reveal", id, {}, ui=ui)
-            return {"seq": seq, **hidden_side(c, given)}
+            return {"seq": seq, **reading.hidden_side(c, given, self._room(c).hidden)}
 
     def seal(self, rater: str, task: str, left: float, id: str) -> int:
         """Record a guess at the rater's vote before it is given: P(the answer shown left is
@@ -318,10 +311,10 @@ class Store:
         """
         with self.write() as c:
             self._before(c, id, rater, task, "seal")
-            kept, given = checked("seal", {"left": left}), self._given(c, rater, task)
-            sealed = c.execute(
-                select(events.c.seq).filter_by(kind="seal", rater=rater, task=task)
-            ).scalar()
+            kept = checked("seal", {"left": left})
+            given = self._given(c, rater, task)
+            first = select(events.c.seq).filter_by(kind="seal", rater=rater, task=task)
+            sealed = c.scalar(first)
             if not sealed and given.answer:
                 raise Refused("the rater has answered already: a guess must come before")
             return sealed or self._record(c, given, "seal", id, kept)
@@ -329,15 +322,11 @@ class Store:
     def seals(self, rater: str, round: str) -> dict[str, float]:
         """Return the guesses sealed on a rater's votes in a round: {task: P(left is preferred)}."""
         with self.read() as c:
-            rows = c.execute(
-                select(events.c.task, events.c.payload)
-                .join(tasks, tasks.c.id == events.c.task)
-                .where(events.c.kind == "seal", events.c.rater == rater, tasks.c.round == round)
-                .order_by(events.c.seq.desc())
-            )
-            return {
-                task: payload["left"] for task, payload in rows
-            }  # the first of each task comes last, and stays
+            said = reading.of_round(select(events.c.task, events.c.payload), round)
+            said = said.filter(events.c.kind == "seal", events.c.rater == rater)
+            # The first of each task comes last, and stays
+            rows = c.execute(said.order_by(events.c.seq.desc()))
+            return {task: payload["left"] for task, payload in rows}
 
     @staticmethod
     def _before(c, id: str, rater: str | None, task: str | None, kind: str):
@@ -403,17 +392,14 @@ class Store:
         **payload}.
         """
         with self.read() as c:
-            rows = c.execute(
-                select(events)
-                .where(events.c.kind == "report", events.c.seq > after)
-                .order_by(events.c.seq)
-            )
+            said = select(events).where(events.c.kind == "report", events.c.seq > after)
+            rows = c.execute(said.order_by(events.c.seq))
             return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
-            return room_of(c)
+            return self._room(c)
 
     # Reading
 
@@ -428,11 +414,8 @@ class Store:
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since then?"""
-        query = select(func.max(events.c.seq))
-        if round is not None:
-            query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
         with self.read() as c:
-            return c.execute(query).scalar() or 0
+            return c.scalar(reading.of_round(select(func.max(events.c.seq)), round)) or 0
 
     def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
         """Return current answers (not undone, not replaced), the oldest first, skips and flags
@@ -444,105 +427,4 @@ class Store:
         or a text is hidden}.
         """
         with self.read() as c:
-            return read_answers(c, room_of(c).hidden, round, rater)
-
-
-# What the store knows
-
-
-def sound(row) -> bool:
-    """Return whether an event can be read: one that was written into the file by other ways kills
-    no page.
-    """
-    try:
-        checked(row.kind, row.payload, len(row.shown or ()))
-        return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
-    except (ValueError, TypeError, AttributeError):
-        return False
-
-
-def room_of(c) -> Room:
-    """Return who and what is hidden, the states of the rounds, and the current round (None before
-    the first).
-    """
-    hidden, states, current = set(), {}, None
-    said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
-    for row in c.execute(said):
-        if not sound(row):
-            continue
-        if row.kind == "round":
-            current = row.payload["round"]
-            states[current] = row.payload["state"]
-        else:
-            (hidden.add if row.payload["hidden"] else hidden.discard)(row.payload["id"])
-    return Room(hidden, states, current)
-
-
-def read_answers(c, hidden: set[str], round: str | None, rater: str | None) -> list[dict]:
-    """Return the rows of `Store.answers`."""
-    query = ANSWERS
-    if round is not None:
-        query = query.where(tasks.c.round == round)
-    if rater is not None:
-        query = query.where(events.c.rater == rater)
-    rows = [row._asdict() for row in c.execute(query) if sound(row)]
-    fields = [getattr(completions.c, field) for field in ("id", "text", "ended", "model", "reward")]
-    wanted = select(*fields)
-    if rater is not None:
-        wanted = wanted.where(completions.c.id.in_({id for row in rows for id in row["shown"]}))
-    texts = {row.id: row._asdict() for row in c.execute(wanted)}
-    rows = [row for row in rows if texts.keys() >= set(row["shown"] or ())]
-    for row in rows:
-        row["answers"] = [texts[i] for i in row["shown"] or ()]
-        row["hidden"] = row["rater"] in hidden or not hidden.isdisjoint(row["shown"] or ())
-    return rows
-
-
-def hidden_side(c, given) -> dict:
-    """Return what a rater sees of a task after answering: models, rewards and others of
-    `Store.reveal`.
-    """
-    rows = texts_of(c, given.shown)
-    return {
-        "models": [rows[i].model for i in given.shown],
-        "rewards": [rows[i].reward for i in given.shown],
-        "others": others(c, given, room_of(c).hidden),
-    }
-
-
-def others(c, given, hidden: set[str]) -> dict:
-    """Return what raters other than that of `given` (an assignment) said of its task, in the order
-    it was shown.
-
-    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices":
-    {"left", "right", "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion:
-    mean}].
-    """
-    rows = c.execute(
-        CURRENT.where(events.c.task == given.task, events.c.rater != given.rater)
-    ).all()
-    rows = [
-        row
-        for row in rows
-        if row.rater not in hidden and row.kind in (given.kind, "hands") and sound(row)
-    ]
-    found = {"n": len(rows), "simulated": sum(row.rater_kind == "simulated" for row in rows)}
-    if rows and given.kind == "pair":
-        choices = dict.fromkeys(CHOICES, 0)
-        for row in rows:
-            swap = {"left": "right", "right": "left"} if row.shown != given.shown else {}
-            for choice, n in (
-                row.payload if row.kind == "hands" else {row.payload["choice"]: 1}
-            ).items():
-                choices[swap.get(choice, choice)] += n
-        found |= {"n": sum(choices.values()), "choices": choices}
-    elif rows and given.kind in ("ranking", "scores"):
-        field = {"ranking": "ranks", "scores": "scores"}[given.kind]
-        marks = [[row.payload[field][row.shown.index(id)] for row in rows] for id in given.shown]
-        found[field] = [
-            mean(of_one)
-            if field == "ranks"
-            else {name: mean(mark[name] for mark in of_one) for name in CRITERIA}
-            for of_one in marks
-        ]
-    return found
+            return reading.read_answers(c, self._room(c).hidden, round, rater)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rlhf_lessons import paths
 from rlhf_lessons.data import printable
-from rlhf_lessons.feedback.exchange import safe_cell
+from rlhf_lessons.feedback.export import safe_cell
 
 OPENING = '<script type="application/json" id="rlhf-lessons-report">'  # before the numbers
 CLOSING = "</script>"
