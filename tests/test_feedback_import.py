@@ -140,7 +140,7 @@ def test_an_import_that_was_forgotten_elsewhere_is_forgotten_here(store, tmp_pat
         ('{"prompt": "p", "completion": "x", "label": 1}', "true or false"),
         ('{"prompt": "p", "completions": ["a", "b"], "ranks": [1]}', "row 1"),
         ('{"table": "users"}', "'table' is 'users'"),
-        ('{"table": "event", "id": 7}', "'id' of a event"),
+        ('{"table": "event", "id": 7}', "'id' of the table 'event'"),
         (
             json.dumps(
                 {
@@ -246,6 +246,22 @@ absurd = st.sampled_from(
         {"id": [], "hidden": 1},
     ]
 )
+
+
+@pytest.mark.parametrize("field", ["id", "replaces", "rater", "task", "kind", "ui"])
+def test_half_an_emoji_in_any_field_of_an_event_is_refused_by_row_and_field(store, tmp_path, field):
+    rows = everything(store)
+    place = next(i for i, row in enumerate(rows) if row["table"] == "event")
+    rows[place][field] = "\ud800"
+    file = tmp_path / "half.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    copy = Store(tmp_path / "copy.sqlite3")
+    with pytest.raises(
+        DataError, match=rf"row {place + 1}: the field '{field}' of the table 'event'"
+    ):
+        load(copy, file)
+    assert everything(copy) == []
+    copy.close()
 
 
 @settings(

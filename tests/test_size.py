@@ -18,7 +18,7 @@ CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
 CORE_LIMIT = 33_300
 PACKAGE_LIMIT = 99_000
-LINE_LIMIT = 9.1
+LINE_LIMIT = 9.12
 
 
 def tokens(file: Path) -> list[tokenize.TokenInfo]:

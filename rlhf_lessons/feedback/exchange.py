@@ -29,6 +29,7 @@ from rlhf_lessons.feedback.payloads import (
     checked,
     fit,
     on_one_line,
+    storable,
 )
 from rlhf_lessons.feedback.queue import LEASE, follow
 from rlhf_lessons.feedback.schema import (
@@ -92,7 +93,7 @@ def fitted(row: dict, where: str) -> tuple:
     for name, value in kept.items():
         if not (value is None and table.c[name].nullable or is_of(table.c[name], value)):
             raise DataError(
-                f"{where}: the field '{name}' of a {table.name} cannot be {value!r:.40}"
+                f"{where}: the field '{name}' of the table '{table.name}' cannot be {value!r:.40}"
             )
     try:
         check_content(table, kept)
@@ -101,11 +102,18 @@ def fitted(row: dict, where: str) -> tuple:
     return table, kept
 
 
+def is_text(value: object) -> bool:
+    """Return whether a value is text that a database can hold: no half of an emoji, no NUL."""
+    return isinstance(value, str) and value == storable(value)
+
+
 def is_of(column, value: object) -> bool:
     """Return whether a column may hold a value."""
     wanted = column.type.python_type
     if column.name in ("completions", "shown"):
-        return isinstance(value, list) and all(isinstance(id, str) for id in value)
+        return isinstance(value, list) and all(is_text(id) for id in value)
+    if wanted is str:
+        return is_text(value)
     if wanted is float:
         return type(value) in (int, float) and math.isfinite(value)
     return isinstance(value, wanted)
