@@ -75,17 +75,6 @@ def room(module: str) -> str:
     return module.split(".")[0]
 
 
-def reach(*starts: str) -> set[str]:
-    """The modules that one must open to follow these to the end."""
-    found, open_ones = set(), list(starts)
-    while open_ones:
-        name = open_ones.pop()
-        if name not in found:
-            found.add(name)
-            open_ones += ARROWS[name]
-    return found
-
-
 def test_at_most_eight_modules_lie_loose():
     assert {file.stem for file in PACKAGE.glob("*.py")} <= LOOSE
     assert len(LOOSE) <= 8
@@ -135,8 +124,9 @@ def test_one_step_of_ppo_is_read_in_at_most_five_files():
 
 
 def test_a_vote_is_stored_by_five_files_of_one_room(store, you):
-    """With the card's three scripts and `widgets/rate.py` before, and `online.py` and `personal.py`
-    between them and PPO, a vote passes at most eleven files; before, it was eighteen."""
+    """On its way to PPO a vote also passes the card's three scripts and `widgets/rate.py` before,
+    and `reading`, `export`, `votes`, `online`, `personal`, `rollout` and `ppo` after: 16 in all.
+    """
     pair = {"kind": "pair", "prompt": "?", "completions": [{"text": "yes"}, {"text": "no"}]}
     store.add_tasks("round", [pair])
     session = Session(store, you, "round")
