@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from voting import LEFT, pairs, vote
 
+from rlhf_lessons.data import DataError
 from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.exchange import load
 from rlhf_lessons.feedback.schema import on_network_disk
 
 
@@ -154,8 +156,33 @@ def test_what_is_no_database_is_named(tmp_path, where, said):
     assert file.read_text().startswith("these are notes")
 
 
+@pytest.mark.parametrize("act", ["open it again", "import it elsewhere"])
+def test_a_file_in_use_keeps_its_locks_whatever_else_its_process_does(store, tmp_path, act):
+    """A process that closes a file gives up its locks on it: see `schema.make`."""
+    wal = Path(f"{store.where}-wal")
+    store.reader()
+    number = wal.stat().st_ino
+    if act == "open it again":
+        Store(store.where).close()
+    else:
+        load(Store(tmp_path / "other.sqlite3"), store.where)
+    other = f"from rlhf_lessons.feedback import Store; Store({str(store.where)!r}).close()"
+    subprocess.run([sys.executable, "-c", other], check=True)
+    assert wal.stat().st_ino == number, "another process deleted the votes' WAL"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"SQLite format 3 is what we use", bytes(600)])
+def test_what_is_no_database_is_read_as_text(store, tmp_path, content):
+    file = tmp_path / "notes.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="notes.jsonl"):
+        load(store, file)
+
+
 MERGE = """import sys
+from rlhf_lessons.data import DataError
 from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.exchange import load
 from rlhf_lessons.feedback.exchange import load
 for file in sys.argv[2:]:
     load(Store(sys.argv[1]), file)

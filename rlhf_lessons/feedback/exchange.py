@@ -40,6 +40,7 @@ from rlhf_lessons.feedback.schema import (
     events,
     in_short,
     insert_new,
+    is_database,
     key,
     raters,
     tasks,
@@ -61,9 +62,7 @@ def load(
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    with open(path, "rb") as file:
-        database = file.read(15) == b"SQLite format 3"
-    if database:
+    if is_database(path):
         with closing(Store(path, readonly=True)) as other:
             return merge(store, lambda: rows_of(other), str(path), forget)
     table = path.suffix.lower() == ".csv"

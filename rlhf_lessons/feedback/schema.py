@@ -11,9 +11,10 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 import time
 import urllib.parse
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -96,6 +97,7 @@ events = sa.Table(
     sqlite_autoincrement=True,
 )
 TABLES = dict(META.tables)  # by name, each after those it points to
+MAKING = threading.Lock()
 FOREVER = 1e12  # seconds since 1970
 REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "fuse", "vboxsf", "afs")
 
@@ -146,8 +148,7 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
     if file:
         if not readonly:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # opening it will tell what is wrong
-                os.close(os.open(file, os.O_CREAT | os.O_WRONLY, 0o600))
+            make(file)
         sa.event.listen(engine, "begin", begin)
     try:
         with engine.execution_options(write=not readonly).begin() as connection:
@@ -165,6 +166,26 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def make(file: Path) -> None:
+    """Make a ratings file that only its owner can read, where there is none.
+
+    One that is there is left closed. Closing a file gives up every lock that this process holds on
+    it (POSIX), also those of SQLite's connections; another process then deletes the WAL under
+    them, with the votes in it (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    with MAKING, suppress(OSError):  # opening it will tell what is wrong
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def is_database(file: Path) -> bool:
+    """Return whether a file is an SQLite database. SQLite itself looks: see `make`."""
+    try:
+        with closing(connect(file, readonly=True)) as connection:
+            return connection.execute("PRAGMA schema_version").fetchone()[0] > 0
+    except sqlite3.Error as error:
+        return "file is not a database" not in str(error)
 
 
 def make_private(file: Path) -> None:
