@@ -19,7 +19,7 @@ MAX_NUMBER = 10**6
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 CALLS = {call.__name__: call for call in (sum, len, str, int, list, range, sorted)}
 METHODS = {name: getattr(str, name) for name in ("upper", "lower", "strip", "join", "split")}
-FAILURES = (TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
+FAILURES = (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
 class OutsideError(Exception):
