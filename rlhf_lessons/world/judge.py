@@ -20,15 +20,9 @@ It does not understand: it cannot see that a story makes no sense or that a poem
 import re
 from collections import namedtuple
 
-from rlhf_lessons.world.english import (
-    CUT,
-    FAULT,
-    KNOWN,
-    SPLIT,
-    WORD,
-    words_of,
-)
-from rlhf_lessons.world.families import JUDGES, words_before
+from rlhf_lessons.world.english import CUT, FAULT, KNOWN, SPLIT, WORD, words_of
+from rlhf_lessons.world.facts import words_before
+from rlhf_lessons.world.families import MODULES
 from rlhf_lessons.world.tasks import parse
 
 Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
@@ -78,7 +72,7 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
-    relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
+    relevance, accuracy, clarity = MODULES[spec["family"]].judge(spec, text.strip())
     relevance = within_0_and_1(relevance)
     accuracy = within_0_and_1(accuracy)
     clarity = within_0_and_1(clarity - cost)
