@@ -34,18 +34,16 @@ def training_spec(family: str, rng: random.Random) -> dict:
             return spec
 
 
-def title_of(spec: dict, rng: random.Random) -> str:
-    """Return a title, the headers of an e-mail, or a comment that says what code prints."""
-    texts = texts_of(spec)
-    title = texts["title"] if "title" in texts else rng.choice(texts["titles"])
-    return a_to_an(filled(title, spec, set(), rng))
-
-
 def titled(family: str, rng: random.Random) -> str:
-    """A title, then what it promises. What stands between varies, so that any leads to copying."""
+    """A title, then what it promises. What stands between varies, so that any leads to copying.
+
+    The title of an e-mail is its headers, that of code a comment.
+    """
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
-    return title_of(spec, rng) + between + answer(spec, rng)
+    titles = texts_of(spec)["titles"]
+    title = rng.choice(titles) if len(titles) > 1 else titles[0]
+    return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:

@@ -164,14 +164,13 @@ def readers() -> list[tuple[re.Pattern, dict]]:
     for family, fact in {"story": "plot", "email": "kind", "code": "kind"}.items():
         named = [kind for kind, texts in TEXTS[family].items() if "prompt" in texts]
         kinds += [{"family": family, fact: kind} for kind in named]
+    groups = {fact: rf"(?P<{fact}>\w+)" for fact in (*HARD, "title", "day")}
+    groups |= {"e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
     patterns = []
     for fixed in kinds:
-        template = re.escape(texts_of(fixed)["prompt"]).removesuffix(r"\.")
-        pattern = re.sub(r"\\\{(e\d)\\\}", r"(?P<\1>\\d[+-]\\d)", template)
-        pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", pattern)
-        pattern = pattern.replace(r"fictional\ ", r"(?:fictional\ )?")
-        pattern = pattern.replace(r"\ a\ (?P<", r"\ (?:an?|the)\ (?P<")
-        pattern = pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?"
+        pattern = texts_of(fixed)["prompt"].removesuffix(".").replace("?", r"\?")
+        pattern = pattern.replace("fictional ", "(?:fictional )?").replace(" a {", " (?:an?|the) {")
+        pattern = pattern.format(**groups).replace(" ", r"\s+") + r"\s*[.!]?"
         patterns.append((re.compile(pattern, re.IGNORECASE), fixed))
     return patterns
 
