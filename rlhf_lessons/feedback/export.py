@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import func, select
 
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.reading import of_round
+from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
-from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.feedback.store import Store, of_round
 
 COLUMNS = (
     "id",
@@ -69,17 +68,6 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     }
 
 
-def unusable(row: dict) -> str | None:
-    """Return why nothing can be learned from an answer, or None."""
-    if row["hidden"]:
-        return "hidden by the teacher"
-    if row["kind"] in ("skip", "flag"):
-        return {"skip": "skipped", "flag": "flagged"}[row["kind"]]
-    if row["repeat_of"]:
-        return "a repeat, which measures the rater"
-    return "a guess at who wrote it" if row["source"] == "guess" else None
-
-
 def collect(
     answers: list[dict],
     anonymous: bool,
@@ -115,7 +103,7 @@ def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict
     """
 
     def parts(row: dict) -> Iterator[dict | str]:
-        for i, j, lead in compared(row["kind"], row["payload"]):
+        for i, j, lead in compared(row):
             if not lead:
                 yield "both bad" if lead is None else "a tie"
                 continue

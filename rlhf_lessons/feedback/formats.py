@@ -97,7 +97,7 @@ def as_ranking(rows: list[dict]) -> dict | None:
     ranks = [order.index(wins[text]) + 1 for text in texts]
     meant = Counter(
         (texts[i], texts[j]) if lead > 0 else (texts[j], texts[i])
-        for i, j, lead in compared("ranking", {"ranks": ranks})
+        for i, j, lead in compared({"kind": "ranking", "payload": {"ranks": ranks}})
         if lead
     )
     if said != meant or len(texts) > MOST["ranking"][1]:
