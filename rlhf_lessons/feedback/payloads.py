@@ -59,9 +59,7 @@ SHAPES = {
     "hide": {"id": IDENTIFIER, "hidden": (True, False)},  # a rater or a completion
     "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
 }
-DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(
-    CHOICES, 0
-)
+DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
 
 
 class Refused(ValueError):
