@@ -78,15 +78,12 @@ class Pretrain(Stage):
 
 
 @torch.inference_mode()
-def validation_loss(
-    model, tokens, context: int = 128, batch_size: int = 32, most: int = 32_768
-) -> float:
-    """Return the loss in nats per token on the first `most` tokens of a text, in windows."""
-    tokens = np.asarray(tokens)[: most + 1].astype(np.int64)
-    starts = range(0, len(tokens) - context, context)
-    windows = np.stack([tokens[i : i + context + 1] for i in starts])
+def validation_loss(model, tokens, context: int = 128) -> float:
+    """Return the loss in nats per token on a text's first 32,768 tokens, in windows."""
+    tokens = torch.tensor(np.asarray(tokens)[:32_769].astype(np.int64), device=model.device)
+    windows = tokens.unfold(0, context + 1, context)
     total = 0.0
-    for batch in torch.from_numpy(windows).to(model.device).split(batch_size):
+    for batch in windows.split(32):
         total += losses.next_token_loss(model, batch).item() * len(batch)
     return total / len(windows)
 
