@@ -132,10 +132,12 @@ class Stage(Iterator):
 
     def load_state_dict(self, state: dict) -> None:
         """Continue where `state` was taken. ValueError if it is of another stage or config."""
-        for what, mine in (("stage", type(self).__name__), ("config", repr(self.config))):
-            if state.get(what) != mine:
+        mine = self.state_dict()
+        for what in ("stage", "config"):
+            if state.get(what) != mine[what]:
                 raise ValueError(
-                    f"cannot resume: the saved {what} is {state.get(what)}, this run's is {mine}"
+                    f"cannot resume: the saved {what} is {state.get(what)}, this run's is "
+                    f"{mine[what]}"
                 )
         self.step = state["step"]
         for name, model in self.models.items():
