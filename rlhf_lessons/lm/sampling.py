@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from rlhf_lessons.lm.checks import CHECKED, check_model
@@ -27,13 +28,10 @@ def pad(
     rows: list[list[int]], pad_id: int, side: str = "right", device="cpu"
 ) -> tuple[Tensor, Tensor]:
     """Pad lists of ids to one length: ids and attention mask, both (batch, time), on `device`."""
-    longest = max(map(len, rows), default=0)
-    ids = torch.full((len(rows), longest), pad_id)
-    attention_mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        place = slice(longest - len(row), longest) if side == "left" else slice(len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
-        attention_mask[i, place] = True
+    rows = [torch.tensor(row, dtype=torch.long) for row in rows]
+    marks = [torch.ones_like(row, dtype=torch.bool) for row in rows]
+    ids = pad_sequence(rows, True, pad_id, side)
+    attention_mask = pad_sequence(marks, True, False, side)
     return ids.to(device), attention_mask.to(device)
 
 
