@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from os.path import commonprefix
@@ -167,9 +167,7 @@ def read_rows(
     path = Path(source)
     local = path.suffix in (".json", ".jsonl") or path.exists()
     rows, bad = [], []
-    for number, row in enumerate(lines_of(path) if local else read_hub(str(source), split), 1):
-        if row == "":
-            continue
+    for number, row in lines_of(path) if local else read_hub(str(source), split):
         where = f"{source}, row {number}"
         try:
             rows.append(check_row(parsed(row, where), kind, where))
@@ -184,29 +182,27 @@ def read_rows(
     return rows
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    """Return the rows of a JSONL file; DataError names the line that is not one JSON object."""
-    lines = enumerate(lines_of(path), 1)
-    return [parsed(line, f"{path}, row {number}") for number, line in lines if line]
-
-
-def lines_of(path: Path) -> list[str]:
-    """Return a file's lines, stripped; a byte order mark and line ends of Windows are no matter."""
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, stripped, without blank ones; a byte order mark
+    and line ends of Windows are no matter.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.strip()
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
-    return [line.strip() for line in text.split("\n")]
 
 
-def read_hub(name: str, split: str) -> list[dict]:
-    """Return the rows of a data set of the hub; DataError where it cannot be had."""
+def read_hub(name: str, split: str) -> list[tuple[int, dict]]:
+    """Return the numbered rows of a data set of the hub; DataError where it cannot be had."""
     from datasets import load_dataset
 
     try:
-        return list(load_dataset(name, split=split))
+        return list(enumerate(load_dataset(name, split=split), 1))
     except Exception as error:  # the libraries below raise a dozen kinds; the reader needs one
         raise DataError(
             f"{name}: neither a file here nor a data set that can be loaded from the hub "

@@ -383,7 +383,7 @@ def test_a_merged_name_cannot_turn_the_console_round(store):
         {"table": "rater", "id": f"{n}" * 32, "name": name, "team": "", "kind": "person"}
         for n, name in enumerate(["\u202eevil", "x" * 500, "\u200b"])
     ]
-    merge(store, lambda: rows)
+    merge(store, enumerate(rows, 1))
     assert [row["name"] for row in store.raters()] == ["evil", "x" * 40, "somebody"]
 
 

