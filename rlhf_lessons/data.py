@@ -6,11 +6,14 @@ templates, byte for byte; the comparisons hold answers of the shipped SFT model.
 of TRL, with our own columns beside.
 """
 
+import csv
 import hashlib
+import io
 import itertools
 import json
 import math
 import random
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
@@ -33,6 +36,9 @@ FIELDS = {
 }
 TEXTS = {"prompt", "completion", "chosen", "rejected", "messages", "text"}
 SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+FORMULA = "=+\\-@＝＋－＠'"  # a spreadsheet might obey such a cell, or hide the first letter
+# Where a cell begins, also for a spreadsheet that splits lines at other signs than commas
+BEGIN = r"(?:^|[;\t\r\n])[\"\s]*"
 TURN = "\n\nAssistant:"
 
 
@@ -147,7 +153,7 @@ def rows_hash(rows: Iterable[dict]) -> str:
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
     """Write one JSON object a line, in UTF-8; the file is replaced whole or not at all."""
-    paths.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    paths.write_text(path, json_lines(rows))
 
 
 # ---- Files of others -----------------------------------------------------------------------------
@@ -342,3 +348,26 @@ def to_json(value) -> str:
     """Return JSON in ASCII, with null for numbers that are not finite."""
     plain = json.loads(json.dumps(value), parse_constant=lambda name: None)
     return json.dumps(plain, indent=1)
+
+
+def json_lines(rows: Iterable[dict]) -> str:
+    """Return rows as JSON, one on each line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def spreadsheet(columns: Iterable[str], rows: Iterable[dict]) -> str:
+    """Return these columns of rows as CSV; the mark before it tells Excel that it is UTF-8."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([safe_cell(row[column]) for column in columns])
+    return "\ufeff" + file.getvalue()
+
+
+def safe_cell(value: object) -> str:
+    """Return a cell in which no spreadsheet finds a formula: an apostrophe stands before what looks
+    like one.
+    """
+    text = "" if value is None else str(value)
+    return re.sub(f"({BEGIN})(?=[{FORMULA}])", r"\1'", text)

@@ -13,7 +13,7 @@ from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
 from rlhf_lessons.feedback.exchange import forget, load, merge
-from rlhf_lessons.feedback.export import FORMATS, everything, preferences, rankings
+from rlhf_lessons.feedback.export import FORMATS, everything, training_rows
 from rlhf_lessons.feedback.schema import raters
 
 
@@ -31,19 +31,19 @@ def plain(rows):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_comes_back_the_same_and_twice_is_once(store, tmp_path, format):
-    rows, _ = FORMATS[format](store.answers())
+    rows, _ = training_rows(store.answers(), format)
     write_rows(tmp_path / "out.jsonl", rows)
     copy = Store(tmp_path / "copy.sqlite3")
     assert load(copy, tmp_path / "out.jsonl")["new"] > 0
     assert load(copy, tmp_path / "out.jsonl")["new"] == 0
-    assert plain(FORMATS[format](copy.answers())[0]) == plain(rows)
+    assert plain(training_rows(copy.answers(), format)[0]) == plain(rows)
 
 
 def test_a_ranking_comes_back_from_its_pairs(store, tmp_path):
-    write_rows(tmp_path / "out.jsonl", preferences(store.answers())[0])
+    write_rows(tmp_path / "out.jsonl", training_rows(store.answers(), "preference")[0])
     copy = Store(tmp_path / "copy.sqlite3")
     load(copy, tmp_path / "out.jsonl")
-    (row,), _ = rankings(copy.answers())
+    (row,), _ = training_rows(copy.answers(), "rankings")
     assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
         "best": 1,
         "worst": 3,
@@ -57,7 +57,11 @@ def test_equal_rows_of_one_file_are_different_votes(tmp_path):
     write_rows(tmp_path / "in.jsonl", [row, row, row | {"chosen": "b", "rejected": "a"}])
     store = Store(tmp_path / "r.sqlite3")
     assert load(store, tmp_path / "in.jsonl") == {"new": 3, "known": 0, "forgotten": 0}
-    assert [row["chosen"] for row in preferences(store.answers())[0]] == ["a", "a", "b"]
+    assert [row["chosen"] for row in training_rows(store.answers(), "preference")[0]] == [
+        "a",
+        "a",
+        "b",
+    ]
 
 
 def test_a_vote_on_two_equal_texts_leaves_and_comes_back_like_any_other(tmp_path):
@@ -205,7 +209,7 @@ def test_any_preferences_come_in_once_and_go_out_as_they_came(tmp_path, rows):
         load(store, folder / "in.jsonl")["new"] == len(rows)
         and load(store, folder / "in.jsonl")["new"] == 0
     )
-    found, left_out = preferences(store.answers())
+    found, left_out = training_rows(store.answers(), "preference")
     store.close()
     clean = lambda text: text.replace("\0", "\ufffd")  # noqa: E731
     wanted = [
