@@ -24,7 +24,8 @@ def from_rows(
         paired = "chosen" in row and row.get("group") is not None
         place = key(row.get("prompt"), row["group"], row.get("rater")) if paired else n
         groups.setdefault(place, []).append((n, row))
-    for members in groups.values():
+    for place in list(groups):
+        members = groups.pop(place)  # what is read is let go of
         n = members[0][0]
         try:
             if len(members) > 1 and (ranking := as_ranking([row for _, row in members])):
@@ -32,11 +33,11 @@ def from_rows(
             for n, row in members:
                 said = judgement(row)
                 content = key(round, said)
-                place = key(said["prompt"], said["completions"], said["rater"])
+                task = key(said["prompt"], said["completions"], said["rater"])
                 copies[content] += 1
-                turns[place] += 1
+                turns[task] += 1
                 id = key(content, copies[content])
-                for made in table_rows(said, round, id, turns[place]):
+                for made in table_rows(said, round, id, turns[task]):
                     yield n, made
         except MISFIT as error:
             raise DataError(
