@@ -133,6 +133,7 @@ NO_VOTE_PASSES = {  # files that are entered on the way for something else
     "feedback/queue.py": "how much is left to do, which the card is told with the acknowledgement",
     "evaluation/intervals.py": "how sure it is that the reward model predicts the next votes",
     "evaluation/best_of_n.py": "a sample of the policy, drawn to be shown",
+    "evaluation/arena.py": "the same",
     "stages/losses.py": "a step of PPO, whatever its reward: the test above counts it",
     "stages/loop.py": "the same",
     "stages/reward.py": "the score of the shipped reward model, to which the votes add",
