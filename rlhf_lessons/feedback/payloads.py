@@ -115,11 +115,8 @@ def on_one_line(text: str) -> str:
 
 def nickname(value: object, what: str = "name", empty: bool = False) -> str:
     """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
-    if not isinstance(value, str):
-        raise Refused(f"the {what} must be text, not {type(value).__name__}")
-    if value != storable(value):
-        raise Refused(f"the {what} holds characters that are no text")
-    return plain(on_one_line(value), what, NAME, empty)
+    whole = plain(value, what, longest=10**6, empty=True)
+    return plain(on_one_line(whole), what, NAME, empty)
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
