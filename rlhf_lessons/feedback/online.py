@@ -67,7 +67,8 @@ class OnlineReward:
         """
         if self.seen < EVERY:
             return None
-        return self.reward.chances([Vote(prompt, (left, right), (True, True), 0.5)]).item()
+        asked = Vote(prompt, (left, right), (True, True), 0.5)
+        return self.reward.chances([asked]).item()
 
     def is_due(self) -> bool:
         """Return whether there are enough new votes to learn anew."""
@@ -122,7 +123,8 @@ class OnlineReward:
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
-            self.tested[key] = Point(len(before), accuracy(reward, new), accuracy(reward, others))
+            found = [accuracy(reward, votes) for votes in (new, others)]
+            self.tested[key] = Point(len(before), *found)
         return self.tested[key]
 
     def report(self) -> None:
@@ -133,7 +135,8 @@ class OnlineReward:
         if not points:
             return
         prompt, plain, best = self.best
-        curve = [[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points]
+        ends = ("value", "low", "high")
+        curve = [[point.votes, *map(point.mine.get, ends)] for point in points]
         votes, accuracy, low, high = curve[-1]
         self.store.say(
             "report",

@@ -94,9 +94,7 @@ class PersonalReward:
     for each reader.
     """
 
-    def __init__(
-        self, reward_model, tokenizer, normalisation_set: tuple[list[str], list[str], list[bool]]
-    ):
+    def __init__(self, reward_model, tokenizer, normalisation_set: tuple):
         self.model, self.tokenizer = reward_model, tokenizer
         self.normalisation_set = normalisation_set
         self.weights = torch.zeros(len(tokenizer))
@@ -144,8 +142,8 @@ class PersonalReward:
             tokens += sign * self.tokens(texts)
         return lead, tokens
 
-    def words(self, n: int = 6) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """Return the `n` words that raise the reward most, and those that lower it most, each with
+    def words(self) -> tuple[list, list]:
+        """Return the six words that raise the reward most, and those that lower it most, each with
         its weight.
         """
         weights = {}
@@ -157,7 +155,7 @@ class PersonalReward:
         order = sorted(weights.items(), key=lambda row: row[1])
         raising = [row for row in order[::-1] if row[1] > 0]
         lowering = [row for row in order if row[1] < 0]
-        return raising[:n], lowering[:n]
+        return raising[:6], lowering[:6]
 
     def base(self, prompts: list[str], completions: list[str], ended) -> Tensor:
         """The shipped model's rewards (batch,), which are remembered."""
