@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, permutations
 
 from rlhf_lessons.data import DataError, text_row
-from rlhf_lessons.feedback.payloads import CRITERIA, MISFIT, MOST
+from rlhf_lessons.feedback.payloads import CRITERIA, MISFIT
 from rlhf_lessons.feedback.queue import task_rows
 from rlhf_lessons.feedback.schema import key
 
@@ -15,30 +14,21 @@ def from_rows(
 ) -> Iterator[tuple[int, dict]]:
     """Yield the rows of the store's tables that numbered rows stand for, as `merge` takes them.
 
-    A preference group that is a ranking becomes one. Equal rows are different votes, and each of
-    one rater about the same texts is another task, so that all count.
+    Equal rows are different votes, and each of one rater about the same texts is another task, so
+    that all count.
     """
-    groups, copies, turns = {}, Counter(), Counter()
+    copies, turns = Counter(), Counter()
     for n, given in rows:
         row = text_row(given, f"{where}, row {n}")
-        paired = "chosen" in row and row.get("group") is not None
-        place = key(row.get("prompt"), row["group"], row.get("rater")) if paired else n
-        groups.setdefault(place, []).append((n, row))
-    for place in list(groups):
-        members = groups.pop(place)  # what is read is let go of
-        n = members[0][0]
         try:
-            if len(members) > 1 and (ranking := as_ranking([row for _, row in members])):
-                members = [(n, ranking)]
-            for n, row in members:
-                said = judgement(row)
-                content = key(round, said)
-                task = key(said["prompt"], said["completions"], said["rater"])
-                copies[content] += 1
-                turns[task] += 1
-                id = key(content, copies[content])
-                for made in table_rows(said, round, id, turns[task]):
-                    yield n, made
+            said = judgement(row)
+            content = key(round, said)
+            task = key(said["prompt"], said["completions"], said["rater"])
+            copies[content] += 1
+            turns[task] += 1
+            id = key(content, copies[content])
+            for made in table_rows(said, round, id, turns[task]):
+                yield n, made
         except MISFIT as error:
             raise DataError(
                 f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion "
@@ -67,7 +57,8 @@ def judgement(row: dict) -> dict:
     else:
         kind, payload = "demonstration", {"text": row["completion"]}
     ended = row.get("ended", True)
-    ended = ended if isinstance(ended, list) else [ended] * len(texts)
+    if isinstance(ended, bool):
+        ended = [ended] * len(texts)
     return {
         "kind": kind,
         "prompt": row["prompt"],
@@ -77,26 +68,6 @@ def judgement(row: dict) -> dict:
         "completions": [
             {"text": text, "ended": end} for text, end in zip(texts, ended, strict=True)
         ],
-    }
-
-
-def as_ranking(rows: list[dict]) -> dict | None:
-    """Return the ranking of which these preference rows are all the pairs, or None where they are
-    not.
-    """
-    pairs = []
-    for row in rows:
-        ended = row.get("ended") or (True, True)
-        pairs.append(((row["chosen"], ended[0]), (row["rejected"], ended[1])))
-    texts = list(dict.fromkeys(chain.from_iterable(pairs)))
-    wins = Counter(better for better, _ in pairs)
-    meant = [(one, other) for one, other in permutations(texts, 2) if wins[one] > wins[other]]
-    if Counter(pairs) != Counter(meant) or len(texts) > MOST["ranking"][1]:
-        return None
-    return rows[0] | {
-        "completions": [text for text, _ in texts],
-        "ended": [end for _, end in texts],
-        "ranks": [len(texts) - wins[text] for text in texts],
     }
 
 
