@@ -7,9 +7,8 @@ the reason.
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from statistics import mean
-from typing import NamedTuple
 
 from sqlalchemy import func, select
 
@@ -75,16 +74,6 @@ def unusable(row: dict) -> str | None:
     if row["repeat_of"]:
         return "a repeat, which measures the rater"
     return "a guess at who wrote it" if row["source"] == "guess" else None
-
-
-class Format(NamedTuple):
-    """Rows that trainers take: what they hold, the kinds of answers that hold it, and a function
-    that yields an answer's rows, or in words why it has none.
-    """
-
-    content: str
-    kinds: tuple[str, ...]
-    rows: Callable[[dict], Iterable[dict | str]]
 
 
 def preferences(answer: dict) -> Iterator[dict | str]:
@@ -158,11 +147,13 @@ def demonstrations(answer: dict) -> Iterator[dict]:
     yield {"completion": answer["payload"]["text"]}
 
 
+# What the rows hold, which kinds of answers hold it, and what yields an answer's rows, or in words
+# why it has none
 FORMATS = {
-    "preference": Format("comparison", ("pair", "hands", "ranking"), preferences),
-    "unpaired": Format("judgement of one text", ("pair", "ranking", "scores"), unpaired),
-    "rankings": Format("ranking", ("ranking",), rankings),
-    "demonstrations": Format("demonstration", ("demonstration",), demonstrations),
+    "preference": ("comparison", ("pair", "hands", "ranking"), preferences),
+    "unpaired": ("judgement of one text", ("pair", "ranking", "scores"), unpaired),
+    "rankings": ("ranking", ("ranking",), rankings),
+    "demonstrations": ("demonstration", ("demonstration",), demonstrations),
 }
 
 

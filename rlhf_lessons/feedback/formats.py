@@ -22,18 +22,29 @@ def from_rows(
         row = text_row(given, f"{where}, row {n}")
         try:
             said = judgement(row)
-            content = key(round, said)
-            task = key(said["prompt"], said["completions"], said["rater"])
-            copies[content] += 1
-            turns[task] += 1
-            id = key(content, copies[content])
-            for made in table_rows(said, round, id, turns[task]):
-                yield n, made
+            task, prompt, answers = next(task_rows(round, said, alike=True))
         except MISFIT as error:
             raise DataError(
                 f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion "
                 f"nor a demonstration ({type(error).__name__}: {error})"
             ) from error
+        content = key(round, said)
+        copies[content] += 1
+        rater = key("imported", said["rater"])
+        place = task["id"], rater
+        turns[place] += 1
+        if turns[place] > 1:
+            task["id"] = key(task["id"], turns[place])
+        vote = {"task": task["id"], "rater": rater, "shown": task["completions"]}
+        name = {"name": said["rater"], "team": said["team"], "kind": "imported"}
+        yield n, {"table": "prompt", **prompt}
+        for answer in answers:
+            yield n, {"table": "completion", **answer}
+        yield n, {"table": "task", **task, "place": 0}
+        yield n, {"table": "rater", "id": rater, **name}
+        yield n, {"table": "assignment", **vote, "lease": 0.0, "revealed": False}
+        vote |= {"id": key(content, copies[content]), "time": 0.0, "ui": "import"}
+        yield n, {"table": "event", **vote, "kind": said["kind"], "payload": said["payload"]}
 
 
 def judgement(row: dict) -> dict:
@@ -69,31 +80,3 @@ def judgement(row: dict) -> dict:
             {"text": text, "ended": end} for text, end in zip(texts, ended, strict=True)
         ],
     }
-
-
-def table_rows(said: dict, round: str, id: str, turn: int) -> list[dict]:
-    """Return the event of this id that a judgement is, the last, and the rows that it points to."""
-    task, prompt, answers = next(task_rows(round, said, alike=True))
-    if turn > 1:
-        task["id"] = key(task["id"], turn)
-    rater = key("imported", said["rater"])
-    given = {
-        "task": task["id"],
-        "rater": rater,
-        "shown": [answer["id"] for answer in answers],
-    }
-    event = {"time": 0.0, "kind": said["kind"], "payload": said["payload"], "ui": "import"}
-    return [
-        {"table": "prompt", **prompt},
-        *({"table": "completion", **answer} for answer in answers),
-        {"table": "task", **task, "place": 0},
-        {
-            "table": "rater",
-            "id": rater,
-            "name": said["rater"],
-            "team": said["team"],
-            "kind": "imported",
-        },
-        {"table": "assignment", **given, "lease": 0.0, "revealed": False},
-        {"table": "event", **given, **event, "id": id},
-    ]
