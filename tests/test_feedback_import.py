@@ -95,7 +95,7 @@ def test_a_copy_that_went_on_brings_its_undo_along(store, tmp_path):
 
 def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(store, tmp_path):
     write_rows(tmp_path / "old.jsonl", everything(store))
-    store.hide(store.raters()[1]["id"])
+    store.say("hide", id=store.raters()[1]["id"], hidden=True)
     assert forget(store, "=ben") == {"events": 7, "finished": True}
     assert {row["name"] for row in store.raters()} == {"anna"}
     assert load(store, tmp_path / "old.jsonl") == {"new": 0, "known": 4, "forgotten": 6}

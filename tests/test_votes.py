@@ -391,7 +391,7 @@ def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tm
         kind = ("pair", "pair", "ranking", "scores")[n % 4]
         rows.append({"kind": kind, "prompt": f"p{n}", "completions": texts, "overlap": None})
     store.add_tasks("r", rows, repeats=0.9)
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     for i in range(7):
         rng = random.Random(i)
         rater = store.add_rater(f"rater {i}")

@@ -29,7 +29,7 @@ from rlhf_lessons.feedback.payloads import (
     on_one_line,
     storable,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow
+from rlhf_lessons.feedback.queue import LEASE
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -41,8 +41,10 @@ from rlhf_lessons.feedback.schema import (
     key,
     raters,
     tasks,
+    unwiped,
+    wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store
+from rlhf_lessons.feedback.store import Room, Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 PAUSE = 0.01  # seconds after each, in which it is their turn
@@ -299,7 +301,7 @@ def forget(store: Store, who: str) -> dict:
         n = 0
         if found:
             n = erase(c, found[0])
-            store.say("forget", {"rater": key(found[0]), "events": n})
-        if not store.unwiped(c, begin=bool(found)) and not found:
+            store.say("forget", rater=key(found[0]), events=n)
+        if not unwiped(c, begin=bool(found)) and not found:
             raise Refused(f"nobody here is called '{who}'")
-    return {"events": n, "finished": store.wipe()}
+    return {"events": n, "finished": wipe(store.engine)}

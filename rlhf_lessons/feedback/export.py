@@ -13,10 +13,9 @@ from statistics import mean
 from sqlalchemy import func, select
 
 from rlhf_lessons.data import json_lines, spreadsheet
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.reading import of_round
+from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
-from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.feedback.store import Store, of_round
 
 COLUMNS = (
     "id",
@@ -65,17 +64,6 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     }
 
 
-def unusable(row: dict) -> str | None:
-    """Return why nothing can be learned from an answer, or None."""
-    if row["hidden"]:
-        return "hidden by the teacher"
-    if row["kind"] in ("skip", "flag"):
-        return {"skip": "skipped", "flag": "flagged"}[row["kind"]]
-    if row["repeat_of"]:
-        return "a repeat, which measures the rater"
-    return "a guess at who wrote it" if row["source"] == "guess" else None
-
-
 def preferences(answer: dict) -> Iterator[dict | str]:
     """Yield TRL preference rows: {"chosen", "rejected", "ended": [bool, bool], "strength",
     "group"}.
@@ -83,7 +71,7 @@ def preferences(answer: dict) -> Iterator[dict | str]:
     A ranking of K gives its C(K,2) pairs, less ties, in one group; strength is the grade of a pair,
     or a difference of ranks.
     """
-    for i, j, lead in compared(answer["kind"], answer["payload"]):
+    for i, j, lead in compared(answer):
         if not lead:
             yield "both bad" if lead is None else "a tie"
             continue
