@@ -1,7 +1,6 @@
 """The state of a class: who has joined, each rater's session, and what is on the screen."""
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class Classroom:
         self.joins = Limit(JOINS, JOINS_PER_SECOND)
         self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
         self.sessions = {}  # {rater: Session}
-        self.replies = OrderedDict()  # {(rater, vote as it was sent): the reply, or its future}
+        self.replies = {}  # {(rater, vote as it was sent): the reply's future}, of the last seconds
         self.seen = {}  # {rater: when last}, since the server started
         self.voted = set()  # raters, since the server started
         self.revealed = False

@@ -37,7 +37,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
-KEPT = 2000  # replies to votes, for those that are sent twice
+KEPT = 2  # seconds for which the reply to a vote is kept, for the copy of one that is sent twice
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -236,8 +236,7 @@ class Say(Base):
         if doing is None:
             vote = room.batches.do(lambda: room.reply(rater, message), urgent=True)
             doing = room.replies[key] = asyncio.ensure_future(vote)
-            if len(room.replies) > KEPT:
-                room.replies.popitem(last=False)
+            asyncio.get_running_loop().call_later(KEPT, room.replies.pop, key, None)
         try:
             return await asyncio.shield(doing)
         except Exception:
