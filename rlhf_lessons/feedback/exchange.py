@@ -31,7 +31,7 @@ from rlhf_lessons.feedback.payloads import (
     on_one_line,
     storable,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow
+from rlhf_lessons.feedback.queue import LEASE, follow, known
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -297,19 +297,21 @@ def write_portion(c, portion: Iterable[dict], where: str, gone: set[str]) -> int
         if key(rater_of(given)) not in gone:
             found[table.name].append(row)
     ids = [row["id"] for row in found["event"]]
-    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+    known(c).clear()
+    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
     for name, rows in found.items():
         try:
             insert_new(c, TABLES[name], rows)
         except (StatementError, OverflowError, UnicodeEncodeError) as error:
             raise DataError(f"{where}: a {name} cannot be stored ({in_short(error)})") from error
-    new = {row["id"]: row for row in found["event"] if row["id"] not in known}
+    new = {row["id"]: row for row in found["event"] if row["id"] not in there}
     follow(c, *(row for row in new.values() if row["task"]))
     return len(new)
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
+    known(c).clear()
     hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
     about = [seq for seq, payload in hidden if payload["id"] == rater]
     of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))

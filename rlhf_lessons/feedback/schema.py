@@ -141,7 +141,8 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
         url = sa.URL.create("sqlite", database=str(file)) if file else sa.make_url(str(where))
         if url.get_backend_name() == "sqlite":
             file = Path(url.database or "").absolute()
-        options = {"creator": lambda: connect(file, readonly)} if file else {}
+        # The connection used last knows most of what is in the file
+        options = {"creator": lambda: connect(file, readonly), "pool_use_lifo": True} if file else {}
         engine = sa.create_engine(url, **options)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error

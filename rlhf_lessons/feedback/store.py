@@ -31,7 +31,15 @@ from rlhf_lessons.feedback.payloads import (
     plain,
     sound,
 )
-from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
+from rlhf_lessons.feedback.queue import (
+    LEASE,
+    Queue,
+    changes,
+    follow,
+    insert_tasks,
+    known,
+    task_rows,
+)
 from rlhf_lessons.feedback.schema import (
     assignments,
     events,
@@ -47,9 +55,23 @@ GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.
 OF_RATER = GIVEN.where(
     assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
 )
+SAY = events.insert()
 EVENT = select(events).where(events.c.id == bindparam("event"))
 # Ids of hidden raters and completions, {round: state}, the current round
 Room = namedtuple("Room", "hidden states current")
+
+
+def keep_known(c, write: bool) -> None:
+    """Forget at the start of a transaction what another connection may have changed.
+
+    Only SQLite tells whether any has; and only who writes can be sure that none does meanwhile.
+    """
+    version = None
+    if write and c.dialect.name == "sqlite":
+        version = c.exec_driver_sql("PRAGMA data_version").scalar()
+    if version is None or version != c.info.get("version"):
+        known(c).clear()
+    c.info["version"] = version
 
 
 class Store:
@@ -79,8 +101,12 @@ class Store:
         try:
             with self.engine.execution_options(write=write).begin() as c:
                 self.local.connection = c if write else None
-                self.local.known = {}
-                yield c
+                keep_known(c, write)
+                try:
+                    yield c
+                except BaseException:
+                    known(c).clear()
+                    raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
                 f"{shown(self.where)}: the database failed ({in_short(error)})"
@@ -88,17 +114,10 @@ class Store:
         finally:
             self.local.connection = None
 
-    def _known(self) -> dict:
-        """Return what this transaction has read and nobody has changed since: a class asks much in
-        one.
-        """
-        return self.local.known if self.local.connection else {}
-
     def _room(self, c) -> Room:
         """Return what `room` does."""
-        known = self._known()
-        if "room" in known:
-            return known["room"]
+        if "room" in known(c):
+            return known(c)["room"]
         hidden, states, current = set(), {}, None
         said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
         for row in c.execute(said):
@@ -111,8 +130,8 @@ class Store:
                 hidden.add(row.payload["id"])
             else:
                 hidden.discard(row.payload["id"])
-        known["room"] = Room(hidden, states, current)
-        return known["room"]
+        known(c)["room"] = Room(hidden, states, current)
+        return known(c)["room"]
 
     def write(self):
         """A transaction that writes: one at a time in all processes; the others wait.
@@ -201,7 +220,7 @@ class Store:
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
-            self._known().clear()
+            known(c).clear()
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
@@ -220,14 +239,17 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            if not c.scalar(select(raters.c.id).filter_by(id=checked_id(rater))):
-                raise Refused("this store knows no such rater: join again")
+            there = known(c).setdefault("raters", set())
+            if checked_id(rater) not in there:
+                if not c.scalar(select(raters.c.id).filter_by(id=rater)):
+                    raise Refused("this store knows no such rater: join again")
+                there.add(rater)
             room = self._room(c)
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self._queue(round).give(c, self._known(), rater, room.hidden, lease, beyond)
+            return self._queue(round).give(c, rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -339,6 +361,9 @@ class Store:
     @staticmethod
     def _given(c, rater: str, task: str):
         whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
+        for mine in known(c).get(("rater", rater), {}).values():
+            if task in mine:
+                return mine[task]
         row = c.execute(OF_RATER, whose).first()
         if row is None:
             raise Refused("this task was not given to this rater: ask for the next task")
@@ -361,8 +386,14 @@ class Store:
             ui=ui,
         )
         follow(c, row)
-        self._known().pop(("rater", given.rater), None)
-        return c.execute(events.insert(), row).inserted_primary_key[0]
+        seq = c.execute(SAY, row).inserted_primary_key[0]
+        changed = changes(row)
+        if "answer" in changed:
+            changed |= {"seq": seq, "ms": row["ms"]}
+        for mine in known(c).get(("rater", given.rater), {}).values():
+            if given.task in mine:
+                mine[given.task] = mine[given.task]._replace(**changed)
+        return seq
 
     # The room: what the teacher and the trainer say
 
@@ -370,7 +401,7 @@ class Store:
         """Add an event about the room itself (round, hide, report, forget); return its number."""
         row = dict(id=new_id(), time=time.time(), kind=kind, payload=checked(kind, payload), ui="")
         with self.write() as c:
-            self._known().clear()
+            known(c).clear()
             return c.execute(events.insert(), row).inserted_primary_key[0]
 
     def set_round(self, round: str, state: str = "open") -> int:
@@ -408,9 +439,7 @@ class Store:
         there for this rater, and the median seconds an answer took (None before the first).
         """
         with self.read() as c:
-            return self._queue(round).progress(
-                c, self._known(), rater, self._room(c).hidden, beyond
-            )
+            return self._queue(round).progress(c, rater, self._room(c).hidden, beyond)
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since then?"""
