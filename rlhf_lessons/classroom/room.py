@@ -65,7 +65,7 @@ class Classroom:
         self.joins = Limit(JOINS, JOINS_PER_SECOND)
         self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
         self.sessions = {}  # {rater: Session}
-        self.replies = {}  # {(rater, vote as it was sent): the reply's future}, of the last seconds
+        self.votes = {}  # {(rater, vote as it was sent): its answer, a future}, of the last seconds
         self.seen = {}  # {rater: when last}, since the server started
         self.voted = set()  # raters, since the server started
         self.revealed = False
