@@ -12,7 +12,6 @@ from sqlalchemy import bindparam, exists, func, select, update
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
     MOST,
-    PASSES,
     Refused,
     fit,
     near_identical,
@@ -25,6 +24,7 @@ from rlhf_lessons.feedback.schema import (
     events,
     insert_new,
     key,
+    known,
     prompts,
     tasks,
 )
@@ -133,14 +133,6 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 # A task that a rater has: completions as shown, until when, the answer, whether it is revealed, the
 # task's kind, the answer's number and time.
 Assigned = namedtuple("Assigned", "task rater shown lease answer revealed kind seq ms")
-
-
-def known(c) -> dict:
-    """Return what was read through a connection and has not changed since, by what it is.
-
-    `Store` empties it at the start of a transaction where another connection has written.
-    """
-    return c.info.setdefault("known", {})
 
 
 class Queue:
@@ -321,43 +313,3 @@ def done_of(mine: dict) -> list:
 def first_of(found: list):
     """Return the first of what was found, None where nothing was."""
     return found[0] if found else None
-
-
-ANSWERED = update(assignments).where(
-    assignments.c.task == bindparam("of_task"),
-    assignments.c.rater == bindparam("of_rater"),
-    assignments.c.answer.is_not_distinct_from(bindparam("before")),
-)
-
-
-def follow(c, *rows: dict) -> None:
-    """Bring the assignments of these events' tasks and raters up to date.
-
-    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
-    it replaces the current one, or where there is none.
-    """
-    answered = []
-    for event in rows:
-        if event["kind"] == "reveal":
-            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-            c.execute(mine.values(revealed=True))
-        elif event["kind"] != "seal":
-            which = {"of_task": event["task"], "of_rater": event["rater"]}
-            answered.append(changes(event) | which | {"before": event["replaces"]})
-    if answered:
-        c.execute(ANSWERED, answered)
-
-
-def changes(event: dict) -> dict:
-    """Return the fields of an assignment that an event about it sets."""
-    kind = event["kind"]
-    if kind == "seal":
-        return {}
-    if kind == "reveal":
-        return {"revealed": True}
-    lease = {"undo": event["time"] + LEASE} | dict.fromkeys(PASSES, 0.0)
-    return {
-        "answer": None if kind == "undo" else event["id"],
-        "shown": event["shown"],
-        "lease": lease.get(kind, FOREVER),
-    }
