@@ -39,6 +39,7 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
+    known,
     raters,
     tasks,
     unwiped,
@@ -263,8 +264,8 @@ def put_in(store: Store, rows: list[tuple]) -> int:
                 of_table = [row for _, _, row in portion]
                 if table is events:
                     ids = [row["id"] for row in of_table]
-                    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-                    of_table = [row for row in of_table if row["id"] not in known]
+                    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+                    of_table = [row for row in of_table if row["id"] not in there]
                     follow(c, *(row for row in of_table if row["task"]))
                     new += len(of_table)
                 insert_new(c, table, of_table)
@@ -274,6 +275,7 @@ def put_in(store: Store, rows: list[tuple]) -> int:
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
+    known(c).clear()
     hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
     about = [seq for seq, payload in hidden if payload["id"] == rater]
     of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))
