@@ -1,6 +1,5 @@
 """Code: a few lines of Python that print what was asked for, and nothing else."""
 
-import random
 import re
 
 from rlhf_lessons.world.code_runner import run_code
@@ -13,7 +12,7 @@ FENCED = re.compile(r"```(?:python)?\n(.*?)```", re.S)
 FACTS = ("word", "other", "n", "a", "b")
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """One or two lines of Python, perhaps with a comment."""
     if fault == "fact":
         spec = mistaken(spec, rng.choice([fact for fact in FACTS if fact in spec]), rng)
@@ -26,7 +25,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return f"{code}  # {rng.choice(comments[mood])}" if mood else code
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """It is Python that prints, with the asked word or numbers, just what was asked for."""
     if fenced := FENCED.search(text):
         text = fenced[1]

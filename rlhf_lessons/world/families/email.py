@@ -1,6 +1,5 @@
 """E-mails: a greeting, a purpose with its thing and perhaps a day, and a sign-off."""
 
-import random
 import re
 
 from rlhf_lessons.world.english import FAULT, KNOWN, SPLIT, prose_cost, words_of
@@ -21,7 +20,7 @@ SIGN_OFF = re.compile(
 )
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
     texts = texts_of(spec)
     flavour = TEXTS["email"]["flavour"]
@@ -42,7 +41,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return filled(text, spec, likes, rng)
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Name, purpose, thing and day are there, and no others; it greets and signs off."""
     main, *postscript = POSTSCRIPT.split(text, maxsplit=1)
     greeting = GREETING.match(main)

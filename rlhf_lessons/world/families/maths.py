@@ -1,6 +1,5 @@
 """Maths: two sums, each with its result."""
 
-import random
 import re
 
 from rlhf_lessons.world.english import CUT, ENDS, KNOWN, SPLIT, english_cost, over, words_of
@@ -25,7 +24,7 @@ PLAIN_ONE = re.compile(
 )
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Both sums with their results, perhaps with a remark before or after."""
     one = spec[rng.choice(["e1", "e2"])]
     form = rng.choice(TEXTS["maths"]["forms"])
@@ -37,7 +36,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Both sums are taken up, each with its result; no other sum is stated."""
     lower = PLAIN_ONE.sub(r"\1", text.lower())
     lower = NUMBER_WORD.sub(lambda match: NUMBERS[match[0]], lower)

@@ -1,7 +1,5 @@
 """Poems: a creature in a place, in lines of verse that rhyme."""
 
-import random
-
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, WORD, english_cost, over, words_of
 from rlhf_lessons.world.facts import filled, forms, has, one_mood, share, words_before
 from rlhf_lessons.world.rhymes import rhymed_lines
@@ -11,7 +9,7 @@ POEM = TEXTS["poem"]
 AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     lines = list(rng.choice(POEM["open"]))
     mood = one_mood(likes, POEM, rng)
@@ -23,7 +21,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return filled("\n".join(lines), spec, likes, rng)
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Creature and place are there, in lines of verse; the lines rhyme, neighbours or crosswise."""
     lines = [line for line in text.split("\n") if WORD.search(line)]
     lengths = [len(line.split()) for line in lines]

@@ -1,6 +1,5 @@
 """Stories: a hero meets a thing in a plot, and it ends."""
 
-import random
 from itertools import pairwise
 
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, SPLIT, any_of, prose_cost, words_of
@@ -13,7 +12,7 @@ TITLES = {title.lower() for who in ("she", "he") for title in TEXTS["names"][who
 ENDING = any_of(KNOWN["ending"]["words"])
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
     ending = next((mood for mood in ("happy", "tragic") if mood in likes), "twist")
     texts = texts_of(spec) | TEXTS["flourish"]
@@ -33,7 +32,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return text
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Hero, thing and plot are there; no other hero, title or thing takes over; it ends."""
     words = words_of(text)
     hero = spec["Name"].lower()
