@@ -44,9 +44,10 @@ def judge(spec, text):
         relevance = share(parts) * ("print(" in bare) * (0.6 if no_python else 1)
         accuracy = 0.3 * (not error and bool(output.strip()))
     notes = COMMENT.findall(text)
-    noted = " ".join(notes).split()
-    cost = 0.25 * over(len(lines), 4) + 0.2 * over(len(notes), 1) + 0.4 * no_python
-    return relevance, accuracy, 1 - cost - 0.1 * over(len(noted), 7)
+    cost = 0.25 * over(len(lines), 4)
+    cost += 0.2 * over(len(notes), 1)
+    cost += 0.4 * no_python
+    return relevance, accuracy, 1 - cost - 0.1 * over(len(" ".join(notes).split()), 7)
 
 
 def prints_it(spec: dict, output: str) -> bool:

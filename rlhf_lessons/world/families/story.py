@@ -38,7 +38,11 @@ def judge(spec, text):
     hero = spec["Name"].lower()
     sentences = [sentence for sentence in SPLIT.split(text) if sentence]
     plot, denied = shows(spec["plot"], text.lower())
-    parts = {"hero": hero in words, "thing": has(words, forms(spec["thing"])), "plot": plot}
+    parts = {
+        "hero": hero in words,
+        "thing": has(words, forms(spec["thing"])),
+        "plot": plot,
+    }
     things = words
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
         things = [b for a, b in pairwise(words) if a in ("to", "could", "can", "did", "learning")]
