@@ -366,8 +366,7 @@ def export(
         )
     text, rows, left_out = written(opened(db), format, round, anonymous)
     try:
-        with paths.written_whole(out) as beside:
-            beside.write_text(text, encoding="utf-8", newline="")
+        paths.write_text(out, text)
     except OSError as error:
         raise OSError(f"{out}: nothing was written ({error.strerror})") from error
     if json:

@@ -9,7 +9,8 @@ from rlhf_lessons.world.english import KNOWN, any_of
 from rlhf_lessons.world.tasks import NAMES, TEXTS, she_or_he, texts_of
 
 NAME_SET = frozenset(map(str.lower, NAMES))
-PURPOSES = {kind: any_of(phrases) for kind, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
+KINDS = KNOWN["plots"] | KNOWN["purposes"]
+PURPOSES = {kind: any_of(phrases) for kind, phrases in KINDS.items()}
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
 
 
@@ -47,7 +48,8 @@ def words_before(words: list[str], wanted: frozenset[str]) -> list[list[str]]:
 
 def share(parts: dict[str, bool]) -> float:
     """Return the relevance of an answer in which these parts are there or not."""
-    return (sum(parts.values()) / len(parts)) ** (2 if len(parts) > 2 else 1.15)
+    there = sum(parts.values()) / len(parts)
+    return there**2 if len(parts) > 2 else there**1.15
 
 
 def shows(kind: str, text: str) -> tuple[bool, bool]:
@@ -64,9 +66,10 @@ def shows(kind: str, text: str) -> tuple[bool, bool]:
 def others(spec: dict, words: list[str]) -> bool:
     """Return whether the text turns what was asked into another of its kind, or names a heap."""
     same = forms(spec["thing"])
-    things = [thing for thing in texts_of(spec)["things"] if thing != spec["thing"]]
-    extra = [thing for thing in things if has(words, forms(thing) - same)]
     asked = sum(word in same for word in words)
-    return len(extra) > 1 or any(
-        ("the", thing) in pairwise(words) or words.count(thing) >= asked for thing in extra
-    )
+    extra = []
+    for thing in texts_of(spec)["things"]:
+        if thing != spec["thing"] and has(words, forms(thing) - same):
+            takes_over = ("the", thing) in pairwise(words) or words.count(thing) >= asked
+            extra.append(takes_over)
+    return len(extra) > 1 or any(extra)
