@@ -24,6 +24,7 @@ from rlhf_lessons.feedback.payloads import (
     MOST,
     NAME,
     Refused,
+    Room,
     checked,
     fit,
     on_one_line,
@@ -39,13 +40,12 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
-    known,
     raters,
     tasks,
     unwiped,
     wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store, follow
+from rlhf_lessons.feedback.store import Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 PAUSE = 0.01  # seconds after each, in which it is their turn
@@ -275,7 +275,7 @@ def put_in(store: Store, rows: list[tuple]) -> int:
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
-    known(c).clear()
+    c.info.clear()
     hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
     about = [seq for seq, payload in hidden if payload["id"] == rater]
     of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))
