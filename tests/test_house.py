@@ -167,4 +167,4 @@ def test_a_vote_goes_from_the_click_to_ppo_through_at_most_eleven_files(store):
     assert online.seen == 2
     names = {Path(file).relative_to(PACKAGE).as_posix() for file in files}
     way = {name for name in names - NO_VOTE_PASSES.keys() if not name.startswith("lm/")}
-    assert len(way) + len(CARD) <= 11, sorted(way)
+    assert len(way) + len(CARD) <= 11, "\n".join(sorted(way))
