@@ -38,6 +38,7 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
+    known,
     raters,
     tasks,
     unwiped,
@@ -275,8 +276,8 @@ def insert(c, table, rows: list[dict]) -> int:
         insert_new(c, table, rows)
         return 0
     ids = [row["id"] for row in rows]
-    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-    new = [row for row in rows if row["id"] not in known]
+    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+    new = [row for row in rows if row["id"] not in there]
     insert_new(c, events, new)
     follow(c, *(row for row in new if row["task"]))
     return len(new)
@@ -284,6 +285,7 @@ def insert(c, table, rows: list[dict]) -> int:
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
+    known(c).clear()
     hides = (events.c.kind == "hide") & (events.c.payload["id"].as_string() == rater)
     n = c.execute(delete(events).where((events.c.rater == rater) | hides)).rowcount
     c.execute(delete(assignments).filter_by(rater=rater))
