@@ -6,8 +6,8 @@ import torch
 
 from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.stages.losses import IGNORE
-from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
+from rlhf_lessons.world.tasks import result
 
 CASES = 200  # of each ability
 
