@@ -45,8 +45,10 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
         calibration.append((predicted, observed, int(inside.sum())))
     found = RewardReport(len(lead), right.mean().item(), calibration)
 
-    utilities = np.concatenate([ranking.utilities for ranking in rankings]).astype(float)
-    truth = torch.from_numpy(utilities)  # NaN where there was None
+    utilities = []
+    for ranking in rankings:
+        utilities += ranking.answers.values()
+    truth = torch.from_numpy(np.array(utilities, dtype=float))  # NaN where there is None
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():

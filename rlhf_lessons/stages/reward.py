@@ -42,14 +42,14 @@ class RewardStep:
     grad_norm: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranking:
     """The answers to one prompt, and which of them beat which."""
 
     first: int  # the number of the comparison that it began with
-    rows: list[list[int]]  # token ids of prompt and answer
-    pairs: list[tuple[int, int]]  # (better row, worse row)
-    utilities: list[float | None]
+    answers: dict[tuple[str, bool], float | None]  # (text, whether it ended) -> true utility
+    pairs: list[tuple[int, int]]  # places of answers: (better, worse)
+    rows: list[list[int]]  # token ids of the prompt with each answer
 
 
 class RewardModelling(Stage):
@@ -94,7 +94,7 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
 
     ValueError if no pair is left; it names the row and the field where a row cannot be read.
     """
-    groups = {}  # (prompt, group) -> its first comparison, places of answers, pairs, utilities
+    rankings = {}  # (prompt, group) -> ranking
     for n, row in enumerate(comparisons):
         row = check_row(row, "comparisons", f"comparison {n}")
         if "chosen" in row:
@@ -108,27 +108,25 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
         if not len(texts) == len(ended) == len(utilities):
             raise ValueError(f"comparison {n}: 'ended' and 'utilities' need one entry an answer")
         key = row["prompt"], row.get("group", ("alone", n))
-        _, places, pairs, known = groups.setdefault(key, (n, {}, [], {}))
-        here = []  # the place of each answer in its group, where it may stand already
-        for answer in zip(texts, map(bool, ended), strict=True):
-            here.append(places.setdefault(answer, len(places)))
-        known.update(zip(here, utilities, strict=True))
-        for (i, high), (j, low) in permutations(zip(here, marks, strict=True), 2):
+        ranking = rankings.setdefault(key, Ranking(n, {}, [], []))
+        answers = list(zip(texts, map(bool, ended), strict=True))
+        ranking.answers.update(zip(answers, utilities, strict=True))
+        place = list(ranking.answers).index
+        for (better, high), (worse, low) in permutations(zip(answers, marks, strict=True), 2):
             if high > low:
-                pairs.append((i, j))
-    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in groups])
-    rankings = []
-    for prompt, (first, places, pairs, known) in zip(prompts, groups.values(), strict=True):
-        answers = encode_completions(tokenizer, *zip(*places, strict=True))
+                ranking.pairs.append((place(better), place(worse)))
+    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in rankings])
+    for prompt, ranking in zip(prompts, rankings.values(), strict=True):
+        answers = encode_completions(tokenizer, *zip(*ranking.answers, strict=True))
         rows = [prompt + answer for answer in answers]
-        pairs = [(i, j) for i, j in pairs if rows[i] != rows[j]]
-        if pairs:
-            rankings.append(Ranking(first, rows, pairs, list(known.values())))
-    if not rankings:
+        ranking.rows = rows
+        ranking.pairs = [(i, j) for i, j in ranking.pairs if rows[i] != rows[j]]
+    found = [ranking for ranking in rankings.values() if ranking.pairs]
+    if not found:
         raise ValueError(
             "no comparison prefers one answer to a different one: there is nothing to learn from"
         )
-    return rankings
+    return found
 
 
 def all_rows(rankings: list[Ranking]) -> list[list[int]]:
