@@ -8,7 +8,7 @@ PPO does.
 import numpy as np
 import torch
 
-from rlhf_lessons.evaluation.arena import answer_all, score_all
+from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.stages.reward import score
 
@@ -20,8 +20,7 @@ def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) 
     ended) -> rewards.
     """
     n = len(texts[0])
-    asked = np.repeat(np.array(prompts, dtype=object), n).tolist()
-    answers = asked, sum(texts, []), sum(ended, [])
+    answers = repeated(prompts, n), sum(texts, []), sum(ended, [])
     if isinstance(reward, torch.nn.Module):
         found = score(reward, tokenizer, *answers)
     else:
@@ -31,8 +30,9 @@ def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) 
 
 def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
     """Return a plain sample of the policy, and of `n` others the one with the highest reward."""
-    ((plain, *others),), ((_, *ended),) = answer_all(policy, tokenizer, [prompt], n + 1, seed)
-    rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended])
+    texts, ended = answer_all(policy, tokenizer, [prompt], n + 1, seed)
+    plain, *others = texts[0]
+    rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended[0][1:]])
     return plain, others[rewards.argmax()]
 
 

@@ -31,7 +31,8 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    scores = score_ids(model, *pad(all_rows(rankings), tokenizer.pad_token_id)).cpu()
+    ids, attention_mask = pad(all_rows(rankings), tokenizer.pad_token_id)
+    scores = score_ids(model, ids, attention_mask).cpu()
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
@@ -52,7 +53,8 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():
-        found.true_pairs = int(far.sum())
-        found.true_accuracy = ((lead * true_lead)[far].sign() + 1).mean().item() / 2
+        agrees = (lead * true_lead)[far].sign()
+        found.true_pairs = len(agrees)
+        found.true_accuracy = (agrees.mean().item() + 1) / 2
         found.ceiling = (true_lead[far] > 0).float().mean().item()
     return found

@@ -111,14 +111,15 @@ class Stage(Iterator):
         self.step += 1
         return result
 
-    def descend(self, loss: Tensor, step: int) -> tuple[float, float]:
-        """Take one step down `loss` in a stage of one model; return learning rate and norm."""
+    def descend(self, loss: Tensor, step: int) -> dict:
+        """Take one step down `loss` in a stage of one model; return the step's metrics."""
         optimiser = self.optimisers["model"]
         scale = linear_schedule(step, self.steps, self.config.warmup)
         optimiser.zero_grad()
         backward(loss, step)
         norm = optimiser.apply(step, scale)
-        return optimiser.max_lr * scale, norm
+        lr = optimiser.max_lr * scale
+        return {"step": step, "loss": loss.item(), "lr": lr, "grad_norm": norm}
 
     def state_dict(self) -> dict:
         """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""

@@ -84,12 +84,12 @@ def gae(
     """
     rewards = rewards * mask
     values = values * mask
+    next_values = F.pad(values[:, 1:], (0, 1))
+    deltas = rewards + gamma * next_values - values
     advantages = torch.zeros_like(values)
-    later = torch.zeros_like(values[:, 0])
+    later = 0.0
     for t in reversed(range(values.shape[1])):
-        next_value = values[:, t + 1] if t + 1 < values.shape[1] else 0.0
-        delta = rewards[:, t] + gamma * next_value - values[:, t]
-        later = delta + gamma * gae_lambda * later
+        later = deltas[:, t] + gamma * gae_lambda * later
         advantages[:, t] = later
     return advantages * mask, (advantages + values) * mask
 

@@ -84,9 +84,8 @@ class RewardModelling(Stage):
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
         accuracy = (chosen > rejected).float().mean().item()
-        lr, grad_norm = self.descend(loss, step)
         epoch = (step + 1) * config.epochs / self.steps
-        return RewardStep(step, epoch, loss.item(), accuracy, lr, grad_norm)
+        return RewardStep(epoch=epoch, accuracy=accuracy, **self.descend(loss, step))
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:

@@ -56,9 +56,8 @@ class SFT(Stage):
         config = self.config
         rows = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
         loss = sft_loss(self.model, [self.rows[i] for i in rows], self.pad_id)
-        lr, grad_norm = self.descend(loss, step)
         epoch = (step + 1) * config.epochs / self.steps
-        return SFTStep(step, epoch, loss.item(), lr, grad_norm)
+        return SFTStep(epoch=epoch, **self.descend(loss, step))
 
 
 def encode_demonstrations(
