@@ -76,7 +76,8 @@ def inputs(ids: Tensor, attention_mask: Tensor) -> dict:
 
 def micro_batches(attention_mask: Tensor, size: int) -> Iterator[tuple[Tensor, slice]]:
     """Row numbers in groups of `size` of similar length, each with the columns that they span."""
-    for rows in attention_mask.sum(1).argsort(stable=True).split(size):
+    by_length = attention_mask.sum(1).argsort(stable=True)
+    for rows in by_length.split(size):
         columns = attention_mask[rows].any(0).nonzero()
         yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -98,8 +99,9 @@ def process_logits(logits: Tensor, temperature: float = 1.0, suppressed=()) -> T
 
     They are divided by `temperature`, and the ids in `suppressed` get -inf.
     """
+    logits = logits.float() / temperature
     index = torch.tensor(suppressed, dtype=torch.long, device=logits.device)
-    return (logits.float() / temperature).index_fill(-1, index, float("-inf"))
+    return logits.index_fill(-1, index, float("-inf"))
 
 
 def response_logprobs(

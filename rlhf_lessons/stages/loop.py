@@ -55,7 +55,9 @@ def check_finite(number: Tensor, what: str, step: int) -> None:
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
     """Return the learning rate's factor: up over `warmup` steps, then linearly down to zero."""
-    return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
+    up = (step + 1) / max(warmup, 1)
+    down = (steps - step) / max(steps - warmup, 1)
+    return min(up, down, 1.0)
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -78,11 +80,12 @@ def length_grouped_rows(lengths: list[int], size: int, step: int, seed: int) -> 
     this_pass, place = divmod(step, math.ceil(len(lengths) / size))
     rng = generator(seed, this_pass)
     batches = []
-    for group in torch.randperm(len(lengths), generator=rng).split(8 * size):
-        rows = sorted(group.tolist(), key=lambda i: lengths[i])
-        batches += [rows[i : i + size] for i in range(0, len(rows), size)]
+    shuffled = torch.randperm(len(lengths), generator=rng)
+    for group in shuffled.split(8 * size):
+        by_length = torch.tensor(lengths)[group].argsort(stable=True)
+        batches += group[by_length].split(size)
     order = torch.randperm(len(batches), generator=rng)
-    return batches[order[place]]
+    return batches[order[place]].tolist()
 
 
 def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:

@@ -122,8 +122,10 @@ def sample_rollout(stage, rows: list[int], seed: int) -> Rollout:
 
 def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the head's output (batch,) at each row's last token, wherever the padding is."""
-    last = attention_mask.shape[1] - 1 - attention_mask.long().flip(1).argmax(1)
-    return token_scores(model, ids, attention_mask).gather(1, last[:, None])[:, 0]
+    scores = token_scores(model, ids, attention_mask)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    last = (places * attention_mask).argmax(1, keepdim=True)
+    return scores.gather(1, last)[:, 0]
 
 
 @torch.no_grad()

@@ -46,8 +46,9 @@ class SFT(Stage):
         self.config = config
         self.pad_id = tokenizer.pad_token_id
         self.rows = encode_demonstrations(tokenizer, demonstrations)
-        self.lengths = [len(ids) for ids, _ in self.rows]
-        check_lengths(model, [ids for ids, _ in self.rows], "demonstration")
+        texts = [ids for ids, _ in self.rows]
+        check_lengths(model, texts, "demonstration")
+        self.lengths = list(map(len, texts))
         self.steps = config.epochs * math.ceil(len(self.rows) / config.batch_size)
         self.models = {"model": model}
         self.optimisers = {"model": Optimiser(model, config.lr)}
@@ -89,7 +90,8 @@ def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Ten
 
     Each token counts the same, in long answers and short.
     """
-    ids, attention_mask = pad([ids for ids, _ in rows], pad_id, device=model.device)
-    labels, _ = pad([labels for _, labels in rows], IGNORE, device=model.device)
+    ids, labels = zip(*rows, strict=True)
+    ids, attention_mask = pad(ids, pad_id, device=model.device)
+    labels, _ = pad(labels, IGNORE, device=model.device)
     logits = model(**inputs(ids, attention_mask)).logits
     return losses.masked_loss(logits, labels)
