@@ -17,7 +17,13 @@ METRICS = ("relevance", "accuracy", "clarity", "utility", "ended", "fulfils")
 CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 
-def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0):
+def answer_all(
+    model,
+    tokenizer,
+    prompts: list[str],
+    n: int,
+    seed: int = 0,
+) -> tuple[list[list[str]], list[list[bool]]]:
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
     asked = repeated(prompts, n)
     samples = generate(model, tokenizer, asked, seed=seed)
@@ -32,7 +38,9 @@ def repeated(prompts: list[str], n: int) -> list[str]:
 
 
 def score_all(
-    prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
+    prompts: list[str],
+    texts: list[list[str]],
+    ended: list[list[bool]],
 ) -> dict[str, np.ndarray]:
     """Judge the answers: an array (prompts, n) for each of METRICS."""
     judged = []
@@ -57,18 +65,22 @@ def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
     """Intervals of every metric, over all prompts and in each family."""
     family = np.array([task.family for task in tasks])
 
-    def intervals(chosen: np.ndarray) -> dict:
+    def intervals(chosen) -> dict:
         return {metric: interval(scores[metric][chosen]) for metric in METRICS}
 
     families = {}
     for name in FAMILIES:
         if name in family:
             families[name] = intervals(family == name)
-    return {"overall": intervals(family != ""), "families": families}
+    return {"overall": intervals(...), "families": families}
 
 
 def evaluate(
-    models: dict, tasks: list[Task], n: int = 4, seed: int = 0, split: str = "heldout"
+    models: dict,
+    tasks: list[Task],
+    n: int = 4,
+    seed: int = 0,
+    split: str = "heldout",
 ) -> dict:
     """Let each of `models` (name to (model, tokenizer)) answer every task `n` times, and judge.
 
@@ -85,4 +97,9 @@ def evaluate(
         won = wins(scores[name]["utility"], scores[other]["utility"])
         rates.append({"model": name, "against": other, "rate": interval(won)})
     summaries = {name: summarise(tasks, found) for name, found in scores.items()}
-    return {"split": split, "n": n * len(tasks), "models": summaries, "win_rates": rates}
+    return {
+        "split": split,
+        "n": n * len(tasks),
+        "models": summaries,
+        "win_rates": rates,
+    }

@@ -65,9 +65,10 @@ def _try_out(model) -> tuple[Tensor, Tensor]:
 
     cache = DynamicCache(config=model.config)
     cached = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
-    model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1], **cached)
+    first = {"attention_mask": mask[:, :-1], "position_ids": positions[:, :-1]}
+    model(ids[:, :-1], **first, **cached)
     cache.batch_select_indices(torch.tensor([1, 2], device=model.device))  # row 0 leaves
     last = {"attention_mask": mask[1:], "position_ids": positions[1:, -1:]}
-    together = model(ids[1:, -1:], **last, **cached).logits[:, -1]
+    together = model(ids[1:, -1:], **last, **cached)
     alone = [model(row, use_cache=False).logits[:, -1] for row in alone[1:]]
-    return torch.cat(alone), together
+    return torch.cat(alone), together.logits[:, -1]

@@ -54,8 +54,8 @@ def check_lengths(model, rows: list[list[int]], what: str, room: int = 0) -> Non
         if len(row) + room > positions:
             more = f" and {room} to come" if room else ""
             raise ValueError(
-                f"{what} {i} (counted from 0) has {len(row)} tokens{more}, but the model has "
-                f"{positions} positions: shorten it"
+                f"{what} {i} (counted from 0) is too long: {len(row)} tokens{more}, but the model "
+                f"has {positions} positions: shorten it"
             )
 
 
@@ -157,15 +157,24 @@ def eval_mode(model) -> Iterator[None]:
 
 @dataclass
 class Samples:
-    """Responses to a batch of prompts; tensors are on the model's device."""
+    """Responses to a batch of prompts, on the model's device.
 
-    tokens: Tensor  # (batch, time) ids up to and with <eos>, then padding
-    response_mask: Tensor  # (batch, time) True on the response, <eos> included
-    logprobs: Tensor  # (batch, time) of the distribution sampled from, 0 on padding
-    ended: Tensor  # (batch,) whether <eos> came before the budget ran out
+    Prompts are padded on the left and responses on the right, so that all responses begin at the
+    column `context_length`. The response tensors begin there: (batch, response length).
+    """
+
     texts: list[str]  # the responses without special tokens
-    prompt_tokens: Tensor  # (batch, context_length) padded on the left
-    prompt_mask: Tensor  # (batch, context_length)
+    ids: Tensor  # (batch, context length + response length)
+    attention_mask: Tensor  # the same shape, True where ids are no padding
+    context_length: int
+    response_mask: Tensor  # (batch, response length), True on a response, its <eos> included
+    logprobs: Tensor  # (batch, response length), of the distribution sampled from; 0 on padding
+    ended: Tensor  # (batch,), whether <eos> came before the budget ran out
+
+    @property
+    def tokens(self) -> Tensor:
+        """The responses' ids (batch, response length)."""
+        return self.ids[:, self.context_length :]
 
 
 def sample_next_token(logits: Tensor, uniform: Tensor) -> Tensor:
@@ -228,7 +237,7 @@ def generate(
         check_model(model, tokenizer)
     rows = encode_prompts(tokenizer, prompts) if isinstance(prompts[0], str) else prompts
     check_lengths(model, rows, "prompt", room=max_new_tokens)
-    prompt_tokens, prompt_mask = pad(rows, tokenizer.pad_token_id, "left", model.device)
+    prompt_ids, prompt_mask = pad(rows, tokenizer.pad_token_id, "left", model.device)
     uniforms = torch.rand(len(rows), max_new_tokens, generator=torch.Generator().manual_seed(seed))
     uniforms = uniforms.to(model.device)
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
@@ -238,7 +247,7 @@ def generate(
         for places, columns in micro_batches(prompt_mask, batch_size):
             tokens[places], logprobs[places] = _decode(
                 model,
-                prompt_tokens[places, columns],
+                prompt_ids[places, columns],
                 prompt_mask[places, columns],
                 places,
                 uniforms[places],
@@ -250,20 +259,20 @@ def generate(
             )
     ends = (tokens == tokenizer.eos_token_id).long()
     response_mask = ends.cumsum(1) - ends == 0  # up to and including the first end token
-    tokens = tokens.masked_fill(~response_mask, tokenizer.pad_token_id)
-    logprobs = logprobs.masked_fill(~response_mask, 0.0)
-    time = slice(int(response_mask.sum(1).max()))
+    response_mask = response_mask[:, : response_mask.sum(1).max()]
+    length = response_mask.shape[1]
+    tokens = tokens[:, :length].masked_fill(~response_mask, tokenizer.pad_token_id)
     texts = tokenizer.batch_decode(
         tokens.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return Samples(
-        tokens[:, time],
-        response_mask[:, time],
-        logprobs[:, time],
-        ends.any(1),
         texts,
-        prompt_tokens,
-        prompt_mask,
+        torch.cat([prompt_ids, tokens], 1),
+        torch.cat([prompt_mask, response_mask], 1),
+        prompt_ids.shape[1],
+        response_mask,
+        logprobs[:, :length].masked_fill(~response_mask, 0.0),
+        ends.any(1),
     )
 
 

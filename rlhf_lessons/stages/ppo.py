@@ -122,13 +122,13 @@ class PPO(Stage):
         estimates = self.estimate(batch)
         metrics = self.update(batch, estimates, step)
         if self.true_utility:
-            utilities = self.true_utility(batch.prompts, batch.responses, batch.ended)
+            utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
             metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
-        texts = zip(batch.prompts, batch.responses, batch.scores.tolist(), strict=True)
+        texts = zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True)
         return PPOStep(
             step=step,
             reward=batch.scores.mean().item(),
-            kl=(batch.old_logprobs - batch.reference_logprobs).sum(1).mean().item(),
+            kl=(batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
             length=batch.response_mask.sum(1).float().mean().item(),
             ended=batch.ended.float().mean().item(),
             explained_variance=losses.explained_variance(
@@ -150,13 +150,13 @@ class PPO(Stage):
         config = self.config
         mask = batch.response_mask
         # 1. The critic's values.
-        values = torch.zeros_like(batch.old_logprobs)
+        values = torch.zeros_like(batch.logprobs)
         for place, text in batch.parts():
             values[place] = self.token_values(*text)
         # 2. Each token pays for its KL; the last gets the score, less the price of a missing end.
         scores = batch.scores - config.missing_eos_penalty * ~batch.ended
         rewards = losses.token_rewards(
-            batch.old_logprobs, batch.reference_logprobs, mask, scores, config.kl_coef
+            batch.logprobs, batch.reference_logprobs, mask, scores, config.kl_coef
         )
         # 3. Advantages and returns, then whitening, in this order: the critic learns real returns.
         advantages, returns = losses.gae(rewards, values, mask, config.gamma, config.gae_lambda)
@@ -190,7 +190,7 @@ class PPO(Stage):
             optimiser.zero_grad()
         for place, text in batch.parts(rows):
             mask = batch.response_mask[place]
-            old_logprobs = batch.old_logprobs[place]
+            old_logprobs = batch.logprobs[place]
             value_losses = losses.clipped_value_loss(
                 self.token_values(*text),
                 estimates.values[place],
