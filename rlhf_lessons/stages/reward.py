@@ -96,12 +96,7 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     rankings = {}  # (prompt, group) -> ranking
     for n, row in enumerate(comparisons):
         row = check_row(row, "comparisons", f"comparison {n}")
-        if "chosen" in row:
-            texts = [row["chosen"], row["rejected"]]
-            marks = [1, 0]  # whatever a margin beside it says
-        else:
-            texts = row["completions"]
-            marks = row["scores"] if "scores" in row else [-rank for rank in row["ranks"]]
+        texts, marks = texts_and_marks(row)
         ended = row.get("ended", [True] * len(texts))
         utilities = row.get("utilities", [None] * len(texts))
         if not len(texts) == len(ended) == len(utilities):
@@ -111,9 +106,9 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
         answers = list(zip(texts, map(bool, ended), strict=True))
         ranking.answers.update(zip(answers, utilities, strict=True))
         place = list(ranking.answers).index
-        for (better, high), (worse, low) in permutations(zip(answers, marks, strict=True), 2):
-            if high > low:
-                ranking.pairs.append((place(better), place(worse)))
+        for i, j in permutations(range(len(texts)), 2):
+            if marks[i] > marks[j]:
+                ranking.pairs.append((place(answers[i]), place(answers[j])))
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in rankings])
     for prompt, ranking in zip(prompts, rankings.values(), strict=True):
         answers = encode_completions(tokenizer, *zip(*ranking.answers, strict=True))
@@ -126,6 +121,15 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
             "no comparison prefers one answer to a different one: there is nothing to learn from"
         )
     return found
+
+
+def texts_and_marks(row: dict) -> tuple[list[str], list[float]]:
+    """Return the answers of a comparison, and a mark for each: the higher, the better."""
+    if "chosen" in row:
+        return [row["chosen"], row["rejected"]], [1, 0]  # whatever a margin beside it says
+    if "scores" in row:
+        return row["completions"], row["scores"]
+    return row["completions"], [-rank for rank in row["ranks"]]
 
 
 def all_rows(rankings: list[Ranking]) -> list[list[int]]:
