@@ -12,7 +12,6 @@ import ipywidgets as w
 import numpy as np
 from IPython.display import display
 
-from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point, watch
 from rlhf_lessons.plots import COLOURS, STYLES, canvas
 from rlhf_lessons.widgets.html import columns_html, escaped, figure_html, said
@@ -31,7 +30,7 @@ class LiveRewardModel(OnlineReward, w.HTML):
         session = None if isinstance(source, str) else source.session
         if session:
             store, source = session.store, session.round
-        store = store if isinstance(store, Store) else open_store(store)
+        store = open_store(store)
         rater = session.rater if session else None
         OnlineReward.__init__(self, store, source, rater, team, policy, reward_model)
         if session:
