@@ -235,22 +235,25 @@ def generate(
         raise ValueError("there are no prompts to answer")
     if tokenizer not in CHECKED.get(model, ()):
         check_model(model, tokenizer)
-    rows = encode_prompts(tokenizer, prompts) if isinstance(prompts[0], str) else prompts
-    check_lengths(model, rows, "prompt", room=max_new_tokens)
-    prompt_ids, prompt_mask = pad(rows, tokenizer.pad_token_id, "left", model.device)
-    uniforms = torch.rand(len(rows), max_new_tokens, generator=torch.Generator().manual_seed(seed))
-    uniforms = uniforms.to(model.device)
+    if isinstance(prompts[0], str):
+        prompts = encode_prompts(tokenizer, prompts)
+    check_lengths(model, prompts, "prompt", room=max_new_tokens)
+    prompt_ids, prompt_mask = pad(prompts, tokenizer.pad_token_id, "left", model.device)
+    rng = torch.Generator().manual_seed(seed)
+    uniforms = torch.rand(len(prompts), max_new_tokens, generator=rng).to(model.device)
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
     suppressed = suppressed_ids(model, tokenizer)
     with eval_mode(model):
-        for places, columns in micro_batches(prompt_mask, batch_size):
-            tokens[places], logprobs[places] = _decode(
+        for rows, columns in micro_batches(prompt_mask, batch_size):
+            _decode(
                 model,
-                prompt_ids[places, columns],
-                prompt_mask[places, columns],
-                places,
-                uniforms[places],
+                prompt_ids[rows, columns],
+                prompt_mask[rows, columns],
+                rows,
+                uniforms,
+                tokens,
+                logprobs,
                 tokenizer.eos_token_id,
                 suppressed,
                 temperature,
@@ -281,22 +284,21 @@ def _decode(
     model,
     ids: Tensor,
     attention_mask: Tensor,
-    places: Tensor,
+    rows: Tensor,
     uniforms: Tensor,
+    tokens: Tensor,
+    logprobs: Tensor,
     eos: int,
     suppressed: list[int],
     temperature: float,
     top_k: int,
     top_p: float,
-) -> tuple[Tensor, Tensor]:
-    """Tokens and log-probs (batch, time) after one batch of prompts.
+) -> None:
+    """Continue one batch of prompts: write into `tokens` and `logprobs` (prompts, time).
 
-    What stands after a row's end token is to be ignored. `places` (batch,) are those of the prompts
-    in the whole list, for the error where a model's logits are no numbers.
+    `rows` (batch,) are the numbers of the batch's prompts among all. What is written after a row's
+    end token is to be ignored.
     """
-    tokens = torch.zeros_like(uniforms, dtype=torch.long)
-    logprobs = torch.zeros_like(uniforms)
-    rows = torch.arange(len(ids), device=ids.device)  # those still in the batch
     ended = torch.zeros_like(rows, dtype=torch.bool)
     positions = position_ids(attention_mask)
     cache = DynamicCache(config=model.config)
@@ -312,15 +314,18 @@ def _decode(
         logits = process_logits(logits, temperature or 1.0, suppressed)
         total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf for every token
         if not total.isfinite().all():
-            place = int(places[rows[~total.isfinite()][0]])
+            row = rows[~total.isfinite()][0]
             raise ValueError(
-                f"prompt {place}, token {t} of its answer (both counted from 0): the model gives "
+                f"prompt {row}, token {t} of its answer (both counted from 0): the model gives "
                 "logits that are NaN or infinite, so no token can be drawn. Its weights are "
                 "damaged, as by too high a learning rate: load an earlier checkpoint, or train "
                 "again with a lower rate"
             )
         kept = filter_top_k_top_p(logits, top_k, top_p)
-        token = sample_next_token(kept, uniforms[rows, t]) if temperature else kept.argmax(-1)
+        if temperature:
+            token = sample_next_token(kept, uniforms[rows, t])
+        else:
+            token = kept.argmax(-1)
         tokens[rows, t] = token
         logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
         ended |= token == eos
@@ -332,6 +337,8 @@ def _decode(
         if 5 * ended.sum() > len(rows):  # ended rows leave the batch
             keep = (~ended).nonzero()[:, 0]
             cache.batch_select_indices(keep)
-            rows, ended = rows[keep], ended[keep]
-            ids, positions, attention_mask = ids[keep], positions[keep], attention_mask[keep]
-    return tokens, logprobs
+            rows = rows[keep]
+            ended = ended[keep]
+            ids = ids[keep]
+            positions = positions[keep]
+            attention_mask = attention_mask[keep]

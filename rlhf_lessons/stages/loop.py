@@ -90,10 +90,12 @@ def length_grouped_rows(lengths: list[int], size: int, step: int, seed: int) -> 
 
 def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
     """Return the `size` row numbers that `step` uses: all rows once in random order, then again."""
-    first = step * size
-    passes = range(first // rows, (first + size - 1) // rows + 1)
-    order = torch.cat([torch.randperm(rows, generator=generator(seed, n)) for n in passes])
-    return order[first - passes[0] * rows :][:size].tolist()
+    this_pass, place = divmod(step * size, rows)
+    order = []
+    while len(order) < place + size:
+        order += torch.randperm(rows, generator=generator(seed, this_pass)).tolist()
+        this_pass += 1
+    return order[place : place + size]
 
 
 class Stage(Iterator):

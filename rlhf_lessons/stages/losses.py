@@ -18,7 +18,8 @@ IGNORE = -100  # the label that takes no part in a loss
 def next_token_loss(model, windows: Tensor) -> Tensor:
     """Return the mean cross-entropy of windows (batch, time + 1), each token predicted in turn."""
     logits = model(windows[:, :-1], use_cache=False).logits
-    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+    targets = windows[:, 1:]
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -40,7 +41,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 def ranking_loss(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean over pairs (pairs,) of the Bradley-Terry loss."""
-    return (weight * bradley_terry_loss(chosen, rejected)).sum() / weight.sum()
+    pair_losses = bradley_terry_loss(chosen, rejected)
+    return (weight * pair_losses).sum() / weight.sum()
 
 
 # KL divergence: Schulman, "Approximating KL divergence", 2020. Each takes x = log policy -

@@ -124,7 +124,10 @@ class PPO(Stage):
         if self.true_utility:
             utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
             metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
-        texts = zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True)
+        samples = []
+        rows = zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True)
+        for prompt, response, reward in islice(rows, 8):
+            samples.append({"prompt": prompt, "response": response, "reward": reward})
         return PPOStep(
             step=step,
             reward=batch.scores.mean().item(),
@@ -134,7 +137,7 @@ class PPO(Stage):
             explained_variance=losses.explained_variance(
                 estimates.values, estimates.returns, batch.response_mask
             ),
-            samples=[{"prompt": p, "response": r, "reward": s} for p, r, s in islice(texts, 8)],
+            samples=samples,
             **metrics,
         )
 
@@ -178,8 +181,10 @@ class PPO(Stage):
                 break
             for optimiser in self.optimisers.values():
                 optimiser.apply(step, scale=1 - step / config.steps)
-        metrics = {name: sum(part[name] for part in history) / len(history) for name in history[0]}
-        return metrics | {"ratio_error": history[0]["ratio_error"], "stopped": stopped}
+        metrics = {"stopped": stopped}
+        for name in history[0]:
+            metrics[name] = sum(part[name] for part in history) / len(history)
+        return metrics | {"ratio_error": history[0]["ratio_error"]}
 
     def minibatch(self, batch: Rollout, estimates: Estimates, rows: Tensor, step: int) -> dict:
         """Add up the gradients of one minibatch; return its metrics, means over its tokens."""

@@ -55,8 +55,9 @@ class SFT(Stage):
 
     def train_step(self, step: int) -> SFTStep:
         config = self.config
-        rows = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
-        loss = sft_loss(self.model, [self.rows[i] for i in rows], self.pad_id)
+        numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
+        rows = [self.rows[i] for i in numbers]
+        loss = sft_loss(self.model, rows, self.pad_id)
         epoch = (step + 1) * config.epochs / self.steps
         return SFTStep(epoch=epoch, **self.descend(loss, step))
 
