@@ -24,7 +24,12 @@ class RewardReport:
     ceiling: float | None = None  # share of these with a true label: what label noise allows
 
 
-def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> RewardReport:
+def report(
+    model,
+    tokenizer,
+    comparisons: list[dict],
+    gap: float = 0.0,
+) -> RewardReport:
     """Measure `model` on comparisons held out from its training; equal scores count as half right.
 
     A bin of the calibration holds the pairs of which the model is about equally sure: how often it

@@ -59,7 +59,13 @@ class RewardModelling(Stage):
     where there is nothing to learn from or a text is longer than the model's positions.
     """
 
-    def __init__(self, lm, tokenizer, comparisons: list[dict], config: RewardConfig):
+    def __init__(
+        self,
+        lm,
+        tokenizer,
+        comparisons: list[dict],
+        config: RewardConfig,
+    ):
         self.config = config
         self.pad_id = tokenizer.pad_token_id
         self.rankings = to_rankings(tokenizer, comparisons)
@@ -77,8 +83,8 @@ class RewardModelling(Stage):
         config = self.config
         numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
         batch = [self.rankings[i] for i in numbers]
-        texts = pad(all_rows(batch), self.pad_id, device=self.model.device)
-        scores = rollout.last_scores(self.model, *texts)  # each answer once
+        ids, attention_mask = pad(all_rows(batch), self.pad_id, device=self.model.device)
+        scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
         better, worse, weight = flat_pairs(batch)
         chosen = scores[better]
         rejected = scores[worse]
@@ -164,11 +170,13 @@ def score(
     The model scores without dropout, and is left in the mode it was in. ValueError names a row that
     is too long.
     """
+    prompt_ids = encode_prompts(tokenizer, prompts)
     answers = encode_completions(tokenizer, completions, ended)
-    rows = [p + a for p, a in zip(encode_prompts(tokenizer, prompts), answers, strict=True)]
+    rows = [prompt + answer for prompt, answer in zip(prompt_ids, answers, strict=True)]
     check_model(model, tokenizer)
     check_lengths(model, rows, "row")
-    return rollout.score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
+    ids, attention_mask = pad(rows, tokenizer.pad_token_id)
+    return rollout.score_ids(model, ids, attention_mask).cpu()
 
 
 def normalise(
