@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, strip_special_tokens
 from rlhf_lessons.stages.reward import score
-from rlhf_lessons.widgets.html import Box, aloud, button, control, escaped, table_html
+from rlhf_lessons.widgets.html import AIRY, Box, aloud, button, control, escaped, table_html
 from rlhf_lessons.world.judge import judge
 
 RAISES, LOWERS = "0, 114, 178", "213, 94, 0"  # blue and vermilion of Okabe and Ito
@@ -111,4 +111,5 @@ class FoolBox(Box):
             )
             for place, entry in enumerate(self.entries[:PLACES], 1)
         ]
-        return table_html(["place", "overpaid by", "reward", "true utility", "text"], rows)
+        header = ["place", "overpaid by", "reward", "true utility", "text"]
+        return table_html(header, rows, look=AIRY)

@@ -12,6 +12,7 @@ from PIL import Image
 
 COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file is a third as large
 WIDE = "760px"  # the most that a control takes of a page
+AIRY = "line-height:1.5; border-collapse:separate; border-spacing:16px 4px"  # a table in a widget
 
 
 class Box(w.VBox):
@@ -55,7 +56,7 @@ def escaped(text: object) -> str:
 
 def aloud(text: object) -> str:
     """Return text as an HTML paragraph that a screen reader speaks when it changes."""
-    return f"<p aria-live='polite'>{escaped(text)}</p>"
+    return f"<p aria-live='polite' style='line-height:1.5'>{escaped(text)}</p>"
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "") -> HTML:
@@ -63,8 +64,10 @@ def table(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str 
     return HTML(table_html(header, rows, caption))
 
 
-def table_html(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "") -> str:
-    """Return the same table as a string, for a widget."""
+def table_html(
+    header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "", look: str = ""
+) -> str:
+    """Return the same table as a string, for a widget, which may have a look of its own in CSS."""
     left = 'style="text-align:left; vertical-align:top"'
     head = "".join(f'<th scope="col" {left}>{escaped(name)}</th>' for name in header)
     body = ""
@@ -72,14 +75,14 @@ def table_html(header: Iterable[str], rows: Iterable[Iterable[object]], caption:
         cells = "".join(f"<td {left}>{escaped(cell)}</td>" for cell in row)
         body += f"<tr>{cells}</tr>"
     title = f"<caption {left}>{escaped(caption)}</caption>" if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    start = f'<table style="{look}">' if look else "<table>"
+    return f"{start}{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def columns_html(texts: dict[str, str]) -> str:
     """Return answers beside each other, each under its model's name, in columns of equal width."""
-    look = "width:98%; table-layout:fixed; border-collapse:separate; border-spacing:16px 4px"
-    page = table_html(texts, [map(said, texts.values())])
-    return page.replace("<table>", f'<table style="{look}">', 1)
+    look = f"width:98%; table-layout:fixed; {AIRY}"
+    return table_html(texts, [map(said, texts.values())], look=look)
 
 
 def figure_html(figure, words: str) -> str:

@@ -97,8 +97,9 @@ class LiveRewardModel(OnlineReward, w.HTML):
             raising, lowering = map(listed, self.reward.words())
             prompt, plain, best = self.best
             page += (
-                f"<p>It has learned from {self.seen} votes. Words that raise the reward: {raising}."
-                f" Words that lower it: {lowering}.</p><p><b>{escaped(prompt)}</b></p>"
+                f"<p style='line-height:1.5'>It has learned from {self.seen} votes. Words that "
+                f"raise the reward: {raising}. Words that lower it: {lowering}.</p>"
+                f"<p><b>{escaped(prompt)}</b></p>"
             )
             page += columns_html(
                 {"a plain sample": plain, "the best of 16 by this reward model": best}

@@ -34,6 +34,7 @@ class MaskBox(Box):
         self.prompt = control(w.Text, "Prompt", prompt)
         self.completion = control(w.Textarea, "Answer", completion, rows=2)
         self.labels = control(w.RadioButtons, "Labels", list(LABELS)[0], options=list(LABELS))
+        self.labels.layout.width = "max-content"  # so that its name stands before it
         self.view = w.HTML()
         controls = self.prompt, self.completion, self.labels
         super().__init__(
@@ -52,7 +53,8 @@ class MaskBox(Box):
             with bug(mistake) if mistake else nullcontext():
                 rows = sft.encode_demonstrations(self.tokenizer, [own, SHORT])
         except ValueError:
-            self.view.value = "Write an answer: there is nothing to learn from an empty one."
+            missing = "an answer" if self.prompt.value.strip() else "a prompt"
+            self.view.value = f"Write {missing}: there is nothing to learn from an empty one."
             return
         longest = max(len(ids) for ids, _ in rows)
         if longest <= MOST:
