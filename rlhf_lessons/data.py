@@ -6,12 +6,15 @@ templates, byte for byte; the comparisons hold answers of the shipped SFT model.
 of TRL, with our own columns beside.
 """
 
+import csv
 import hashlib
+import io
 import itertools
 import json
 import math
 import random
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from os.path import commonprefix
@@ -33,6 +36,9 @@ FIELDS = {
 }
 TEXTS = {"prompt", "completion", "chosen", "rejected", "messages", "text"}
 SPEAKERS = {"system": "System", "user": "Human", "assistant": "Assistant"}
+FORMULA = "=+\\-@＝＋－＠'"  # a spreadsheet might obey such a cell, or hide the first letter
+# Where a cell begins, also for a spreadsheet that splits lines at other signs than commas
+BEGIN = r"(?:^|[;\t\r\n])[\"\s]*"
 TURN = "\n\nAssistant:"
 
 
@@ -147,7 +153,7 @@ def rows_hash(rows: Iterable[dict]) -> str:
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
     """Write one JSON object a line, in UTF-8; the file is replaced whole or not at all."""
-    paths.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    paths.write_text(path, json_lines(rows))
 
 
 # ---- Files of others -----------------------------------------------------------------------------
@@ -167,9 +173,7 @@ def read_rows(
     path = Path(source)
     local = path.suffix in (".json", ".jsonl") or path.exists()
     rows, bad = [], []
-    for number, row in enumerate(lines_of(path) if local else read_hub(str(source), split), 1):
-        if row == "":
-            continue
+    for number, row in lines_of(path) if local else read_hub(str(source), split):
         where = f"{source}, row {number}"
         try:
             rows.append(check_row(parsed(row, where), kind, where))
@@ -184,29 +188,27 @@ def read_rows(
     return rows
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    """Return the rows of a JSONL file; DataError names the line that is not one JSON object."""
-    lines = enumerate(lines_of(path), 1)
-    return [parsed(line, f"{path}, row {number}") for number, line in lines if line]
-
-
-def lines_of(path: Path) -> list[str]:
-    """Return a file's lines, stripped; a byte order mark and line ends of Windows are no matter."""
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, stripped, without blank ones; a byte order mark
+    and line ends of Windows are no matter.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.strip()
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
-    return [line.strip() for line in text.split("\n")]
 
 
-def read_hub(name: str, split: str) -> list[dict]:
-    """Return the rows of a data set of the hub; DataError where it cannot be had."""
+def read_hub(name: str, split: str) -> list[tuple[int, dict]]:
+    """Return the numbered rows of a data set of the hub; DataError where it cannot be had."""
     from datasets import load_dataset
 
     try:
-        return list(load_dataset(name, split=split))
+        return list(enumerate(load_dataset(name, split=split), 1))
     except Exception as error:  # the libraries below raise a dozen kinds; the reader needs one
         raise DataError(
             f"{name}: neither a file here nor a data set that can be loaded from the hub "
@@ -346,3 +348,26 @@ def to_json(value) -> str:
     """Return JSON in ASCII, with null for numbers that are not finite."""
     plain = json.loads(json.dumps(value), parse_constant=lambda name: None)
     return json.dumps(plain, indent=1)
+
+
+def json_lines(rows: Iterable[dict]) -> str:
+    """Return rows as JSON, one on each line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def spreadsheet(columns: Iterable[str], rows: Iterable[dict]) -> str:
+    """Return these columns of rows as CSV; the mark before it tells Excel that it is UTF-8."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([safe_cell(row[column]) for column in columns])
+    return "\ufeff" + file.getvalue()
+
+
+def safe_cell(value: object) -> str:
+    """Return a cell in which no spreadsheet finds a formula: an apostrophe stands before what looks
+    like one.
+    """
+    text = "" if value is None else str(value)
+    return re.sub(f"({BEGIN})(?=[{FORMULA}])", r"\1'", text)

@@ -169,7 +169,7 @@ BAD_ROWS = {
 def test_a_bad_row_in_the_store_ends_neither_projector_nor_console(server, bad):
     ann, boss = join(server), teacher(server)
     ann.vote(ann.next()["task"])
-    server.store.report({"round": "round 1: pairs", "accuracy": 0.7, "votes": 1})
+    server.store.say("report", round="round 1: pairs", accuracy=0.7, votes=1)
     with closing(sqlite3.connect(server.store.engine.url.database)) as database:
         database.executescript(BAD_ROWS[bad])
     ann.vote(ann.next()["task"])

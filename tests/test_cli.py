@@ -220,7 +220,7 @@ def test_data_build_writes_where_it_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "corpus_hash", lambda: "none")
     assert run("data", "build", "--folder", str(tmp_path / "new")) == 0
     assert "demonstrations.jsonl" in capsys.readouterr().out
-    assert len(list(data.read_jsonl(tmp_path / "new" / "corpus_sample.jsonl"))) == 200
+    assert len(list(data.lines_of(tmp_path / "new" / "corpus_sample.jsonl"))) == 200
 
 
 @pytest.fixture

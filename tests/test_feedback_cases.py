@@ -21,7 +21,7 @@ from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
 from rlhf_lessons.feedback.exchange import forget, load, merge
-from rlhf_lessons.feedback.export import everything, preferences, table
+from rlhf_lessons.feedback.export import everything, table, training_rows
 from rlhf_lessons.feedback.schema import events, key
 from rlhf_lessons.reports.learner import gather
 
@@ -77,7 +77,7 @@ def room(tmp_path):
     """A store in which Ann and Ben have voted, and what a file about it needs to name."""
     store = Store(tmp_path / "room.sqlite3")
     store.add_tasks("r", pairs(3, overlap=None))
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     for name in ("Ann", "Ben"):
         rater = store.add_rater(name)
         for _ in range(3):
@@ -214,7 +214,7 @@ def pages_work(store: Store) -> dict:
     json.dumps(statistics(store.answers()), allow_nan=False)
     gather("", "Ann", store)
     table(store.answers())
-    preferences(store.answers())
+    training_rows(store.answers(), "preference")
     return shown["projector"]
 
 
@@ -383,7 +383,7 @@ def test_a_merged_name_cannot_turn_the_console_round(store):
         {"table": "rater", "id": f"{n}" * 32, "name": name, "team": "", "kind": "person"}
         for n, name in enumerate(["\u202eevil", "x" * 500, "\u200b"])
     ]
-    merge(store, lambda: rows)
+    merge(store, enumerate(rows, 1))
     assert [row["name"] for row in store.raters()] == ["evil", "x" * 40, "somebody"]
 
 

@@ -11,22 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from voting import one_of_everything, say, texts
 
-from rlhf_lessons.data import read_rows, write_rows
+from rlhf_lessons.data import read_rows, safe_cell, write_rows
 from rlhf_lessons.evaluation.votes import comparisons
 from rlhf_lessons.feedback import Store, new_id
 from rlhf_lessons.feedback.exchange import load
 from rlhf_lessons.feedback.export import (
     FORMATS,
     NOTICE,
-    demonstrations,
     everything,
-    preferences,
-    rankings,
-    raw_cell,
-    safe_cell,
     table,
     taken_back,
-    unpaired,
+    training_rows,
     written,
 )
 
@@ -38,7 +33,7 @@ def store(store):
 
 
 def test_preferences_are_what_read_rows_and_the_reward_model_take(store, tmp_path):
-    rows, left_out = preferences(store.answers())
+    rows, left_out = training_rows(store.answers(), "preference")
     file = tmp_path / "out" / "preference.jsonl"
     write_rows(file, rows)
     assert read_rows(file, "comparisons") == rows
@@ -67,7 +62,7 @@ def test_preferences_are_what_read_rows_and_the_reward_model_take(store, tmp_pat
 def test_exported_preferences_train_a_reward_model(store, tokenizer):
     from rlhf_lessons.stages.reward import to_rankings
 
-    found = to_rankings(tokenizer, preferences(store.answers())[0])
+    found = to_rankings(tokenizer, training_rows(store.answers(), "preference")[0])
     assert sorted(len(ranking.pairs) for ranking in found) == [
         1,
         1,
@@ -78,7 +73,7 @@ def test_exported_preferences_train_a_reward_model(store, tokenizer):
 def test_a_ranking_gives_all_its_pairs_with_one_group(store):
     rows = [
         row
-        for row in preferences(store.answers())[0]
+        for row in training_rows(store.answers(), "preference")[0]
         if {row["chosen"], row["rejected"]} & {"best", "worst"}
     ]
     assert {(row["chosen"], row["rejected"], row["strength"]) for row in rows} == {
@@ -93,12 +88,12 @@ def test_a_ranking_gives_all_its_pairs_with_one_group(store):
 
 def test_a_show_of_hands_gives_a_row_a_hand(store):
     say(store, store.add_rater("teacher"), "hands", {"left": 3, "right": 2, "tie": 4, "bad": 0})
-    rows, left_out = preferences(store.answers())
+    rows, left_out = training_rows(store.answers(), "preference")
     assert len([row for row in rows if row["rater"] == "teacher"]) == 5 and left_out["a tie"] == 6
 
 
 def test_unpaired_rows_are_good_or_bad(store):
-    rows, left_out = unpaired(store.answers())
+    rows, left_out = training_rows(store.answers(), "unpaired")
     labels = sorted((row["completion"], row["label"]) for row in rows)
     assert labels == sorted(
         [
@@ -119,14 +114,14 @@ def test_unpaired_rows_are_good_or_bad(store):
 
 
 def test_rankings_and_demonstrations_leave_in_their_own_formats(store):
-    (row,), _ = rankings(store.answers())
+    (row,), _ = training_rows(store.answers(), "rankings")
     assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
         "best": 1,
         "worst": 3,
         "b": 2,
         "c": 2,
     }
-    (row,), _ = demonstrations(store.answers())
+    (row,), _ = training_rows(store.answers(), "demonstrations")
     assert row["prompt"] == "p" and row["completion"] == "+1 is right\nsaid =ben"
 
 
@@ -139,8 +134,8 @@ def test_hidden_and_repeated_votes_are_left_out_and_counted(tmp_path):
     for _ in range(2):
         store.answer(you, store.next_task(you, "r")["task"], "pair", {"choice": "left"}, new_id())
     say(store, other, "pair", {"choice": "good"})
-    store.hide(other)
-    rows, left_out = preferences(store.answers())
+    store.say("hide", id=other, hidden=True)
+    rows, left_out = training_rows(store.answers(), "preference")
     assert len(rows) == 1
     assert left_out == {"a repeat, which measures the rater": 1, "hidden by the teacher": 1}
     store.undo(you, "r", new_id())
@@ -155,28 +150,24 @@ def test_a_guess_at_who_wrote_an_answer_is_no_preference(tmp_path):
     store.answer(
         you, store.next_task(you, "whose is whose")["task"], "pair", {"choice": "left"}, new_id()
     )
-    assert preferences(store.answers()) == ([], {"a guess at who wrote it": 1})
+    assert training_rows(store.answers(), "preference") == ([], {"a guess at who wrote it": 1})
     assert comparisons(store.answers()) == []
 
 
-def test_a_table_comes_back_and_no_cell_is_a_formula(store, tmp_path):
-    text, left_out = table(store.answers())
+def test_no_cell_of_a_table_is_a_formula(store):
+    rows, left_out = table(store.answers())
+    text = written(store, "csv")[0].removeprefix("\ufeff")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 10 and left_out == {}
     assert not any(
         cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values()
     )
-    (tmp_path / "out.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
-    copy = Store(tmp_path / "copy.sqlite3")
-    assert load(copy, tmp_path / "out.csv")["new"] == 10
-    assert load(store, tmp_path / "out.csv") == {"new": 0, "known": 10, "forgotten": 0}
-    assert table(copy.answers())[0] == text
 
 
 @given(st.text(alphabet="=+-@;\"' \t\n\rab＝") | st.text())
-def test_a_safe_cell_gives_the_text_back_and_is_no_formula_however_a_line_is_split(text):
+def test_a_safe_cell_is_no_formula_however_a_line_is_split(text):
     cell = safe_cell(text)
-    assert raw_cell(cell) == text
+    assert cell.replace("'", "") == text.replace("'", "")  # nothing else is added
     for sign in ",;\t\n\r":
         for part in cell.split(sign) if sign != "," else [cell]:
             assert not part.strip(' "\t\n\r').startswith(("=", "+", "-", "@", "＝"))
@@ -188,13 +179,13 @@ def test_events_lose_nothing(store, tmp_path):
         "r", [{"kind": "pair", "prompt": "q", "completions": texts("a", "b")}], repeats=1.0
     )
     task = store.next_task(anna, "r")["task"]
-    store.seal(anna, task, 0.75, new_id())
+    store.seal(anna, task, 0.75)
     store.answer(anna, task, "pair", {"choice": "left"}, new_id())
     store.undo(anna, "r", new_id())
     store.answer(anna, task, "pair", {"choice": "bad"}, new_id())
     store.reveal(anna, task, new_id())
-    store.report({"accuracy": 0.5})
-    store.set_round("r", "paused")
+    store.say("report", accuracy=0.5)
+    store.say("round", round="r", state="paused")
     write_rows(tmp_path / "events.jsonl", everything(store))
     copy = Store(tmp_path / "copy.sqlite3")
     found = load(copy, tmp_path / "events.jsonl")
@@ -209,11 +200,14 @@ def test_events_lose_nothing(store, tmp_path):
 
 
 def test_anonymous_exports_name_nobody(store):
-    for format in FORMATS.values():
-        rows, _ = format(store.answers(), anonymous=True)
+    for format in FORMATS:
+        rows, _ = training_rows(store.answers(), format, anonymous=True)
         assert {row["rater"] for row in rows} <= {"rater 1", "rater 2"}
     raters = [row["id"] for row in store.raters()]
-    said = json.dumps(everything(store, anonymous=True)) + table(store.answers(), anonymous=True)[0]
+    said = (
+        json.dumps(everything(store, anonymous=True))
+        + written(store, "csv", None, anonymous=True)[0]
+    )
     assert '"anna"' not in said and '"=ben"' not in said and "Anna told me" not in said
     assert not any(rater in said for rater in raters)
 

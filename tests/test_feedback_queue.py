@@ -84,7 +84,7 @@ def test_a_class_sees_at_once_what_is_hidden_added_or_given_by_another_process(s
     other.add_tasks("r", pairs(2, overlap=None))
     added = store.next_task(anna, "r", beyond=True)
     assert added["state"] == "task" and added["task"] != task["task"]
-    other.hide(store.answers()[0]["answers"][0]["id"])
+    other.say("hide", id=store.answers()[0]["answers"][0]["id"], hidden=True)
     assert store.progress(anna, "r", beyond=True)["left"] == 1
 
 
@@ -121,18 +121,18 @@ def test_near_identical_pairs_are_never_offered(store, you):
 
 def test_what_the_teacher_hides_or_pauses_is_offered_no_more(store, you):
     store.add_tasks("r", pairs(2))
-    store.set_round("r", "paused")
+    store.say("round", round="r", state="paused")
     assert store.next_task(you, "r") == {"state": "paused"}
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     assert store.room().current == "r"
     first, _, _ = vote(store, you)
     (row,) = store.answers()
-    store.hide(row["answers"][0]["id"])
+    store.say("hide", id=row["answers"][0]["id"], hidden=True)
     assert store.answers()[0]["hidden"]
-    store.hide(row["answers"][0]["id"], False)
+    store.say("hide", id=row["answers"][0]["id"], hidden=False)
     assert not store.answers()[0]["hidden"]
     task = store.next_task(you, "r")
-    store.hide(you)
+    store.say("hide", id=you, hidden=True)
     assert store.next_task(you, "r") == {"state": "removed"}
     with pytest.raises(Refused, match="removed"):
         store.answer(you, task["task"], "pair", LEFT, new_id())
@@ -162,11 +162,11 @@ def test_a_task_with_a_hidden_text_is_neither_offered_nor_counted(store, you):
     vote(store, you)
     (text, _) = store.answers()[0]["answers"]
     store.undo(you, "r", new_id())
-    store.hide(text["id"])
+    store.say("hide", id=text["id"], hidden=True)
     assert store.progress(you, "r")["left"] == 2
     shown = [answer["text"] for _ in range(2) for answer in vote(store, you)[0]["answers"]]
     assert text["text"] not in shown and store.next_task(you, "r") == {"state": "done"}
-    store.hide(text["id"], False)
+    store.say("hide", id=text["id"], hidden=False)
     assert store.progress(you, "r")["left"] == 1
 
 

@@ -91,7 +91,7 @@ def test_a_class_goes_through_three_rounds(lesson):
     exec(ppo, lesson)
     for block, name in ((second, "round 2: before and after"), (third, "round 3: once more")):
         exec(block, lesson)
-        store.set_round(name)  # as the console's "Go to it" does
+        store.say("round", round=name, state="open")  # as the console's "Go to it" does
         assert students_vote(store, name, 2) > 0
     assert set(lesson["policies"]) == {"sft", "class 1", "class 2"}
 

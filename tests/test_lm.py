@@ -10,7 +10,6 @@ from rlhf_lessons.lm.sampling import (
     filter_top_k_top_p,
     generate,
     inputs,
-    length_grouped_batches,
     logprobs_of,
     micro_batches,
     pad,
@@ -25,6 +24,7 @@ from rlhf_lessons.lm.tokenizer import (
     encode_prompts,
     train_tokenizer,
 )
+from rlhf_lessons.stages.loop import length_grouped_rows
 from rlhf_lessons.stages.rollout import last_scores
 
 PROMPTS = [
@@ -108,7 +108,7 @@ class TestBatching:
 
     def test_batches_hold_every_row_once_and_rows_of_like_length(self):
         lengths = [i % 40 for i in range(320)]
-        batches = length_grouped_batches(lengths, 16, torch.Generator().manual_seed(0))
+        batches = [length_grouped_rows(lengths, 16, step, seed=0) for step in range(20)]
         assert sorted(i for batch in batches for i in batch) == list(range(320))
         assert max(max(lengths[i] for i in b) - min(lengths[i] for i in b) for b in batches) < 15
 

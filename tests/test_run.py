@@ -37,7 +37,7 @@ def whole(request, tmp_path_factory):
     return (
         request.param,
         stage,
-        runs.train(stage, tmp_path_factory.mktemp("whole") / "run", "whole", quiet=True),
+        runs.train(stage, tmp_path_factory.mktemp("whole") / "run", "whole"),
     )
 
 
@@ -61,9 +61,9 @@ def test_ctrl_c_finishes_the_step_and_the_run_continues_bit_for_bit(whole, tmp_p
     stage = tiny.stage(name)
     interrupt_in_step(stage, 4)
     with pytest.raises(runs.Interrupted, match="stopped after step 5 of"):
-        runs.train(stage, tmp_path / "run", name, quiet=True)
+        runs.train(stage, tmp_path / "run", name)
     resumed = tiny.stage(name)
-    assert runs.train(resumed, tmp_path / "run", name, quiet=True) == metrics
+    assert runs.train(resumed, tmp_path / "run", name) == metrics
     assert_same(resumed, undisturbed)
     assert signal.getsignal(signal.SIGINT) is handler  # given back after the run
 
@@ -86,7 +86,7 @@ def test_a_killed_run_continues_bit_for_bit(whole, tmp_path):
     done = load_state(tmp_path / "run" / "state.pt")["step"]
     assert done < len(undisturbed), "it was killed after the last step"
     resumed = tiny.stage(name)
-    assert runs.train(resumed, tmp_path / "run", name, quiet=True) == metrics
+    assert runs.train(resumed, tmp_path / "run", name) == metrics
     assert_same(resumed, undisturbed)
     assert runs.read_metrics(tmp_path / "run") == metrics
 
@@ -111,7 +111,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(
     stage.train_step = poisoned
     monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
     with pytest.raises(runs.Stopped, match="step 3") as caught:
-        runs.train(stage, tmp_path, name, quiet=True)
+        runs.train(stage, tmp_path, name)
     assert not isinstance(caught.value, runs.Interrupted)
     state = load_state(tmp_path / "state.pt")
     assert state["step"] == 3
@@ -130,7 +130,7 @@ def test_metrics_are_a_json_object_a_step_without_nan(whole, tmp_path):
 
 
 def test_a_finished_run_forgets_its_state_and_keeps_its_metrics(tmp_path):
-    runs.train(tiny.stage("sft"), tmp_path, "sft", quiet=True)
+    runs.train(tiny.stage("sft"), tmp_path, "sft")
     runs.finished(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
@@ -138,13 +138,13 @@ def test_a_finished_run_forgets_its_state_and_keeps_its_metrics(tmp_path):
 def stop_early(stage, folder):
     interrupt_in_step(stage, 1)
     with pytest.raises(runs.Interrupted):
-        runs.train(stage, folder, "early", quiet=True)
+        runs.train(stage, folder, "early")
 
 
 def test_a_stopped_run_does_not_continue_from_another_model(tmp_path):
     stop_early(tiny.stage("sft"), tmp_path)
     with pytest.raises(ValueError, match="other weights.*") as caught:
-        runs.train(tiny.stage("sft", seed=1), tmp_path, "sft", quiet=True)
+        runs.train(tiny.stage("sft", seed=1), tmp_path, "sft")
     assert "--fresh" in str(caught.value)
 
 
@@ -153,14 +153,14 @@ def test_a_stopped_run_does_not_continue_with_other_data(tmp_path):
     other = tiny.stage("sft")
     other.rows[0] = other.rows[1]
     with pytest.raises(ValueError, match="other weights or data"):
-        runs.train(other, tmp_path, "sft", quiet=True)
+        runs.train(other, tmp_path, "sft")
 
 
 def test_a_damaged_state_is_named(tmp_path):
     stop_early(tiny.stage("sft"), tmp_path)
     (tmp_path / "state.pt").write_bytes(b"not a state")
     with pytest.raises(ValueError, match="state.pt"):
-        runs.train(tiny.stage("sft"), tmp_path, "sft", quiet=True)
+        runs.train(tiny.stage("sft"), tmp_path, "sft")
 
 
 def test_a_last_line_cut_short_is_left_out(tmp_path):

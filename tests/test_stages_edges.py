@@ -155,7 +155,7 @@ class TestModels:
         }
         for name, stage in stages.items():
             before = fingerprint(stage)
-            metrics = train(stage, tmp_path / name, name, quiet=True)
+            metrics = train(stage, tmp_path / name, name)
             assert all(math.isfinite(row.get("loss", row.get("value_loss"))) for row in metrics)
             assert fingerprint(stage) != before  # it tells weights of bfloat16 apart
 
@@ -245,7 +245,7 @@ class TestExplainedVariance:
             SHORT_PPO,
             critic_init=to_reward_model(tiny_llama(tokenizer)),
         )
-        rows = train(run, tmp_path, "ppo", quiet=True)
+        rows = train(run, tmp_path, "ppo")
         assert [row["length"] for row in rows] == [1, 1]
         assert [row["explained_variance"] for row in rows] == [None, None]
         assert '"explained_variance": null' in (tmp_path / "metrics.jsonl").read_text()

@@ -26,7 +26,7 @@ from rlhf_lessons.evaluation.votes import (
     weighted_alpha,
 )
 from rlhf_lessons.feedback import CRITERIA, Store, new_id
-from rlhf_lessons.feedback.export import preferences
+from rlhf_lessons.feedback.export import training_rows
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.reports.learner import gather
 from rlhf_lessons.world.answers import answer
@@ -355,7 +355,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     assert noisy["contradictions"]["value"] == pytest.approx(0.2, abs=0.08)
     assert noisy["leaderboard"][0]["model"] == "clean"
     assert statistics(answers)["with_truth"]["low"] is not None
-    assert len(preferences(answers)[0]) > 100
+    assert len(training_rows(answers, "preference")[0]) > 100
 
 
 def test_what_can_be_predicted_is_more_than_what_is_repeated():
@@ -391,7 +391,7 @@ def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tm
         kind = ("pair", "pair", "ranking", "scores")[n % 4]
         rows.append({"kind": kind, "prompt": f"p{n}", "completions": texts, "overlap": None})
     store.add_tasks("r", rows, repeats=0.9)
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     for i in range(7):
         rng = random.Random(i)
         rater = store.add_rater(f"rater {i}")

@@ -112,4 +112,4 @@ def checkpoints(folder: Path, quality: float = 0.5) -> Path:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     runs.SAVE_SECONDS = 0.05  # so that a kill loses some steps
-    runs.train(stage(sys.argv[1]), Path(sys.argv[2]), sys.argv[1], quiet=True)
+    runs.train(stage(sys.argv[1]), Path(sys.argv[2]), sys.argv[1])

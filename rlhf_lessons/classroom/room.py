@@ -173,7 +173,7 @@ class Classroom:
     def set_state(self, wish: dict) -> None:
         """Pause the round, or open it, or one that was before it."""
         state = "paused" if wish["do"] == "pause" else "open"
-        self.store.set_round(wish.get("round") or self.current, state)
+        self.store.say("round", round=wish.get("round") or self.current, state=state)
 
     def new_round(self, wish: dict) -> None:
         self.close_pair(wish)
@@ -182,7 +182,7 @@ class Classroom:
         rounds.new_round(self.store, self.source, kind, family, teams=bool(self.teams))
 
     def hide(self, wish: dict) -> None:
-        self.store.hide(str(wish.get("id")), bool(wish.get("hidden")))
+        self.store.say("hide", id=str(wish.get("id")), hidden=bool(wish.get("hidden")))
 
     def reveal(self, wish: dict) -> None:
         self.revealed = bool(wish.get("on"))

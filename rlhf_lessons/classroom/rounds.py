@@ -140,5 +140,5 @@ def new_round(
         name += f", {NAMES[family]}"
     with store.write():
         store.add_tasks(name, rows, REPEATS)
-        store.set_round(name)
+        store.say("round", round=name, state="open")
     return name

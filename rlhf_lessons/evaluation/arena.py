@@ -19,26 +19,22 @@ CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0):
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
-    asked = []
-    for prompt in prompts:
-        asked += [prompt] * n
+    asked = np.repeat(np.array(prompts, dtype=object), n).tolist()
     samples = generate(model, tokenizer, asked, seed=seed)
-    ended = samples.ended.tolist()
-    starts = range(0, len(ended), n)
-    return [samples.texts[i : i + n] for i in starts], [ended[i : i + n] for i in starts]
+    texts = np.array(samples.texts, dtype=object).reshape(-1, n)
+    return texts.tolist(), samples.ended.view(-1, n).tolist()
 
 
 def score_all(
     prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
 ) -> dict[str, np.ndarray]:
     """Judge the answers: an array (prompts, n) for each of METRICS."""
-    rows = []
+    judged = []
     for prompt, *answers in zip(prompts, texts, ended, strict=True):
-        rows.append([judge(prompt, *answer) for answer in zip(*answers, strict=True)])
-    scores = {"ended": np.array(ended, dtype=float)}
-    for i, metric in enumerate(Scores._fields):
-        scores[metric] = np.array([[score[i] for score in row] for row in rows])
-    return scores
+        judged.append([judge(prompt, *answer) for answer in zip(*answers, strict=True)])
+    by_metric = np.moveaxis(np.array(judged, dtype=float), -1, 0)
+    scores = dict(zip(Scores._fields, by_metric, strict=True))
+    return scores | {"ended": np.array(ended, dtype=float)}
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -71,14 +67,11 @@ def evaluate(
     prompts = [task.prompt for task in tasks]
     scores = {}
     for i, (name, model) in enumerate(models.items()):
-        scores[name] = score_all(prompts, *answer_all(*model, prompts, n, seed + i))
+        answers = answer_all(*model, prompts, n, seed + i)
+        scores[name] = score_all(prompts, *answers)
     rates = []
     for other, name in combinations(models, 2):
         won = wins(scores[name]["utility"], scores[other]["utility"])
         rates.append({"model": name, "against": other, "rate": interval(won)})
-    return {
-        "split": split,
-        "n": n * len(tasks),
-        "models": {name: summarise(tasks, s) for name, s in scores.items()},
-        "win_rates": rates,
-    }
+    summaries = {name: summarise(tasks, found) for name, found in scores.items()}
+    return {"split": split, "n": n * len(tasks), "models": summaries, "win_rates": rates}

@@ -52,8 +52,8 @@ def ask(
                 f"the prompt is too long: {length} tokens, and {most} are the most that "
                 "leave space for an answer"
             )
-        asked = [prompt] * n
-        samples[name] = generate(model, tokenizer, asked, MAX_NEW_TOKENS, temperature, seed).texts
+        found = generate(model, tokenizer, [prompt] * n, MAX_NEW_TOKENS, temperature, seed)
+        samples[name] = found.texts
     return samples
 
 
@@ -61,11 +61,11 @@ def out_of_world_notice(prompt: str) -> str | None:
     """Return what to tell someone whose prompt the models cannot know, or None where they can."""
     if parse(prompt):
         return None
-    examples = {task.family: task.prompt for task in reversed(tasks("heldout"))}
-    return "\n  ".join(
-        [
-            "This prompt lies outside the small world that these models know, so expect nonsense, "
-            "and no fault of yours. They have learned prompts such as:",
-            *reversed(examples.values()),
-        ]
+    examples = {}
+    for task in tasks("heldout"):
+        examples.setdefault(task.family, task.prompt)
+    notice = (
+        "This prompt lies outside the small world that these models know, so expect nonsense, and "
+        "no fault of yours. They have learned prompts such as:"
     )
+    return "\n  ".join([notice, *examples.values()])

@@ -10,7 +10,6 @@ import torch
 
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.intervals import interval
-from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.stages.reward import score
 
 
@@ -20,22 +19,19 @@ def rewards_of(reward, tokenizer, prompts: list[str], texts: list, ended: list) 
     `reward` is a reward model, which reads with the tokenizer, or a function (prompts, completions,
     ended) -> rewards.
     """
-    asked = []
-    for prompt, row in zip(prompts, texts, strict=True):
-        asked += [prompt] * len(row)
+    n = len(texts[0])
+    asked = np.repeat(np.array(prompts, dtype=object), n).tolist()
     answers = asked, sum(texts, []), sum(ended, [])
     if isinstance(reward, torch.nn.Module):
         found = score(reward, tokenizer, *answers)
     else:
         found = reward(*answers)
-    return torch.as_tensor(found).cpu().numpy().reshape(len(prompts), -1)
+    return torch.as_tensor(found).view(-1, n).numpy(force=True)
 
 
 def best_of(policy, tokenizer, reward, prompt: str, n: int = 16, seed: int = 0) -> tuple[str, str]:
     """Return a plain sample of the policy, and of `n` others the one with the highest reward."""
-    samples = generate(policy, tokenizer, [prompt] * (n + 1), seed=seed)
-    plain, *others = samples.texts
-    _, *ended = samples.ended.tolist()
+    ((plain, *others),), ((_, *ended),) = answer_all(policy, tokenizer, [prompt], n + 1, seed)
     rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended])
     return plain, others[rewards.argmax()]
 
@@ -48,6 +44,6 @@ def best_of_n_gain(
     """
     texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
     utility = score_all(prompts, texts, ended)["utility"]
-    best = rewards_of(reward, tokenizer, prompts, texts, ended).argmax(1)
-    chosen = utility[np.arange(len(prompts)), best]
-    return interval(chosen - utility.mean(1))
+    best = rewards_of(reward, tokenizer, prompts, texts, ended).argmax(1, keepdims=True)
+    chosen = np.take_along_axis(utility, best, axis=1)
+    return interval(chosen - utility.mean(1, keepdims=True))

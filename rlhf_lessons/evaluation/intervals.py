@@ -21,14 +21,10 @@ def wilson(share, n):
     Unlike the share plus or minus two standard errors, it stays between 0 and 1, and has a width
     where all trials ended alike.
     """
-    share = np.asarray(share, dtype=float)
-    n = np.asarray(n, dtype=float)
     middle = share + Z**2 / (2 * n)
     half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     width = 1 + Z**2 / n
-    low = np.maximum((middle - half) / width, 0.0)
-    high = np.minimum((middle + half) / width, 1.0)
-    return low[()], high[()]
+    return np.maximum((middle - half) / width, 0.0), np.minimum((middle + half) / width, 1.0)
 
 
 def bootstrap(statistic: Callable, groups: int, draws: int = DRAWS) -> tuple[float, float]:
@@ -38,9 +34,8 @@ def bootstrap(statistic: Callable, groups: int, draws: int = DRAWS) -> tuple[flo
     values (draws,); NaN where a draw gives none.
     """
     drawn = np.random.default_rng(0).integers(groups, size=(draws, groups))
-    cells = drawn + groups * np.arange(draws)[:, None]
-    weights = np.bincount(cells.ravel(), minlength=draws * groups).reshape(draws, groups)
-    low, high = np.nanpercentile(statistic(weights.astype(float)), [2.5, 97.5])
+    weights = np.array([np.bincount(row, minlength=groups) for row in drawn], dtype=float)
+    low, high = np.nanpercentile(statistic(weights), [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -53,12 +48,12 @@ def interval(values: np.ndarray) -> list[float]:
     values = values.reshape(len(values), -1)
     sums = np.nansum(values, axis=1)
     counts = (~np.isnan(values)).sum(1)
-    if not counts.sum():
+    if not counts.any():
         return [float("nan")] * 3
 
     def mean(weights: np.ndarray) -> np.ndarray:
         total = weights @ counts
         return weights @ sums / np.where(total, total, np.nan)
 
-    low, high = bootstrap(mean, len(values))
-    return [round(float(x), 4) for x in (sums.sum() / counts.sum(), low, high)]
+    found = sums.sum() / counts.sum(), *bootstrap(mean, len(values))
+    return [round(float(number), 4) for number in found]

@@ -5,6 +5,7 @@ import random
 import torch
 
 from rlhf_lessons.lm.sampling import inputs, pad
+from rlhf_lessons.stages.losses import IGNORE
 from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
 
@@ -38,20 +39,18 @@ def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
 
     A case is right if each token of the continuation is the likeliest one in its place.
     """
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    contexts = []
-    targets = []
-    for context, target in cases:
-        contexts.append(start + tokenizer(context, add_special_tokens=False)["input_ids"])
-        targets.append(tokenizer(target, add_special_tokens=False)["input_ids"])
-    rows = [context + target for context, target in zip(contexts, targets, strict=True)]
-    ids, attention_mask = pad(rows, tokenizer.pad_token_id)
-    logits = model(**inputs(ids.to(model.device), attention_mask.to(model.device))).logits
-    right = 0
-    for guesses, context, target in zip(logits.argmax(-1).tolist(), contexts, targets, strict=True):
-        first = len(context) - 1  # the place that predicts the target's first token
-        right += guesses[first : first + len(target)] == target
-    return right / len(cases)
+    rows = []
+    labels = []
+    for texts in cases:
+        context, target = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        context = [tokenizer.bos_token_id, *context]
+        rows.append(context + target)
+        labels.append([IGNORE] * len(context) + target)
+    ids, attention_mask = pad(rows, tokenizer.pad_token_id, device=model.device)
+    labels, _ = pad(labels, IGNORE, device=model.device)
+    likeliest = model(**inputs(ids, attention_mask)).logits.argmax(-1)
+    right = (likeliest[:, :-1] == labels[:, 1:]) | (labels[:, 1:] == IGNORE)
+    return right.all(1).float().mean().item()
 
 
 def base_probes(model, tokenizer) -> dict[str, float]:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from rlhf_lessons.lm.sampling import pad
-from rlhf_lessons.stages.reward import flat_pairs, to_rankings
+from rlhf_lessons.stages.reward import all_rows, flat_pairs, to_rankings
 from rlhf_lessons.stages.rollout import score_ids
 
 BINS = 5  # of the calibration
@@ -30,10 +31,7 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    rows = []
-    for ranking in rankings:
-        rows += ranking.rows
-    scores = score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
+    scores = score_ids(model, *pad(all_rows(rankings), tokenizer.pad_token_id)).cpu()
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
@@ -47,10 +45,8 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
         calibration.append((predicted, observed, int(inside.sum())))
     found = RewardReport(len(lead), right.mean().item(), calibration)
 
-    utilities = []
-    for ranking in rankings:
-        utilities += ranking.utilities
-    truth = torch.tensor([float("nan") if u is None else u for u in utilities])
+    utilities = np.concatenate([ranking.utilities for ranking in rankings]).astype(float)
+    truth = torch.from_numpy(utilities)  # NaN where there was None
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict, namedtuple
 from collections.abc import Callable
 from functools import cache
 from itertools import combinations
+from statistics import multimode
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from rlhf_lessons.world.judge import judge
 
 ENOUGH = 5  # raters for a bootstrap by rater
 DRAWS = 500  # of it: screens wait for it
+PASSED = {"skip": "skipped", "flag": "flagged"}
 GAP = 0.05  # true utilities closer than this decide nothing
 FIGURES = {  # what each counts, and why it may have no value
     "agreement": ("raters agree with each other", "no pair of answers was judged by two raters"),
@@ -55,30 +57,39 @@ VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both
 Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
 
 
-def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
-    """Return (place, other place, lead) of each two answers that a judgement compares, once for
-    each hand.
+def unusable(row: dict) -> str | None:
+    """Return why nothing can be learned from an answer, or None."""
+    if row["hidden"]:
+        return "hidden by the teacher"
+    if row["kind"] in PASSED:
+        return PASSED[row["kind"]]
+    if row["repeat_of"]:
+        return "a repeat, which measures the rater"
+    return "a guess at who wrote it" if row["source"] == "guess" else None
+
+
+def hands(row: dict) -> dict[str, int]:
+    """Return how many people made each choice in an answer to a pair."""
+    return row["payload"] if row["kind"] == "hands" else {row["payload"]["choice"]: 1}
+
+
+def compared(row: dict) -> list[tuple[int, int, int | None]]:
+    """Return (place, other place, lead) of each two answers that a pair, a ranking or scores
+    compare, once for each hand.
 
     The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where
-    both are bad.
+    both are bad; that of scores is between their sums.
     """
+    kind, payload = row["kind"], row["payload"]
+    if kind in ("pair", "hands"):
+        much = payload.get("strength", 1)
+        lead = {"left": much, "right": -much, "tie": 0, "bad": None}
+        return [(0, 1, lead[choice]) for choice in Counter(hands(row)).elements()]
     if kind == "ranking":
-        ranks = payload["ranks"]
-        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
-    if kind not in ("pair", "hands"):
-        return []
-    much = payload.get("strength", 1)
-    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-    counts = payload if kind == "hands" else {payload["choice"]: 1}
-    return [(0, 1, lead[choice]) for choice in Counter(counts).elements()]
-
-
-def scored(payload: dict) -> list[tuple[int, int, int]]:
-    """Return (place, other place, lead) of each two answers that were scored; the lead is that of
-    the sums.
-    """
-    sums = [sum(marks.values()) for marks in payload["scores"]]
-    return [(i, j, sums[i] - sums[j]) for i, j in combinations(range(len(sums)), 2)]
+        marks = [-rank for rank in payload["ranks"]]
+    else:
+        marks = [sum(each.values()) for each in payload.get("scores", ())]
+    return [(i, j, marks[i] - marks[j]) for i, j in combinations(range(len(marks)), 2)]
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
@@ -90,9 +101,7 @@ def comparisons(answers: list[dict]) -> list[Comparison]:
         if row["hidden"] or row["source"] == "guess":  # at who wrote it: no preference
             continue
         kind = row["kind"]
-        payload = row["payload"]
-        leads = scored(payload) if kind == "scores" else compared(kind, payload)
-        for n, (i, j, lead) in enumerate(leads):
+        for n, (i, j, lead) in enumerate(compared(row)):
             verdict = None if lead is None else (lead > 0) - (lead < 0)
             a, b = row["answers"][i], row["answers"][j]
             if a["id"] > b["id"]:
@@ -120,12 +129,6 @@ def first_of(votes: list[Comparison]) -> list[Comparison]:
     return list(first.values())
 
 
-@cache
-def utility(prompt: str, text: str, ended: bool) -> float:
-    """Return the true utility of an answer to a prompt of the toy world."""
-    return judge(prompt, text, ended).utility
-
-
 def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     """Return (first, later) for each time a rater compared the same two answers again."""
     first = {}
@@ -137,44 +140,10 @@ def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     return found
 
 
-def decided_twice(rows: list[dict]) -> dict:
-    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
-    side, as a figure: a reward model, too, is tested on votes that chose a side.
-    """
-    outcomes = []
-    for before, vote in repeats(comparisons(rows)):
-        if vote.verdict and before.verdict:
-            outcomes.append((vote.rater, vote.verdict == before.verdict))
-    return share(outcomes) if outcomes else NOTHING
-
-
-def predictable(steady: dict) -> dict:
-    """Return the share of votes that a perfect model would predict, from how often raters agree
-    with themselves.
-
-    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
-    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
-    than s. Below s = 1/2 it is 1/2.
-    """
-    if steady["value"] is None:
-        return NOTHING
-    found = dict(steady)
-    for end in ("value", "low", "high"):
-        found[end] = (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2
-    return found
-
-
-def truth(vote: Comparison) -> float:
-    """Return the true utility of a comparison's first answer less that of the second; 0 outside the
-    toy world.
-    """
-    first = utility(vote.prompt, vote.a["text"], vote.a["ended"])
-    return first - utility(vote.prompt, vote.b["text"], vote.b["ended"])
-
-
-def nothing(name: str) -> dict:
-    """Return a figure without a value."""
-    return NOTHING | {"why": FIGURES[name][1]}
+@cache
+def utility(prompt: str, text: str, ended: bool) -> float:
+    """Return the true utility of an answer; 0 for a prompt from outside the toy world."""
+    return judge(prompt, text, ended).utility
 
 
 def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> dict:
@@ -196,18 +165,51 @@ def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> d
     return found | {"low": float(low), "high": float(high), "why": f"{why}: the interval {counts}"}
 
 
-def share(outcomes: list[tuple[str, float]]) -> dict:
-    """Return the figure of the share of true outcomes, given as (rater, outcome)."""
+def share(outcomes: list[tuple[str, float]], why: str = "", is_share: bool = True) -> dict:
+    """Return the figure of the share of true outcomes, or of their mean, given as (rater, outcome);
+    `why` there may be none.
+    """
+    if not outcomes:
+        return NOTHING | {"why": why}
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
-    hits = np.array([sum(found) for found in by_rater.values()])
-    trials = np.array([len(found) for found in by_rater.values()])
+    sums = np.array([sum(found) for found in by_rater.values()])
+    counts = np.array([len(found) for found in by_rater.values()])
 
     def by_draw(weights: np.ndarray) -> np.ndarray:
-        return weights @ hits / (weights @ trials)
+        return weights @ sums / (weights @ counts)
 
-    return figure(by_draw, len(trials), len(outcomes))
+    return figure(by_draw, len(sums), len(outcomes), is_share)
+
+
+def decided_twice(rows: list[dict]) -> dict:
+    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
+    side, as a figure: a reward model, too, is tested on votes that chose a side.
+    """
+    return share(
+        [
+            (vote.rater, vote.verdict == before.verdict)
+            for before, vote in repeats(comparisons(rows))
+            if vote.verdict and before.verdict
+        ]
+    )
+
+
+def predictable(steady: dict) -> dict:
+    """Return the share of votes that a perfect model would predict, from how often raters agree
+    with themselves.
+
+    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
+    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
+    than s. Below s = 1/2 it is 1/2.
+    """
+    if steady["value"] is None:
+        return NOTHING
+    found = dict(steady)
+    for end in ("value", "low", "high"):
+        found[end] = (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2
+    return found
 
 
 def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +244,8 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     often = Counter(vote.unit for vote in votes)
     votes = [vote for vote in votes if often[vote.unit] > 1]
     if not votes:
-        return nothing("agreement"), nothing("agreement")
+        none = share([], FIGURES["agreement"][1])
+        return none, none
     raters = {name: n for n, name in enumerate(dict.fromkeys(vote.rater for vote in votes))}
     units = {unit: n for n, unit in enumerate(dict.fromkeys(vote.unit for vote in votes))}
     seen = np.zeros((len(raters), len(units), len(VERDICTS)))
@@ -255,11 +258,8 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
 
         return figure(by_draw, len(raters), len(votes), is_share=False)
 
-    raw = measured(0)
-    alpha = measured(1)
-    if np.isnan(alpha["value"]):
-        alpha = nothing("alpha")
-    return raw, alpha
+    raw, alpha = measured(0), measured(1)
+    return raw, share([], FIGURES["alpha"][1]) if np.isnan(alpha["value"]) else alpha
 
 
 def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
@@ -271,22 +271,21 @@ def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     for vote in first_of(votes):
         by_unit[vote.unit][vote.rater] = vote.verdict
     for said in by_unit.values():
-        counts = Counter(said.values())
         for rater, verdict in said.items():
-            rest = (counts - Counter([verdict])).most_common(2)
-            if rest and (len(rest) == 1 or rest[0][1] > rest[1][1]):
-                found.append((rater, rest[0][0] == verdict))
+            most = multimode(theirs for other, theirs in said.items() if other != rater)
+            if len(most) == 1:
+                found.append((rater, most == [verdict]))
     return found
 
 
 def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tuple[str, bool]]]:
     """Return for each share what it counts, as (rater, outcome)."""
-    found = {name: [] for name in FIGURES if name not in ("agreement", "alpha", "seconds")}
-    scores = {}
+    found = defaultdict(list, with_class=with_class(votes))
+    sums = {}
     for row in answers:
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
-                scores[row["rater"], answer["id"]] = sum(marks.values())
+                sums[row["rater"], answer["id"]] = sum(marks.values())
     for before, vote in repeats(votes):
         found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
     for vote in votes:
@@ -294,33 +293,30 @@ def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tup
             found["side_bias"].append((vote.rater, vote.left_won))
         if not vote.verdict or not vote.click:
             continue
-        words = [len(one["text"].split()) for one in (vote.a, vote.b)]
-        marks = [scores.get((vote.rater, id), np.nan) for id in vote.unit]
-        for name, lead, enough in (
-            ("length_bias", words[0] - words[1], 1),
-            ("with_truth", truth(vote), GAP),
-            ("contradictions", marks[1] - marks[0], 1),
-        ):
-            if abs(lead) >= enough:  # which no nan is
+        measured = [
+            {
+                "length_bias": len(one["text"].split()),
+                "with_truth": utility(vote.prompt, one["text"], one["ended"]),
+                "contradictions": -sums.get((vote.rater, one["id"]), np.nan),
+            }
+            for one in (vote.a, vote.b)
+        ]
+        for name, first in measured[0].items():
+            lead = first - measured[1][name]
+            if abs(lead) >= (GAP if name == "with_truth" else 1):  # which no nan is
                 found[name].append((vote.rater, (lead > 0) == (vote.verdict > 0)))
-    return found | {"with_class": with_class(votes)}
+    return found
 
 
 def seconds(answers: list[dict]) -> dict:
     """Return the figure of seconds a vote: each rater's median, and the mean of these."""
     times = defaultdict(list)
     for row in answers:
-        if row["ms"] is not None and row["kind"] not in ("skip", "flag") and not row["hidden"]:
+        if row["ms"] is not None and row["kind"] not in PASSED and not row["hidden"]:
             times[row["rater"]].append(row["ms"] / 1000)
-    if not times:
-        return nothing("seconds")
-    medians = np.array([np.median(values) for values in times.values()])
-    n = sum(map(len, times.values()))
-
-    def by_draw(weights: np.ndarray) -> np.ndarray:
-        return weights @ medians / weights.sum(1)
-
-    return figure(by_draw, len(medians), n, is_share=False)
+    medians = [(rater, np.median(values)) for rater, values in times.items()]
+    found = share(medians, FIGURES["seconds"][1], is_share=False)
+    return found | {"n": sum(map(len, times.values()))}
 
 
 def leaderboard(votes: list[Comparison]) -> list[dict]:
@@ -346,18 +342,15 @@ def leaderboard(votes: list[Comparison]) -> list[dict]:
 def statistics(answers: list[dict]) -> dict:
     """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
-    raw, alpha = agreement(votes)
+    counted = outcomes(answers, votes)
+    found = {name: share(counted[name], why) for name, (_, why) in FIGURES.items()}
+    found["agreement"], found["alpha"] = agreement(votes)
+    found["seconds"] = seconds(answers)
     return {
         "answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
         "raters": len({row["rater"] for row in answers}),
         "ties": sum(vote.verdict == 0 for vote in votes if vote.click),
         "both_bad": sum(vote.verdict is None for vote in votes if vote.click),
-        "agreement": raw,
-        "alpha": alpha,
-        **{
-            name: share(found) if found else nothing(name)
-            for name, found in outcomes(answers, votes).items()
-        },
-        "seconds": seconds(answers),
+        **found,
         "leaderboard": leaderboard(votes),
     }

@@ -5,24 +5,22 @@ fit is refused by its number and field, before anything of it is kept. What woul
 what is here is done only if asked for.
 """
 
-import csv
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
-from itertools import islice
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
-from sqlalchemy.exc import StatementError
 
-from rlhf_lessons.data import DataError
+from rlhf_lessons.data import DataError, lines_of, parsed
 from rlhf_lessons.feedback.export import rows_of
-from rlhf_lessons.feedback.formats import from_csv, from_rows, rows_in, table_rows, tell_apart
+from rlhf_lessons.feedback.formats import from_rows
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
-    MISFIT,
     MOST,
     NAME,
     Refused,
@@ -31,21 +29,22 @@ from rlhf_lessons.feedback.payloads import (
     on_one_line,
     storable,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow
+from rlhf_lessons.feedback.queue import LEASE
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
     assignments,
     completions,
     events,
-    in_short,
     insert_new,
     is_database,
     key,
     raters,
     tasks,
+    unwiped,
+    wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store
+from rlhf_lessons.feedback.store import Room, Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 
@@ -53,8 +52,7 @@ PORTION = 200  # rows in one transaction of an import: others wait for no more
 def load(
     store: Store, path: str | Path, round: str = "imported", forget: bool = False
 ) -> dict[str, int]:
-    """Import a file of any format that `written` gives, or another ratings file; return what
-    `merge` does.
+    """Import a JSONL file that `written` gives, or another ratings file; return what `merge` does.
 
     Rows of TRL's formats, rankings and demonstrations go into the round named. DataError names the
     row.
@@ -62,43 +60,88 @@ def load(
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    if path.suffix.lower() == ".csv":
+        raise DataError(f"{path}: a table is for reading; the format `events` can be imported")
     if is_database(path):
         with closing(Store(path, readonly=True)) as other:
-            return merge(store, lambda: rows_of(other), str(path), forget)
-    table = path.suffix.lower() == ".csv"
+            return merge(store, enumerate(rows_of(other), 1), str(path), forget)
+    rows = ((n, parsed(line, f"{path}, row {n}")) for n, line in lines_of(path))
+    first = next(rows, None)
+    if first is None:
+        raise DataError(f"{path}: holds no rows")
+    rows = chain([first], rows)
+    if "table" not in first[1]:
+        rows = from_rows(rows, str(path), round)
+    return merge(store, rows, str(path), forget)
+
+
+def merge(
+    store: Store, rows: Iterable[tuple[int, dict]], where: str = "the rows", forget: bool = False
+) -> dict[str, int]:
+    """Add rows of `everything`, each with its number; return {"new", "known", "forgotten"} events.
+
+    What is known counts once, and who was forgotten here stays forgotten. What in the rows would
+    delete or change what is here is done only with `forget`: else Refused says what it is.
+    DataError names a row that does not fit. In both cases nothing was taken.
+    """
+    there = Contents(store)
+    found = []
+    given = number = 0
     try:
-        first = next(iter(from_csv(path) if table else rows_in(path)), None)
-        if first is None:
-            raise DataError(f"{path}: holds no rows")
-        if "table" in first:
-            return merge(store, lambda: rows_in(path), str(path), forget)
-        judgements = from_csv(path) if table else from_rows(rows_in(path), str(path), round)
-        judgements = tell_apart(judgements)
-        return merge(store, lambda: table_rows(judgements, str(path)), str(path))
-    except (csv.Error, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path}: this is no table, or no JSONL, in UTF-8 ({error})") from error
+        for number, row in rows:
+            table, kept = fitted(row)
+            given += table is events
+            if there.add(table, kept):
+                found.append((number, table, kept))
+        said = [row for _, table, row in found if table is events]
+        found = [entry for entry in found if key(rater_of(*entry[1:])) not in there.gone]
+        for number, *entry in found:  # noqa: B007
+            there.check(*entry)
+    except Refused as error:
+        raise DataError(f"{where}, row {number}: {error}") from error
+    with store.read() as c:
+        would, to_erase = consequences(c, said, store.room())
+    if would and not forget:
+        changes = ", ".join(f"{words} ({n})" for words, n in would.items())
+        raise Refused(
+            f"{where} would change what is here: {changes}. Nothing was taken from it. "
+            "If you want that, add --forget"
+        )
+    for rater in to_erase:
+        with store.write() as c:
+            erase(c, rater)
+    forgotten = len(said) - sum(table is events for _, table, _ in found)
+    new = put_in(store, found)
+    return {"new": new, "known": given - forgotten - new, "forgotten": forgotten}
 
 
-def fitted(row: dict, where: str) -> tuple:
-    """Return (table, row) as it is kept of a row of an `everything` file; DataError where it could
+def fitted(row: dict) -> tuple:
+    """Return (table, row) as it is kept of a row of an `everything` file; Refused where it could
     not be one.
     """
     table = TABLES.get(str(row.get("table")))
     if table is None:
-        raise DataError(
-            f"{where}: 'table' is {row.get('table')!r:.40}; there are {', '.join(TABLES)}"
-        )
+        raise Refused(f"'table' is {row.get('table')!r:.40}; there are {', '.join(TABLES)}")
     kept = {column.name: row.get(column.name) for column in table.columns if column.name != "seq"}
     for name, value in kept.items():
-        if not (value is None and table.c[name].nullable or is_of(table.c[name], value)):
-            raise DataError(
-                f"{where}: the field '{name}' of the table '{table.name}' cannot be {value!r:.40}"
-            )
-    try:
-        check_content(table, kept)
-    except MISFIT as error:
-        raise DataError(f"{where}: {error}") from error
+        if not may_hold(table.c[name], value):
+            raise Refused(f"the field '{name}' of the table '{table.name}' cannot be {value!r:.40}")
+    check_content(table, kept)
     return table, kept
+
+
+def may_hold(column, value: object) -> bool:
+    """Return whether a column may hold a value."""
+    wanted = column.type.python_type
+    if value is None:
+        return column.nullable
+    if column.name in ("completions", "shown"):
+        return isinstance(value, list) and all(map(is_text, value))
+    if wanted is str:
+        return is_text(value)
+    if wanted is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return isinstance(value, wanted) and (wanted is not int or value in range(2**31))
 
 
 def is_text(value: object) -> bool:
@@ -106,23 +149,10 @@ def is_text(value: object) -> bool:
     return isinstance(value, str) and value == storable(value)
 
 
-def is_of(column, value: object) -> bool:
-    """Return whether a column may hold a value."""
-    wanted = column.type.python_type
-    if column.name in ("completions", "shown"):
-        return isinstance(value, list) and all(is_text(id) for id in value)
-    if wanted is str:
-        return is_text(value)
-    if wanted is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return isinstance(value, wanted)
-
-
 def check_content(table, row: dict) -> None:
     """Bring a row whose fields fit to what is kept of it. Refused where its content is wrong."""
     if table is events:
         row["payload"] = checked(row["kind"], row["payload"], len(row["shown"] or ()))
-        fit(row["ms"] or 0, range(2**31), "ms")
     elif table is tasks:
         least, most = MOST[fit(row["kind"], JUDGEMENTS, "kind")]
         if not least <= len(row["completions"]) <= most:
@@ -131,51 +161,10 @@ def check_content(table, row: dict) -> None:
         row["name"] = on_one_line(row["name"])[:NAME].strip() or "somebody"
         row["team"] = on_one_line(row["team"])[:NAME].strip()
     elif table is assignments:  # what follows from the events
+        row["answer"] = None
+        row["revealed"] = False
         answered = row["lease"] >= FOREVER
-        lease = 0.0 if answered else min(row["lease"], time.time() + LEASE)
-        row |= {"answer": None, "revealed": False, "lease": lease}
-
-
-def merge(
-    store: Store,
-    source: Callable[[], Iterable[dict]],
-    where: str = "the rows",
-    forget: bool = False,
-) -> dict[str, int]:
-    """Add rows of `everything`, what is known once only; return {"new", "known", "forgotten"}
-    events.
-
-    `source()` gives the rows from the first on, each time it is called; a row that stands in a file
-    under another number has it as "row". Who was forgotten here stays forgotten. What in the rows
-    would delete or change what is here is done only with `forget`: else Refused says what it is.
-    """
-
-    def named() -> Iterator[tuple[dict, str]]:
-        for n, row in enumerate(source(), 1):
-            yield row, f"{where}, row {row.get('row', n)!r:.20}"
-
-    there = Contents(store)
-    for row, place in named():
-        there.take(*fitted(row, place))
-    for row, place in named():
-        there.check(row, place)
-    with store.read() as c:
-        would, to_erase = consequences(c, there.room_events, store.room())
-    if would and not forget:
-        said = ", ".join(f"{words} ({n})" for words, n in would.items())
-        raise Refused(
-            f"{where} would change what is here: {said}. Nothing was taken from it. "
-            "If you want that, add --forget"
-        )
-    for rater in to_erase:
-        with store.write() as c:
-            erase(c, rater)
-    new = put_in(store, source, where, there.gone)
-    return {
-        "new": new,
-        "known": there.given - there.of_gone - new,
-        "forgotten": there.of_gone,
-    }
+        row["lease"] = 0.0 if answered else min(row["lease"], time.time() + LEASE)
 
 
 class Contents:
@@ -190,57 +179,47 @@ class Contents:
             }
             asked = c.execute(select(tasks.c.id, tasks.c.kind, tasks.c.completions))
             self.asked = {id: (kind, sorted(texts)) for id, kind, texts in asked}
-            said = c.scalars(select(events.c.payload).filter_by(kind="forget"))
-            self.gone = {payload["rater"] for payload in said}  # hashes of their ids
-        self.given = self.of_gone = 0  # events in the rows, and those of them by who is gone
-        self.room_events = []  # new events that may delete or change what is there
+            forgotten = c.scalars(select(events.c.payload).filter_by(kind="forget"))
+            self.gone = {payload["rater"] for payload in forgotten}  # hashes of their ids
 
-    def take(self, table, row: dict) -> None:
-        """Count a row that fits as one that is there."""
+    def add(self, table, row: dict) -> bool:
+        """Count a row that fits as one that is there; return whether it was not."""
         if table is assignments:
-            return
-        if table is tasks:
-            self.asked.setdefault(row["id"], (row["kind"], sorted(row["completions"])))
-        elif table is events:
-            self.given += 1
-            new = row["id"] not in self.ids["event"]
-            if new and (row["replaces"] or row["kind"] in ("forget", "hide", "round")):
-                self.room_events.append(row)
-            if new and row["kind"] == "forget":
-                self.gone.add(row["payload"]["rater"])
+            return True
+        if row["id"] in self.ids[table.name]:
+            return False
         self.ids[table.name].add(row["id"])
+        if table is tasks:
+            self.asked[row["id"]] = row["kind"], sorted(row["completions"])
+        if table is events and row["kind"] == "forget":
+            self.gone.add(row["payload"]["rater"])
+        return True
 
-    def check(self, row: dict, where: str) -> None:
-        """DataError where a row that fits points to one that is nowhere, or answers what was not
-        asked.
-        """
-        table = TABLES[row["table"]]
-        if key(rater_of(row)) in self.gone:
-            self.of_gone += table is events
-            return
+    def check(self, table, row: dict) -> None:
+        """Refused where a row points to one that is nowhere, or answers what was not asked."""
         for link in table.foreign_keys:
-            id = row.get(link.parent.name)
+            id = row[link.parent.name]
             if id is not None and id not in self.ids[link.column.table.name]:
-                raise lost(where, link.parent.name)
+                raise lost(link.parent.name)
         if not self.ids["completion"].issuperset(row.get("completions") or ()):
-            raise lost(where, "completions")
+            raise lost("completions")
         if row.get("task"):
             asked, texts = self.asked[row["task"]]
             if sorted(row["shown"] or ()) != texts:
-                raise lost(where, "shown")
+                raise lost("shown")
             kind = "pair" if row.get("kind") == "hands" else row.get("kind")
             if kind in JUDGEMENTS and kind != asked:
-                raise lost(where, "kind")
+                raise lost("kind")
 
 
-def lost(where: str, field: str) -> DataError:
+def lost(field: str) -> Refused:
     """Return the error of a row whose field names what is nowhere."""
-    return DataError(f"{where}: what its '{field}' names is not in the file, or not with that task")
+    return Refused(f"what its '{field}' names is not in the file, or not with that task")
 
 
-def rater_of(row: dict) -> str | None:
+def rater_of(table, row: dict) -> str | None:
     """Return the id of the rater whom a row is about."""
-    return row["id"] if row["table"] == raters.name else row.get("rater")
+    return row["id"] if table is raters else row.get("rater")
 
 
 def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
@@ -272,40 +251,27 @@ def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
     return would, to_erase
 
 
-def put_in(store: Store, source: Callable, where: str, gone: set[str]) -> int:
-    """Write rows into a store, a portion at a time, so that others get their turn; return how many
-    events are new.
+def put_in(store: Store, rows: list[tuple]) -> int:
+    """Write (number, table, row) into a store, a portion at a time, so that others get their turn;
+    return how many events are new.
     """
+    order = list(TABLES)  # each after those it points to: an answer counts for what is there
+    rows.sort(key=lambda entry: (order.index(entry[1].name), bool(entry[2].get("repeat_of"))))
     new = 0
-    for of_events in (False, True):  # answers count for what is there already
-        rows = (row for row in source() if (row["table"] == events.name) == of_events)
-        while portion := list(islice(rows, PORTION)):
-            started = time.monotonic()
-            with store.write() as c:
-                new += write_portion(c, portion, where, gone)
-            time.sleep(min(0.05, (time.monotonic() - started) / 2))
+    for start in range(0, len(rows), PORTION):
+        started = time.monotonic()
+        with store.write() as c:
+            for table, portion in groupby(rows[start : start + PORTION], itemgetter(1)):
+                of_table = [row for _, _, row in portion]
+                if table is events:
+                    ids = [row["id"] for row in of_table]
+                    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+                    of_table = [row for row in of_table if row["id"] not in known]
+                    follow(c, *(row for row in of_table if row["task"]))
+                    new += len(of_table)
+                insert_new(c, table, of_table)
+        time.sleep(min(0.05, (time.monotonic() - started) / 2))
     return new
-
-
-def write_portion(c, portion: Iterable[dict], where: str, gone: set[str]) -> int:
-    """Insert rows that fit, what is known once only, and what follows from new events; return how
-    many of these there are.
-    """
-    found = {name: [] for name in TABLES}
-    for given in portion:
-        table, row = fitted(given, where)
-        if key(rater_of(given)) not in gone:
-            found[table.name].append(row)
-    ids = [row["id"] for row in found["event"]]
-    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-    for name, rows in found.items():
-        try:
-            insert_new(c, TABLES[name], rows)
-        except (StatementError, OverflowError, UnicodeEncodeError) as error:
-            raise DataError(f"{where}: a {name} cannot be stored ({in_short(error)})") from error
-    new = {row["id"]: row for row in found["event"] if row["id"] not in known}
-    follow(c, *(row for row in new.values() if row["task"]))
-    return len(new)
 
 
 def erase(c, rater: str) -> int:
@@ -337,7 +303,7 @@ def forget(store: Store, who: str) -> dict:
         n = 0
         if found:
             n = erase(c, found[0])
-            store.say("forget", {"rater": key(found[0]), "events": n})
-        if not store.unwiped(c, begin=bool(found)) and not found:
+            store.say("forget", rater=key(found[0]), events=n)
+        if not unwiped(c, begin=bool(found)) and not found:
             raise Refused(f"nobody here is called '{who}'")
-    return {"events": n, "finished": store.wipe()}
+    return {"events": n, "finished": wipe(store.engine)}

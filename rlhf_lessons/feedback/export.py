@@ -4,20 +4,19 @@ Exports are made of current answers (`Store.answers`). What does not fit a forma
 the reason.
 """
 
-import csv
-import io
 import json
-import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from statistics import mean
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.reading import of_round
+from rlhf_lessons.data import json_lines, spreadsheet
+from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
-from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.feedback.store import Store, of_round
 
 COLUMNS = (
     "id",
@@ -34,9 +33,6 @@ COLUMNS = (
     "judgement",
     "answers",
 )
-FORMULA = "=+\\-@＝＋－＠'"  # a spreadsheet might obey such a cell, or hide the first letter
-# Where a cell begins, also for a spreadsheet that splits lines at other signs than commas
-BEGIN = r"(?:^|[;\t\r\n])[\"\s]*"
 NOTICE = """What is kept about you, and where
 
 - Kept: the nickname you chose, your team, and each thing you did: which answer you preferred, your
@@ -69,179 +65,137 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     }
 
 
-def unusable(row: dict) -> str | None:
-    """Return why nothing can be learned from an answer, or None."""
-    if row["hidden"]:
-        return "hidden by the teacher"
-    if row["kind"] in ("skip", "flag"):
-        return {"skip": "skipped", "flag": "flagged"}[row["kind"]]
-    if row["repeat_of"]:
-        return "a repeat, which measures the rater"
-    return "a guess at who wrote it" if row["source"] == "guess" else None
-
-
-def collect(
-    answers: list[dict],
-    anonymous: bool,
-    wanted: str,
-    parts: dict[str, Callable[[dict], Iterable[dict | str]]],
-) -> tuple[list[dict], dict[str, int]]:
-    """Return rows of a format, and how much was left out for which reason.
-
-    For each kind of answer in which there is what is `wanted`, `parts[kind](answer)` gives the
-    fields of each row, or in words why it has no place there.
-    """
-    rows, left_out = [], Counter()
-    names = label_raters(answers, anonymous)
-    for row in answers:
-        reason = unusable(row)
-        if not reason and row["kind"] not in parts:
-            reason = f"no {wanted} ({row['kind']})"
-        who = {"rater": names[row["rater"]], "team": row["team"]}
-        for part in [reason] if reason else parts[row["kind"]](row):
-            if isinstance(part, str):
-                left_out[part] += 1
-            else:
-                rows.append({"prompt": row["prompt"], **part, **who})
-    return rows, dict(left_out)
-
-
-def preferences(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
-    """Return TRL preference rows, and how much was left out for which reason.
-
-    A row is {"prompt", "chosen", "rejected", "ended": [bool, bool], "strength", "rater", "team",
-    "group"}. A ranking of K gives its C(K,2) pairs, less ties, in one group; strength is the grade
-    of a pair, or a difference of ranks.
+class Format(NamedTuple):
+    """Rows that trainers take: what they hold, the kinds of answers that hold it, and a function
+    that yields an answer's rows, or in words why it has none.
     """
 
-    def parts(row: dict) -> Iterator[dict | str]:
-        for i, j, lead in compared(row["kind"], row["payload"]):
-            if not lead:
-                yield "both bad" if lead is None else "a tie"
-                continue
-            chosen, rejected = row["answers"][i], row["answers"][j]
-            if lead < 0:
-                chosen, rejected = rejected, chosen
-            if (chosen["text"], chosen["ended"]) == (rejected["text"], rejected["ended"]):
-                yield "identical texts"
-                continue
-            yield {
-                "chosen": chosen["text"],
-                "rejected": rejected["text"],
-                "group": row["id"],
-                "ended": [chosen["ended"], rejected["ended"]],
-                "strength": abs(lead),
-            }
-
-    kinds = dict.fromkeys(("pair", "hands", "ranking"), parts)
-    return collect(answers, anonymous, "comparison", kinds)
+    content: str
+    kinds: tuple[str, ...]
+    rows: Callable[[dict], Iterable[dict | str]]
 
 
-def unpaired(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
-    """Return TRL unpaired rows, {"prompt", "completion", "label", "ended", "rater", "team"}, and
-    what was left out.
+def preferences(answer: dict) -> Iterator[dict | str]:
+    """Yield TRL preference rows: {"chosen", "rejected", "ended": [bool, bool], "strength",
+    "group"}.
+
+    A ranking of K gives its C(K,2) pairs, less ties, in one group; strength is the grade of a pair,
+    or a difference of ranks.
+    """
+    for i, j, lead in compared(answer):
+        if not lead:
+            yield "both bad" if lead is None else "a tie"
+            continue
+        sides = answer["answers"][i], answer["answers"][j]
+        chosen, rejected = sides if lead > 0 else reversed(sides)
+        if (chosen["text"], chosen["ended"]) == (rejected["text"], rejected["ended"]):
+            yield "identical texts"
+            continue
+        yield {
+            "chosen": chosen["text"],
+            "rejected": rejected["text"],
+            "ended": [chosen["ended"], rejected["ended"]],
+            "strength": abs(lead),
+            "group": answer["id"],
+        }
+
+
+def labels(kind: str, payload: dict) -> list[bool | None]:
+    """Return whether each text is good, or bad; None where it is neither.
 
     Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who
     lost, came last, or has 3 or less, and both of "both bad".
     """
+    good, bad = 1, -1
+    if kind == "pair":
+        sides = {"left": [1, -1], "right": [-1, 1], "bad": [-1, -1], "tie": [0, 0]}
+        marks = sides[payload["choice"]]
+    elif kind == "ranking":
+        marks = [-rank for rank in payload["ranks"]]
+        good, bad = max(marks), min(marks)
+    else:
+        marks = [mean(scores.values()) for scores in payload["scores"]]
+        good, bad = 5, 3
+    if good == bad:  # all are equal
+        return [None] * len(marks)
+    return [True if mark >= good else False if mark <= bad else None for mark in marks]
 
-    def labels(kind: str, payload: dict) -> list[bool | None]:
-        if kind == "pair":
-            sides = {"left": [True, False], "right": [False, True], "bad": [False, False]}
-            return sides.get(payload["choice"], [None, None])
-        if kind == "ranking":
-            marks, good, bad = [-rank for rank in payload["ranks"]], -1, -max(payload["ranks"])
+
+def unpaired(answer: dict) -> Iterator[dict | str]:
+    """Yield TRL unpaired rows: {"completion", "label", "ended"}."""
+    found = labels(answer["kind"], answer["payload"])
+    for text, label in zip(answer["answers"], found, strict=True):
+        if label is None:
+            yield "a tie or in the middle"
         else:
-            marks = [sum(each.values()) / len(each) for each in payload["scores"]]
-            good, bad = 5, 3
-        if good == bad:  # all are equal
-            return [None] * len(marks)
-        return [mark >= good if mark >= good or mark <= bad else None for mark in marks]
-
-    def parts(row: dict) -> Iterator[dict | str]:
-        for answer, label in zip(row["answers"], labels(row["kind"], row["payload"]), strict=True):
-            if label is None:
-                yield "a tie or in the middle"
-            else:
-                yield {"completion": answer["text"], "label": label, "ended": answer["ended"]}
-
-    kinds = dict.fromkeys(("pair", "ranking", "scores"), parts)
-    return collect(answers, anonymous, "judgement of one text", kinds)
+            yield {"completion": text["text"], "label": label, "ended": text["ended"]}
 
 
-def rankings(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
-    """Return {"prompt", "completions", "ranks" (1 is best), "ended", "rater", "team", "group"} of
-    each ranking.
-    """
-
-    def parts(row: dict) -> Iterator[dict]:
-        yield {
-            "completions": [answer["text"] for answer in row["answers"]],
-            "ranks": row["payload"]["ranks"],
-            "ended": [answer["ended"] for answer in row["answers"]],
-            "group": row["id"],
-        }
-
-    return collect(answers, anonymous, "ranking", {"ranking": parts})
+def rankings(answer: dict) -> Iterator[dict]:
+    """Yield {"completions", "ranks" (1 is best), "ended", "group"}."""
+    yield {
+        "completions": [text["text"] for text in answer["answers"]],
+        "ranks": answer["payload"]["ranks"],
+        "ended": [text["ended"] for text in answer["answers"]],
+        "group": answer["id"],
+    }
 
 
-def demonstrations(
-    answers: list[dict], anonymous: bool = False
-) -> tuple[list[dict], dict[str, int]]:
-    """Return {"prompt", "completion", "rater", "team"} of each demonstration, as supervised
-    fine-tuning reads them.
-    """
-
-    def parts(row: dict) -> Iterator[dict]:
-        yield {"completion": row["payload"]["text"]}
-
-    return collect(answers, anonymous, "demonstration", {"demonstration": parts})
+def demonstrations(answer: dict) -> Iterator[dict]:
+    """Yield {"completion"}, as supervised fine-tuning reads it."""
+    yield {"completion": answer["payload"]["text"]}
 
 
 FORMATS = {
-    "preference": preferences,
-    "unpaired": unpaired,
-    "rankings": rankings,
-    "demonstrations": demonstrations,
+    "preference": Format("comparison", ("pair", "hands", "ranking"), preferences),
+    "unpaired": Format("judgement of one text", ("pair", "ranking", "scores"), unpaired),
+    "rankings": Format("ranking", ("ranking",), rankings),
+    "demonstrations": Format("demonstration", ("demonstration",), demonstrations),
 }
 
 
-def safe_cell(value: object) -> str:
-    """Return a cell in which no spreadsheet finds a formula: an apostrophe stands before what looks
-    like one.
+def training_rows(
+    answers: list[dict], format: str, anonymous: bool = False
+) -> tuple[list[dict], dict[str, int]]:
+    """Return the rows of one of FORMATS, each with its "prompt", "rater" and "team", and how much
+    was left out for which reason.
     """
-    text = "" if value is None else str(value)
-    return re.sub(f"({BEGIN})(?=[{FORMULA}])", r"\1'", text)
+    content, kinds, rows_of_answer = FORMATS[format]
+    rows, left_out = [], Counter()
+    names = label_raters(answers, anonymous)
+    for answer in answers:
+        reason = unusable(answer)
+        if not reason and answer["kind"] not in kinds:
+            reason = f"no {content} ({answer['kind']})"
+        for row in [reason] if reason else rows_of_answer(answer):
+            if isinstance(row, str):
+                left_out[row] += 1
+            else:
+                who = {"rater": names[answer["rater"]], "team": answer["team"]}
+                rows.append({"prompt": answer["prompt"], **row, **who})
+    return rows, dict(left_out)
 
 
-def raw_cell(cell: str) -> str:
-    """Return what `safe_cell` was given."""
-    return re.sub(f"({BEGIN})'(?=[{FORMULA}])", r"\1", cell)
-
-
-def table(answers: list[dict], anonymous: bool = False) -> tuple[str, dict[str, int]]:
-    """Return all current answers as CSV, a row each; `judgement` and `answers` hold JSON, in the
-    order shown.
+def table(answers: list[dict], anonymous: bool = False) -> tuple[list[dict], dict[str, int]]:
+    """Return all current answers, a row of COLUMNS each, and how much was left out for which
+    reason; `judgement` and `answers` hold JSON, in the order shown.
     """
     names = label_raters(answers, anonymous)
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    left_out = Counter()
+    rows = []
     for row in answers:
         if row["hidden"]:
-            left_out["hidden by the teacher"] += 1
             continue
         texts = [{name: one[name] for name in ("text", "ended", "model")} for one in row["answers"]]
-        cells = row | {
+        cells = {
             "rater": names[row["rater"]],
             "time": "" if anonymous else row["time"],
             "seconds": None if row["ms"] is None else row["ms"] / 1000,
             "judgement": json.dumps(payload_of(row, anonymous), ensure_ascii=False),
             "answers": json.dumps(texts, ensure_ascii=False),
         }
-        writer.writerow([safe_cell(cells[column]) for column in COLUMNS])
-    return file.getvalue(), dict(left_out)
+        rows.append(row | cells)
+    hidden = len(answers) - len(rows)
+    return rows, {"hidden by the teacher": hidden} if hidden else {}
 
 
 def payload_of(row: dict, anonymous: bool) -> dict:
@@ -274,19 +228,21 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
     for row in rows:
         if row["table"] == "rater":
             row["name"] = names[row["id"]]
-            row["id"] = ids[row["id"]]
         elif row["table"] == "assignment":
-            row["rater"] = ids[row["rater"]]
-            if row["lease"] < FOREVER:
-                row["lease"] = 0.0
+            row["lease"] = FOREVER if row["lease"] >= FOREVER else 0.0
         elif row["table"] == "event":
-            row["rater"] = ids.get(row["rater"])
             row["time"] -= start
             row["payload"] = payload_of(row, True)
             if row["kind"] == "hide":
-                about = row["payload"]["id"]
-                row["payload"] = row["payload"] | {"id": ids.get(about, about)}
+                renamed(row["payload"], ids)
+        renamed(row, ids)
     return rows
+
+
+def renamed(row: dict, ids: dict[str, str]) -> None:
+    """Put the new ids of raters into a row's fields."""
+    for field in row.keys() & {"id", "rater"}:
+        row[field] = ids.get(row[field], row[field])
 
 
 def taken_back(store: Store, round: str | None = None) -> int:
@@ -306,16 +262,12 @@ def written(
         rows = everything(store, anonymous)
         return json_lines(rows), len(rows), {}
     answers = store.answers(round)
-    gone = taken_back(store, round)
-    undone = {"undone or changed": gone} if gone else {}
     if format == "csv":
-        text, left_out = table(answers, anonymous)
-        # The mark before it tells Excel that it is UTF-8
-        return "\ufeff" + text, len(answers) - sum(left_out.values()), left_out | undone
-    rows, left_out = FORMATS[format](answers, anonymous)
-    return json_lines(rows), len(rows), left_out | undone
-
-
-def json_lines(rows: Iterable[dict]) -> str:
-    """Return rows as JSON, one on each line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        rows, left_out = table(answers, anonymous)
+        text = spreadsheet(COLUMNS, rows)
+    else:
+        rows, left_out = training_rows(answers, format, anonymous)
+        text = json_lines(rows)
+    if gone := taken_back(store, round):
+        left_out["undone or changed"] = gone
+    return text, len(rows), left_out

@@ -134,21 +134,18 @@ class OnlineReward:
         if not points:
             return
         (prompt, plain, best), newest = self.best, points[-1]
-        self.store.report(
-            {
-                "round": self.round,
-                "team": self.team,
-                "votes": newest.votes,
-                "held_out": newest.mine["n"],
-                "accuracy": newest.mine["value"],
-                "low": newest.mine["low"],
-                "high": newest.mine["high"],
-                "ceiling": self.ceiling["value"],
-                "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
-                "curve": [
-                    [p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points
-                ],
-            }
+        self.store.say(
+            "report",
+            round=self.round,
+            team=self.team,
+            votes=newest.votes,
+            held_out=newest.mine["n"],
+            accuracy=newest.mine["value"],
+            low=newest.mine["low"],
+            high=newest.mine["high"],
+            ceiling=self.ceiling["value"],
+            samples=[{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
+            curve=[[p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points],
         )
 
 

@@ -10,9 +10,13 @@ import math
 import re
 import unicodedata
 import uuid
+from collections.abc import Iterable
+from statistics import mean
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rlhf_lessons.evaluation.votes import hands
 
 CRITERIA = {
     "relevance": "Does it do what was asked?",
@@ -109,13 +113,23 @@ def on_one_line(text: str) -> str:
     return " ".join(re.sub(r"(^|(?<=[\s\u0300-\u036f]))[\u0300-\u036f]+", "", seen).split())
 
 
-def nickname(value: object) -> str:
+def nickname(value: object, what: str = "name", empty: bool = False) -> str:
     """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
     if not isinstance(value, str):
-        raise Refused(f"the name must be text, not {type(value).__name__}")
+        raise Refused(f"the {what} must be text, not {type(value).__name__}")
     if value != storable(value):
-        raise Refused("the name holds characters that are no text")
-    return plain(on_one_line(value), "name", NAME)
+        raise Refused(f"the {what} holds characters that are no text")
+    return plain(on_one_line(value), what, NAME, empty)
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name, with a number behind it where others have it already."""
+    taken = {other.casefold() for other in taken}
+    free, n = name, 1
+    while free.casefold() in taken:
+        n += 1
+        free = f"{name[: NAME - len(str(n)) - 1]} {n}"
+    return free
 
 
 def fit(value: object, shape: object, name: str, n: int = 0) -> object:
@@ -195,6 +209,41 @@ def sound(row) -> bool:
         return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
     except (ValueError, TypeError, AttributeError):
         return False
+
+
+def others(mine: dict, answers: list[dict]) -> dict:
+    """Return what other raters said of the task of `mine`, in the order in which that was shown;
+    `answers` are all to the task.
+
+    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices":
+    {"left", "right", "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion:
+    mean}].
+    """
+    kind = mine["task_kind"]
+    said = [
+        row
+        for row in answers
+        if row["rater"] != mine["rater"] and not row["hidden"] and row["kind"] in (kind, "hands")
+    ]
+    found = {"n": len(said), "simulated": sum(row["rater_kind"] == "simulated" for row in said)}
+    if not said or kind == "demonstration":
+        return found
+    if kind == "pair":
+        choices = dict.fromkeys(CHOICES, 0)
+        for row in said:
+            turned = row["shown"] != mine["shown"]
+            swap = {"left": "right", "right": "left"} if turned else {}
+            for choice, n in hands(row).items():
+                choices[swap.get(choice, choice)] += n
+        return found | {"n": sum(choices.values()), "choices": choices}
+    field = "ranks" if kind == "ranking" else "scores"
+    of_each = [
+        [row["payload"][field][row["shown"].index(id)] for row in said] for id in mine["shown"]
+    ]
+    if kind == "ranking":
+        return found | {"ranks": [mean(ranks) for ranks in of_each]}
+    means = [{name: mean(mark[name] for mark in marks) for name in marks[0]} for marks in of_each]
+    return found | {"scores": means}
 
 
 Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None

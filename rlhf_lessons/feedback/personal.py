@@ -26,8 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.export import unusable
+from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.lm.sampling import most_tokens
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.reward import score
@@ -60,8 +59,10 @@ def votes_of(answers: list[dict]) -> list[Vote]:
     repeats, guesses).
     """
     votes = []
-    for row in (row for row in answers if not unusable(row)):
-        for i, j, lead in compared(row["kind"], row["payload"]):
+    for row in answers:
+        if unusable(row) or row["kind"] == "scores":
+            continue
+        for i, j, lead in compared(row):
             first, second = row["answers"][i], row["answers"][j]
             if lead is None or first["text"] == second["text"]:
                 continue

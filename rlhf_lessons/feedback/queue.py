@@ -12,7 +12,6 @@ from sqlalchemy import bindparam, exists, func, select, update
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
     MOST,
-    PASSES,
     Refused,
     fit,
     near_identical,
@@ -314,45 +313,3 @@ def done_of(mine: dict) -> list:
 def first_of(found: list):
     """Return the first of what was found, None where nothing was."""
     return found[0] if found else None
-
-
-ANSWERED = (
-    update(assignments)
-    .where(
-        assignments.c.task == bindparam("of_task"),
-        assignments.c.rater == bindparam("of_rater"),
-        assignments.c.answer.is_not_distinct_from(bindparam("before")),
-    )
-    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
-)
-
-
-def follow(c, *rows: dict) -> None:
-    """Bring the assignments of these events' tasks and raters up to date.
-
-    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
-    it replaces the current one, or where there is none.
-    """
-    answered = []
-    for event in rows:
-        if event["kind"] == "reveal":
-            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-            c.execute(mine.values(revealed=True))
-        elif event["kind"] != "seal":
-            current, until = event["id"], FOREVER
-            if event["kind"] == "undo":
-                current, until = None, event["time"] + LEASE
-            elif event["kind"] in PASSES:
-                until = 0.0
-            answered.append(
-                {
-                    "of_task": event["task"],
-                    "of_rater": event["rater"],
-                    "before": event["replaces"],
-                    "now": current,
-                    "order": event["shown"],
-                    "until": until,
-                }
-            )
-    if answered:
-        c.execute(ANSWERED, answered)

@@ -35,7 +35,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused, new_id
+from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused
 from rlhf_lessons.feedback.schema import in_short
 from rlhf_lessons.feedback.store import Store
 
@@ -160,7 +160,7 @@ class Session:
         """Take the last answer back; the card then asks for the next task: that one again."""
         id = text(message, "id")
         with self.store.write():
-            seq = self.store.undo(self.rater, self.round or "", id, ui=self.ui)
+            seq = self.store.undo(self.rater, self.round or "", id)
             progress = self.progress()
         self.current = None
         return {"type": "ack", "id": id, "seq": seq, "progress": progress}
@@ -168,7 +168,7 @@ class Session:
     def reveal(self, message: dict) -> dict:
         """Lock the answer and tell what was hidden: models, rewards, others, the sealed guess."""
         task, id = text(message, "task"), text(message, "id")
-        hidden = self.store.reveal(self.rater, task, id, ui=self.ui)
+        hidden = self.store.reveal(self.rater, task, id)
         found = {"type": "reveal", "task": task, **hidden}
         sealed = self.seals().get(task)
         if sealed is not None:
@@ -207,7 +207,7 @@ class Session:
             left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
             if left is None:
                 return False
-            return self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+            return self.store.seal(self.rater, task["task"], float(left)) > 0
         except Exception as error:
             self.note(f"The reward model could not guess: {in_short(error)}")
             return False

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary
 
 CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed
-ROWS = [[11, 3, 17, 5, 29, 8], [7, 13], [23, 2, 19]]  # any ids
+IDS = torch.tensor([[11, 3, 17, 5, 29, 8], [0, 0, 0, 0, 7, 13], [0, 0, 0, 23, 2, 19]])  # 0 pads
 
 
 def check_model(model, tokenizer) -> None:
@@ -49,13 +49,10 @@ def check_model(model, tokenizer) -> None:
 @torch.inference_mode()
 def _try_out(model) -> tuple[Tensor, Tensor]:
     """Scores or logits (rows, width) after each row alone, and in a batch padded on the left."""
-    ids = torch.zeros(len(ROWS), max(map(len, ROWS)), dtype=torch.long, device=model.device)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(ROWS):
-        ids[i, -len(row) :] = torch.tensor(row)
-        mask[i, -len(row) :] = 1
+    ids = IDS.to(model.device)
+    mask = (ids > 0).long()
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    alone = [torch.tensor([row], device=model.device) for row in ROWS]
+    alone = [row[row > 0][None] for row in ids]
 
     if hasattr(model, "score"):
 
@@ -63,13 +60,14 @@ def _try_out(model) -> tuple[Tensor, Tensor]:
             found = model.base_model(ids, use_cache=False, **padding)
             return model.score(found.last_hidden_state[:, -1])
 
-        one_by_one = torch.cat([score(row) for row in alone])
-        return one_by_one, score(ids, attention_mask=mask, position_ids=positions)
+        together = score(ids, attention_mask=mask, position_ids=positions)
+        return torch.cat([score(row) for row in alone]), together
 
-    alone = torch.cat([model(row, use_cache=False).logits[:, -1] for row in alone[1:]])
     cache = DynamicCache(config=model.config)
     cached = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
     model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1], **cached)
-    cache.batch_select_indices(torch.arange(1, len(ROWS), device=model.device))  # row 0 leaves
+    cache.batch_select_indices(torch.tensor([1, 2], device=model.device))  # row 0 leaves
     last = {"attention_mask": mask[1:], "position_ids": positions[1:, -1:]}
-    return alone, model(ids[1:, -1:], **last, **cached).logits[:, -1]
+    together = model(ids[1:, -1:], **last, **cached).logits[:, -1]
+    alone = [model(row, use_cache=False).logits[:, -1] for row in alone[1:]]
+    return torch.cat(alone), together

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from rlhf_lessons.lm.checks import CHECKED, check_model
@@ -27,13 +28,10 @@ def pad(
     rows: list[list[int]], pad_id: int, side: str = "right", device="cpu"
 ) -> tuple[Tensor, Tensor]:
     """Pad lists of ids to one length: ids and attention mask, both (batch, time), on `device`."""
-    longest = max(map(len, rows), default=0)
-    ids = torch.full((len(rows), longest), pad_id)
-    attention_mask = torch.zeros(len(rows), longest, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        place = slice(longest - len(row), longest) if side == "left" else slice(len(row))
-        ids[i, place] = torch.tensor(row, dtype=torch.long)
-        attention_mask[i, place] = True
+    rows = [torch.tensor(row, dtype=torch.long) for row in rows]
+    marks = [torch.ones_like(row, dtype=torch.bool) for row in rows]
+    ids = pad_sequence(rows, True, pad_id, side)
+    attention_mask = pad_sequence(marks, True, False, side)
     return ids.to(device), attention_mask.to(device)
 
 
@@ -76,21 +74,6 @@ def inputs(ids: Tensor, attention_mask: Tensor) -> dict:
     }
 
 
-def length_grouped_batches(
-    lengths: list[int], batch_size: int, generator: torch.Generator
-) -> list[list[int]]:
-    """Split row numbers into random batches of rows of similar length, to compute little padding.
-
-    Rows are shuffled, sorted by length within groups of 8 batches, and the batches shuffled.
-    """
-    batches = []
-    for group in torch.randperm(len(lengths), generator=generator).split(8 * batch_size):
-        rows = sorted(group.tolist(), key=lambda i: lengths[i])
-        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    order = torch.randperm(len(batches), generator=generator)
-    return [batches[i] for i in order.tolist()]
-
-
 def micro_batches(attention_mask: Tensor, size: int) -> Iterator[tuple[Tensor, slice]]:
     """Row numbers in groups of `size` of similar length, each with the columns that they span."""
     for rows in attention_mask.sum(1).argsort(stable=True).split(size):
@@ -119,40 +102,33 @@ def process_logits(logits: Tensor, temperature: float = 1.0, suppressed=()) -> T
     return (logits.float() / temperature).index_fill(-1, index, float("-inf"))
 
 
-def response_logits(
+def response_logprobs(
     model,
     ids: Tensor,
     attention_mask: Tensor,
     response_length: int,
     temperature: float = 1.0,
     suppressed=(),
-) -> Tensor:
-    """Processed logits (batch, response_length, vocabulary) of the last `response_length` ids.
+) -> tuple[Tensor, Tensor]:
+    """Log-probs (batch, response_length) of the last `response_length` ids, and their logits.
 
-    None are computed for the tokens before.
+    Both are of the distribution sampled from; log-probs are 0 on padding, and on the first token of
+    a row that is padded on the left. No logits are computed for the ids before.
     """
     output = model(**inputs(ids, attention_mask), logits_to_keep=response_length + 1)
-    return process_logits(output.logits[:, :-1], temperature, suppressed)
+    logits = process_logits(output.logits[:, :-1], temperature, suppressed)
+    tokens = ids[:, -response_length:]
+    losses = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+    predicted = attention_mask[:, -response_length:] & attention_mask[:, -response_length - 1 : -1]
+    return -losses.view(tokens.shape).masked_fill(~predicted, 0.0), logits
 
 
 def logprobs_of(
     model, ids: Tensor, attention_mask: Tensor, temperature: float = 1.0, suppressed=()
 ) -> Tensor:
-    """Log-probs (batch, time - 1) of ids[:, 1:] under the distribution sampled from.
-
-    They are 0 on padding.
-    """
-    logits = response_logits(model, ids, attention_mask, ids.shape[1] - 1, temperature, suppressed)
-    return gather_logprobs(logits, ids[:, 1:], attention_mask[:, 1:] & attention_mask[:, :-1])
-
-
-def gather_logprobs(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """The log-prob of each target (batch, time) under logits (batch, time, vocabulary).
-
-    It is 0 where `mask` (batch, time) is False.
-    """
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
-    return -losses.view(targets.shape).masked_fill(~mask, 0.0)
+    """Log-probs (batch, time - 1) of ids[:, 1:] under the distribution sampled from."""
+    length = ids.shape[1] - 1
+    return response_logprobs(model, ids, attention_mask, length, temperature, suppressed)[0]
 
 
 def token_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -248,21 +224,20 @@ def generate(
         raise ValueError("there are no prompts to answer")
     if tokenizer not in CHECKED.get(model, ()):
         check_model(model, tokenizer)
-    texts = isinstance(prompts[0], str)
-    rows = encode_prompts(tokenizer, prompts) if texts else prompts
+    rows = encode_prompts(tokenizer, prompts) if isinstance(prompts[0], str) else prompts
     check_lengths(model, rows, "prompt", room=max_new_tokens)
+    prompt_tokens, prompt_mask = pad(rows, tokenizer.pad_token_id, "left", model.device)
     uniforms = torch.rand(len(rows), max_new_tokens, generator=torch.Generator().manual_seed(seed))
     uniforms = uniforms.to(model.device)
-    tokens = torch.full_like(uniforms, tokenizer.pad_token_id, dtype=torch.long)
+    tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
-    lengths = torch.zeros(len(rows), dtype=torch.long, device=model.device)
-    by_length = torch.tensor(sorted(range(len(rows)), key=lambda i: len(rows[i])))  # less padding
     suppressed = suppressed_ids(model, tokenizer)
     with eval_mode(model):
-        for places in by_length.split(batch_size):
-            tokens[places], logprobs[places], lengths[places] = _decode(
+        for places, columns in micro_batches(prompt_mask, batch_size):
+            tokens[places], logprobs[places] = _decode(
                 model,
-                [rows[i] for i in places],
+                prompt_tokens[places, columns],
+                prompt_mask[places, columns],
                 places,
                 uniforms[places],
                 tokenizer.eos_token_id,
@@ -271,49 +246,47 @@ def generate(
                 top_k,
                 top_p,
             )
-    longest = int(lengths.max())
-    tokens, logprobs = tokens[:, :longest], logprobs[:, :longest]
-    response_mask = torch.arange(longest, device=model.device) < lengths[:, None]
-    ended = tokens.gather(1, lengths[:, None] - 1)[:, 0] == tokenizer.eos_token_id
+    ends = (tokens == tokenizer.eos_token_id).long()
+    response_mask = ends.cumsum(1) - ends == 0  # up to and including the first end token
+    tokens = tokens.masked_fill(~response_mask, tokenizer.pad_token_id)
+    logprobs = logprobs.masked_fill(~response_mask, 0.0)
+    time = slice(int(response_mask.sum(1).max()))
     texts = tokenizer.batch_decode(
-        [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)],
-        skip_special_tokens=True,
-        clean_up_tokenization_spaces=False,
+        tokens.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return Samples(
-        tokens.masked_fill(~response_mask, tokenizer.pad_token_id),
-        response_mask,
-        logprobs.masked_fill(~response_mask, 0.0),
-        ended,
+        tokens[:, time],
+        response_mask[:, time],
+        logprobs[:, time],
+        ends.any(1),
         texts,
-        *pad(rows, tokenizer.pad_token_id, "left", model.device),
+        prompt_tokens,
+        prompt_mask,
     )
 
 
 @torch.inference_mode()
 def _decode(
     model,
-    prompts: list[list[int]],
+    ids: Tensor,
+    attention_mask: Tensor,
     places: Tensor,
     uniforms: Tensor,
     eos: int,
     suppressed: list[int],
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens and log-probs (batch, time), and lengths (batch,), of one batch of prompts.
+    temperature: float,
+    top_k: int,
+    top_p: float,
+) -> tuple[Tensor, Tensor]:
+    """Tokens and log-probs (batch, time) after one batch of prompts.
 
-    What stands after the length of a row is to be ignored. `places` (batch,) are those of the
-    prompts in the whole list, for the error where a model's logits are no numbers.
+    What stands after a row's end token is to be ignored. `places` (batch,) are those of the prompts
+    in the whole list, for the error where a model's logits are no numbers.
     """
-    device = model.device
-    ids, attention_mask = pad(prompts, eos, "left", device)
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
-    lengths = torch.full_like(tokens[:, 0], tokens.shape[1])
-    rows = torch.arange(len(prompts), device=device)  # those still in the batch
-    running = torch.ones_like(rows, dtype=torch.bool)  # of these, those that have not ended
+    rows = torch.arange(len(ids), device=ids.device)  # those still in the batch
+    ended = torch.zeros_like(rows, dtype=torch.bool)
     positions = position_ids(attention_mask)
     cache = DynamicCache(config=model.config)
     for t in range(tokens.shape[1]):
@@ -328,7 +301,7 @@ def _decode(
         logits = process_logits(logits, temperature or 1.0, suppressed)
         total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf for every token
         if not total.isfinite().all():
-            place = int(places[rows[~total.isfinite()][0].cpu()])
+            place = int(places[rows[~total.isfinite()][0]])
             raise ValueError(
                 f"prompt {place}, token {t} of its answer (both counted from 0): the model gives "
                 "logits that are NaN or infinite, so no token can be drawn. Its weights are "
@@ -339,15 +312,15 @@ def _decode(
         token = sample_next_token(kept, uniforms[rows, t]) if temperature else kept.argmax(-1)
         tokens[rows, t] = token
         logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
-        lengths[rows[running & (token == eos)]] = t + 1
-        running = running & (token != eos)
-        if not running.any():
+        ended |= token == eos
+        if ended.all():
             break
-        ids, positions = token[:, None], positions[:, -1:] + 1
-        attention_mask = torch.cat([attention_mask, attention_mask[:, -1:]], 1)
-        if running.sum() < 0.8 * len(rows):  # ended rows leave the batch
-            keep = running.nonzero()[:, 0]
+        ids = token[:, None]
+        positions = positions[:, -1:] + 1
+        attention_mask = F.pad(attention_mask, (0, 1), value=True)
+        if 5 * ended.sum() > len(rows):  # ended rows leave the batch
+            keep = (~ended).nonzero()[:, 0]
             cache.batch_select_indices(keep)
-            rows, running = rows[keep], running[keep]
+            rows, ended = rows[keep], ended[keep]
             ids, positions, attention_mask = ids[keep], positions[keep], attention_mask[keep]
-    return tokens, logprobs, lengths
+    return tokens, logprobs

@@ -5,8 +5,6 @@ No file is opened as a page: the numbers stand in it as JSON, and each must be w
 holds. Reports in which the same votes stand are named beside each other.
 """
 
-import csv
-import io
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -15,8 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rlhf_lessons import paths
-from rlhf_lessons.data import printable
-from rlhf_lessons.feedback.export import safe_cell
+from rlhf_lessons.data import printable, spreadsheet
 
 OPENING = '<script type="application/json" id="rlhf-lessons-report">'  # before the numbers
 CLOSING = "</script>"
@@ -91,7 +88,8 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
     for row in rows:
         same = groups[row["votes_id"]] if row["votes_id"] else []
         row["same_votes_as"] = ", ".join(file for file in same if file != row["file"])
-    write(out, rows)
+    columns = ["file", *Row.model_fields, "same_votes_as"]
+    paths.write_text(out, spreadsheet(columns, rows))
     return len(rows), problems
 
 
@@ -119,13 +117,3 @@ def read(file: Path) -> Row:
         raise ValueError("it is no report of this course") from error
     except (RecursionError, ValueError) as error:  # a number of 5,000 digits is a ValueError too
         raise ValueError("its numbers are damaged") from error
-
-
-def write(out: Path, rows: list[dict]) -> None:
-    """Write rows as CSV, all of it or nothing; the mark at its beginning tells Excel that it is
-    UTF-8."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["file", *Row.model_fields, "same_votes_as"])
-    writer.writerows([[safe_cell(value) for value in row.values()] for row in rows])
-    paths.write_text(out, "\ufeff" + text.getvalue())

@@ -5,6 +5,7 @@ off everywhere (models stay in eval mode), as in Ziegler et al. 2019: a log-prob
 depend on chance.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -15,47 +16,41 @@ class NonFiniteLoss(RuntimeError):
     """A loss or gradient is no number. Raised before the weights change: they are the last good."""
 
 
-class Optimiser:
+class Optimiser(torch.optim.AdamW):
     """AdamW with clipped gradients and checked numbers."""
 
     def __init__(
         self, model: nn.Module, lr: float, eps=1e-8, weight_decay=0.0, max_grad_norm=1.0, beta2=0.95
     ):
-        self.model = model
-        self.lr = lr
+        super().__init__(model.parameters(), lr, (0.9, beta2), eps, weight_decay, fused=True)
+        self.max_lr = lr
         self.max_grad_norm = max_grad_norm
-        self.adam = torch.optim.AdamW(
-            model.parameters(),
-            lr=lr,
-            betas=(0.9, beta2),
-            eps=eps,
-            weight_decay=weight_decay,
-            fused=True,
-        )
-
-    def zero_grad(self) -> None:
-        """Forget the gradients of the step before."""
-        self.adam.zero_grad(set_to_none=True)
-
-    def backward(self, loss: Tensor, step: int) -> None:
-        """Add the gradient of `loss`; NonFiniteLoss, naming the step, if it is no finite number."""
-        if not torch.isfinite(loss):
-            raise NonFiniteLoss(
-                f"step {step}: the loss is {loss.item()}; the weights are those of the step before"
-            )
-        loss.backward()
 
     def apply(self, step: int, scale: float) -> float:
-        """Move the weights at `scale` times the learning rate; return the norm before clipping."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm).item()
-        if not norm < float("inf"):
-            raise NonFiniteLoss(
-                f"step {step}: a gradient is {norm}; the weights are those of the step before"
-            )
-        for group in self.adam.param_groups:
-            group["lr"] = self.lr * scale
-        self.adam.step()
-        return norm
+        """Move the weights at `scale` times the learning rate; return the norm before clipping.
+
+        NonFiniteLoss, naming the step, if a gradient is no finite number.
+        """
+        group = self.param_groups[0]
+        norm = nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+        check_finite(norm, "the gradients' norm", step)
+        group["lr"] = self.max_lr * scale
+        self.step()
+        return norm.item()
+
+
+def backward(loss: Tensor, step: int) -> None:
+    """Add the gradients of `loss`; NonFiniteLoss, naming the step, if it is no finite number."""
+    check_finite(loss, "the loss", step)
+    loss.backward()
+
+
+def check_finite(number: Tensor, what: str, step: int) -> None:
+    """NonFiniteLoss if a number is none."""
+    if not number.isfinite():
+        raise NonFiniteLoss(
+            f"step {step}: {what} is {number.item()}; the weights are those of the step before"
+        )
 
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
@@ -72,6 +67,22 @@ def generator(*numbers: int) -> torch.Generator:
     for number in numbers:
         seed = (seed * 1_000_003 + number + 1) % (2**63 - 25)
     return torch.Generator().manual_seed(seed)
+
+
+def length_grouped_rows(lengths: list[int], size: int, step: int, seed: int) -> list[int]:
+    """Return the row numbers that `step` uses, of similar length so that little is padding.
+
+    Each pass over all rows shuffles them, sorts within groups of 8 batches by length, and shuffles
+    the batches; the last batch of a pass may be smaller.
+    """
+    this_pass, place = divmod(step, math.ceil(len(lengths) / size))
+    rng = generator(seed, this_pass)
+    batches = []
+    for group in torch.randperm(len(lengths), generator=rng).split(8 * size):
+        rows = sorted(group.tolist(), key=lambda i: lengths[i])
+        batches += [rows[i : i + size] for i in range(0, len(rows), size)]
+    order = torch.randperm(len(batches), generator=rng)
+    return batches[order[place]]
 
 
 def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
@@ -105,9 +116,9 @@ class Stage(Iterator):
         optimiser = self.optimisers["model"]
         scale = linear_schedule(step, self.steps, self.config.warmup)
         optimiser.zero_grad()
-        optimiser.backward(loss, step)
+        backward(loss, step)
         norm = optimiser.apply(step, scale)
-        return optimiser.lr * scale, norm
+        return optimiser.max_lr * scale, norm
 
     def state_dict(self) -> dict:
         """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""
@@ -116,20 +127,20 @@ class Stage(Iterator):
             "config": repr(self.config),
             "step": self.step,
             "models": {name: model.state_dict() for name, model in self.models.items()},
-            "optimisers": {
-                name: optimiser.adam.state_dict() for name, optimiser in self.optimisers.items()
-            },
+            "optimisers": {name: each.state_dict() for name, each in self.optimisers.items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Continue where `state` was taken. ValueError if it is of another stage or config."""
-        for what, mine in (("stage", type(self).__name__), ("config", repr(self.config))):
-            if state.get(what) != mine:
+        mine = self.state_dict()
+        for what in ("stage", "config"):
+            if state.get(what) != mine[what]:
                 raise ValueError(
-                    f"cannot resume: the saved {what} is {state.get(what)}, this run's is {mine}"
+                    f"cannot resume: the saved {what} is {state.get(what)}, this run's is "
+                    f"{mine[what]}"
                 )
         self.step = state["step"]
         for name, model in self.models.items():
             model.load_state_dict(state["models"][name])
         for name, optimiser in self.optimisers.items():
-            optimiser.adam.load_state_dict(state["optimisers"][name])
+            optimiser.load_state_dict(state["optimisers"][name])

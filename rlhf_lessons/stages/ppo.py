@@ -15,17 +15,17 @@ devices.
 import copy
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.checks import check_model
-from rlhf_lessons.lm.sampling import check_lengths, micro_batches, suppressed_ids, token_scores
+from rlhf_lessons.lm.sampling import response_logprobs, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import PPOConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
-from rlhf_lessons.stages.rollout import Rollout, response_logprobs
+from rlhf_lessons.stages.loop import Optimiser, Stage, backward, generator, shuffled_rows
+from rlhf_lessons.stages.rollout import Rollout
 
 
 @dataclass
@@ -84,7 +84,7 @@ class PPO(Stage):
         true_utility=None,
         reference=None,
     ):
-        critic = reward if critic_init is None else critic_init
+        critic = critic_init or reward
         if not isinstance(critic, nn.Module):
             raise ValueError(
                 "where reward is a function, critic_init must be a reward model for the critic"
@@ -98,15 +98,19 @@ class PPO(Stage):
         self.tokenizer = tokenizer
         self.prompts = list(prompts)
         self.prompt_ids = encode_prompts(tokenizer, self.prompts)
+        models = {
+            "policy": policy,
+            "reward model": reward,
+            "critic": critic,
+            "reference": reference,
+        }
+        rollout.check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
         self.policy = policy
-        self.check_models(
-            {"policy": policy, "reward model": reward, "critic": critic, "reference": reference}
-        )
-        self.suppressed = suppressed_ids(policy, tokenizer)
         self.reward = reward
         self.true_utility = true_utility
         self.critic = new_critic(critic)
-        self.reference = copy.deepcopy(policy) if reference is None else reference
+        self.reference = reference or copy.deepcopy(policy)
+        self.suppressed = suppressed_ids(policy, tokenizer)
         self.models = {"policy": policy, "critic": self.critic, "reference": self.reference}
         self.optimisers = {
             "policy": Optimiser(policy, config.lr, 1e-5, max_grad_norm=config.max_grad_norm),
@@ -114,22 +118,6 @@ class PPO(Stage):
                 self.critic, config.critic_lr, 1e-5, max_grad_norm=config.max_grad_norm
             ),
         }
-
-    def check_models(self, models: dict) -> None:
-        """Put all models into eval mode; ValueError if they cannot read each other's texts."""
-        known = self.policy.get_input_embeddings().num_embeddings
-        for name, model in models.items():
-            if not isinstance(model, nn.Module):
-                continue  # the reward is a function, or the reference is yet to be copied
-            rows = model.get_input_embeddings().num_embeddings
-            if rows != known:
-                raise ValueError(
-                    f"the {name} knows {rows} tokens, but the policy {known}: they must share a "
-                    "tokenizer, so make the reward model from the policy's own SFT model"
-                )
-            check_model(model.eval(), self.tokenizer)
-            prompt = f"for the {name}, prompt"
-            check_lengths(model, self.prompt_ids, prompt, room=self.config.max_new_tokens)
 
     def train_step(self, step: int) -> PPOStep:
         config = self.config
@@ -142,18 +130,19 @@ class PPO(Stage):
             order = torch.randperm(config.batch_size, generator=rng)
             minibatches += order.split(config.batch_size // config.num_minibatches)
         history = []
-        stopped = False
         for rows in minibatches:
             history.append(self.minibatch(batch, estimates, rows.to(batch.ids.device), step))
-            if history[-1]["approx_kl"] > config.target_kl:  # before this step, not after
-                stopped = True
+            stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
+            if stopped:
                 break
             for optimiser in self.optimisers.values():
                 optimiser.apply(step, scale=1 - step / config.steps)
-
-        def mean(name: str) -> float:
-            return sum(part[name] for part in history) / len(history)
-
+        means = {name: sum(part[name] for part in history) / len(history) for name in history[0]}
+        means["ratio_error"] = history[0]["ratio_error"]
+        if self.true_utility:
+            utilities = self.true_utility(batch.prompts, batch.responses, batch.ended)
+            means["true_utility"] = torch.as_tensor(utilities, dtype=torch.float32).mean().item()
+        texts = zip(batch.prompts, batch.responses, batch.scores.tolist(), strict=True)
         return PPOStep(
             step=step,
             reward=batch.scores.mean().item(),
@@ -163,38 +152,16 @@ class PPO(Stage):
             explained_variance=losses.explained_variance(
                 estimates.values, estimates.returns, batch.response_mask
             ),
-            entropy=mean("entropy"),
-            policy_loss=mean("policy_loss"),
-            value_loss=mean("value_loss"),
-            clip_fraction=mean("clip_fraction"),
-            approx_kl=mean("approx_kl"),
-            ratio_error=history[0]["ratio_error"],
             stopped=stopped,
-            samples=[
-                {"prompt": prompt, "response": response, "reward": score}
-                for prompt, response, score in zip(
-                    batch.prompts[:8], batch.responses, batch.scores.tolist(), strict=False
-                )
-            ],
-            true_utility=self.measure(batch),
+            samples=[{"prompt": p, "response": r, "reward": s} for p, r, s in islice(texts, 8)],
+            **means,
         )
 
-    @torch.no_grad()
     def collect(self, step: int) -> Rollout:
         """Sample this step's batch of responses, score them, and ask the reference."""
         config = self.config
         rows = shuffled_rows(len(self.prompts), config.batch_size, step, config.seed)
-        return rollout.sample_rollout(
-            self.policy,
-            self.reference,
-            self.reward,
-            self.tokenizer,
-            [self.prompts[i] for i in rows],
-            [self.prompt_ids[i] for i in rows],
-            self.suppressed,
-            config,
-            generator(config.seed, step, 1).initial_seed(),
-        )
+        return rollout.sample_rollout(self, rows, generator(config.seed, step, 1).initial_seed())
 
     @torch.no_grad()
     def estimate(self, batch: Rollout) -> Estimates:
@@ -203,11 +170,8 @@ class PPO(Stage):
         mask = batch.response_mask
         # 1. The critic's values.
         values = torch.zeros_like(batch.old_logprobs)
-        for rows, columns in micro_batches(batch.attention_mask, rollout.MICRO_BATCH):
-            length = columns.stop - batch.context_length
-            values[rows, :length] = self.token_values(
-                batch.ids[rows, columns], batch.attention_mask[rows, columns], length
-            )
+        for place, text in batch.parts():
+            values[place] = self.token_values(*text)
         # 2. Each token pays for its KL; the last gets the score, less the price of a missing end.
         scores = batch.scores - config.missing_eos_penalty * ~batch.ended
         rewards = losses.token_rewards(
@@ -220,44 +184,33 @@ class PPO(Stage):
     def minibatch(self, batch: Rollout, estimates: Estimates, rows: Tensor, step: int) -> dict:
         """Add up the gradients of one minibatch; return its metrics, means over its tokens."""
         config = self.config
-        learns = step >= config.critic_warmup
         tokens = batch.response_mask[rows].sum().item()
         metrics = defaultdict(float)
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
-        for part, columns in micro_batches(batch.attention_mask[rows], rollout.MICRO_BATCH):
-            part = rows[part]
-            length = columns.stop - batch.context_length
-            ids = batch.ids[part, columns]
-            attention_mask = batch.attention_mask[part, columns]
-            mask = batch.response_mask[part, :length]
-            old_logprobs = batch.old_logprobs[part, :length]
-
-            # The critic
+        for place, text in batch.parts(rows):
+            mask = batch.response_mask[place]
             value_losses = losses.clipped_value_loss(
-                self.token_values(ids, attention_mask, length),
-                estimates.values[part, :length],
-                estimates.returns[part, :length],
+                self.token_values(*text),
+                estimates.values[place],
+                estimates.returns[place],
                 config.clip_range_value,
             )[mask]
-            self.optimisers["critic"].backward(value_losses.sum() / tokens, step)
-
-            # The policy
-            with torch.set_grad_enabled(learns):
+            with torch.set_grad_enabled(step >= config.critic_warmup):
                 logprobs, logits = response_logprobs(
-                    self.policy, ids, attention_mask, length, config.temperature, self.suppressed
+                    self.policy, *text, config.temperature, self.suppressed
                 )
-                policy_losses = losses.clipped_policy_loss(
-                    logprobs, old_logprobs, estimates.advantages[part, :length], config.clip_range
-                )[mask]
-            if learns:
-                self.optimisers["policy"].backward(policy_losses.sum() / tokens, step)
+            policy_losses = losses.clipped_policy_loss(
+                logprobs, batch.old_logprobs[place], estimates.advantages[place], config.clip_range
+            )[mask]
+            # Two models and no weight in common: the gradients of the sum are those of each.
+            backward((policy_losses.sum() + value_losses.sum()) / tokens, step)
 
             with torch.no_grad():
-                logratio = (logprobs - old_logprobs)[mask]
+                logratio = (logprobs - batch.old_logprobs[place])[mask]
                 ratio_errors = (logratio.exp() - 1).abs()
-                entropies = torch.special.entr(logits.softmax(-1)).sum(-1)[mask]
                 clipped = ratio_errors > config.clip_range
+                entropies = torch.special.entr(logits.softmax(-1)).sum(-1)[mask]
                 metrics["policy_loss"] += policy_losses.sum().item() / tokens
                 metrics["value_loss"] += value_losses.sum().item() / tokens
                 metrics["entropy"] += entropies.sum().item() / tokens
@@ -270,10 +223,3 @@ class PPO(Stage):
         """Return the critic's values (batch, response length), each before its token is seen."""
         scores = token_scores(self.critic, ids, attention_mask)
         return scores[:, -response_length - 1 : -1] - self.critic.config.reward_mean
-
-    def measure(self, batch: Rollout) -> float | None:
-        """Return the batch's mean true utility, or None where no function for it was given."""
-        if self.true_utility is None:
-            return None
-        utilities = self.true_utility(batch.prompts, batch.responses, batch.ended)
-        return torch.as_tensor(utilities, dtype=torch.float32).mean().item()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from rlhf_lessons.lm.sampling import check_lengths
@@ -63,8 +64,8 @@ class Pretrain(Stage):
         rng = generator(self.config.seed, this_pass)
         offset = int(torch.randint(context, (1,), generator=rng))
         order = torch.randperm(self.windows, generator=rng)[place * size :][:size]
-        rows = [self.tokens[offset + i * context :][: context + 1] for i in order.tolist()]
-        return torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.model.device)
+        windows = sliding_window_view(self.tokens[offset:], context + 1)[::context]
+        return torch.from_numpy(windows[order].astype(np.int64)).to(self.model.device)
 
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
@@ -78,15 +79,11 @@ class Pretrain(Stage):
 
 
 @torch.inference_mode()
-def validation_loss(
-    model, tokens, context: int = 128, batch_size: int = 32, most: int = 32_768
-) -> float:
-    """Return the loss in nats per token on the first `most` tokens of a text, in windows."""
-    tokens = np.asarray(tokens)[: most + 1].astype(np.int64)
-    starts = range(0, len(tokens) - context, context)
-    windows = np.stack([tokens[i : i + context + 1] for i in starts])
+def validation_loss(model, tokens, context: int = 128) -> float:
+    """Return the loss in nats per token on a text's first 32,768 tokens, in windows."""
+    windows = sliding_window_view(np.asarray(tokens)[:32_769], context + 1)[::context]
     total = 0.0
-    for batch in torch.from_numpy(windows).to(model.device).split(batch_size):
+    for batch in torch.from_numpy(windows.astype(np.int64)).to(model.device).split(32):
         total += losses.next_token_loss(model, batch).item() * len(batch)
     return total / len(windows)
 

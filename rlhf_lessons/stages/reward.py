@@ -13,8 +13,9 @@ Left out: margins between answers, L2 on rewards, ensembles.
 `exercises/bugs.py` swaps `to_rankings` here, and `last_scores` in `rollout`, by name.
 """
 
+import math
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import chain, permutations
 
 import torch
 from torch import Tensor
@@ -22,11 +23,11 @@ from torch import Tensor
 from rlhf_lessons.data import check_row
 from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.lm.sampling import check_lengths, length_grouped_batches, pad
+from rlhf_lessons.lm.sampling import check_lengths, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, length_grouped_rows
 
 
 @dataclass
@@ -67,29 +68,25 @@ class RewardModelling(Stage):
             check_lengths(lm, ranking.rows, f"comparison {ranking.first}: prompt with answer")
         self.model = to_reward_model(lm, config.keep_layers, config.seed)
         check_model(self.model, tokenizer)
-        self.per_epoch = -(-len(self.rankings) // config.batch_size)
-        self.steps = self.per_epoch * config.epochs
+        self.steps = config.epochs * math.ceil(len(self.rankings) / config.batch_size)
         self.models = {"model": self.model}
         # Labels are noisy: average gradients for long.
         self.optimisers = {"model": Optimiser(self.model, config.lr, beta2=0.999)}
 
     def train_step(self, step: int) -> RewardStep:
         config = self.config
-        epoch, place = divmod(step, self.per_epoch)
-        order = length_grouped_batches(
-            self.lengths, config.batch_size, generator(config.seed, epoch)
-        )
-        batch = [self.rankings[i] for i in order[place]]
-        rows = [row for ranking in batch for row in ranking.rows]
-        ids, attention_mask = pad(rows, self.pad_id, device=self.model.device)
-        scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
+        numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
+        batch = [self.rankings[i] for i in numbers]
+        texts = pad(all_rows(batch), self.pad_id, device=self.model.device)
+        scores = rollout.last_scores(self.model, *texts)  # each answer once
         better, worse, weight = flat_pairs(batch)
         chosen = scores[better]
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
         accuracy = (chosen > rejected).float().mean().item()
         lr, grad_norm = self.descend(loss, step)
-        return RewardStep(step, (step + 1) / self.per_epoch, loss.item(), accuracy, lr, grad_norm)
+        epoch = (step + 1) * config.epochs / self.steps
+        return RewardStep(step, epoch, loss.item(), accuracy, lr, grad_norm)
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
@@ -97,28 +94,34 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
 
     ValueError if no pair is left; it names the row and the field where a row cannot be read.
     """
-    groups = {}  # (prompt, group) -> first row, answers with utilities, and which beats which
+    groups = {}  # (prompt, group) -> its first comparison, places of answers, pairs, utilities
     for n, row in enumerate(comparisons):
         row = check_row(row, "comparisons", f"comparison {n}")
-        pair = "chosen" in row
-        texts = [row["chosen"], row["rejected"]] if pair else row["completions"]
+        if "chosen" in row:
+            texts = [row["chosen"], row["rejected"]]
+            marks = [1, 0]  # whatever a margin beside it says
+        else:
+            texts = row["completions"]
+            marks = row["scores"] if "scores" in row else [-rank for rank in row["ranks"]]
         ended = row.get("ended", [True] * len(texts))
         utilities = row.get("utilities", [None] * len(texts))
         if not len(texts) == len(ended) == len(utilities):
             raise ValueError(f"comparison {n}: 'ended' and 'utilities' need one entry an answer")
-        answers = list(zip(texts, map(bool, ended), strict=True))
-        group = row.get("group") if pair else None
-        key = (row["prompt"], ("row", n) if group is None else group)
-        _, known, beats = groups.setdefault(key, (n, {}, []))
-        known.update(zip(answers, utilities, strict=True))
-        beats += [(answers[i], answers[j]) for i, j in preferences(row)]
+        key = row["prompt"], row.get("group", ("alone", n))
+        _, places, pairs, known = groups.setdefault(key, (n, {}, [], {}))
+        here = []  # the place of each answer in its group, where it may stand already
+        for answer in zip(texts, map(bool, ended), strict=True):
+            here.append(places.setdefault(answer, len(places)))
+        known.update(zip(here, utilities, strict=True))
+        for (i, high), (j, low) in permutations(zip(here, marks, strict=True), 2):
+            if high > low:
+                pairs.append((i, j))
     prompts = encode_prompts(tokenizer, [prompt for prompt, _ in groups])
     rankings = []
-    for prompt, (first, known, beats) in zip(prompts, groups.values(), strict=True):
-        texts, ended = map(list, zip(*known, strict=True))
-        rows = [prompt + answer for answer in encode_completions(tokenizer, texts, ended)]
-        place = {answer: i for i, answer in enumerate(known)}
-        pairs = [(place[a], place[b]) for a, b in beats if rows[place[a]] != rows[place[b]]]
+    for prompt, (first, places, pairs, known) in zip(prompts, groups.values(), strict=True):
+        answers = encode_completions(tokenizer, *zip(*places, strict=True))
+        rows = [prompt + answer for answer in answers]
+        pairs = [(i, j) for i, j in pairs if rows[i] != rows[j]]
         if pairs:
             rankings.append(Ranking(first, rows, pairs, list(known.values())))
     if not rankings:
@@ -128,12 +131,9 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
     return rankings
 
 
-def preferences(row: dict) -> list[tuple[int, int]]:
-    """Return the places (better, worse) of all pairs of answers that a comparison orders."""
-    if "chosen" in row:
-        return [(0, 1)]  # whatever a margin beside it says
-    marks = row["scores"] if "scores" in row else [-rank for rank in row["ranks"]]
-    return [(i, j) for i, j in permutations(range(len(marks)), 2) if marks[i] > marks[j]]
+def all_rows(rankings: list[Ranking]) -> list[list[int]]:
+    """Return the rows of all rankings, in order."""
+    return list(chain.from_iterable(ranking.rows for ranking in rankings))
 
 
 def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,10 +146,11 @@ def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor]:
     start = 0
     for ranking in rankings:
         k = len(ranking.rows)
-        flat += [(start + i, start + j, 2 / (k * (k - 1))) for i, j in ranking.pairs]
+        for i, j in ranking.pairs:
+            flat.append((start + i, start + j, 2 / (k * (k - 1))))
         start += k
-    better, worse, weight = zip(*flat, strict=True)
-    return torch.tensor(better), torch.tensor(worse), torch.tensor(weight)
+    better, worse, weight = map(torch.tensor, zip(*flat, strict=True))
+    return better, worse, weight
 
 
 def score(

@@ -6,17 +6,19 @@ What a stage takes from here it calls through the module, `rollout.last_scores(.
 is looked up here: `exercises/bugs.py` swaps these by name.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.sampling import (
+    check_lengths,
     eval_mode,
-    gather_logprobs,
     generate,
     micro_batches,
-    response_logits,
+    response_logprobs,
     token_scores,
 )
 
@@ -42,69 +44,80 @@ class Rollout:
     ended: Tensor  # (batch,), whether a response has an end token
     scores: Tensor  # (batch,), what the reward says
 
+    def parts(self, rows: Tensor | None = None) -> Iterator[tuple[tuple, tuple]]:
+        """Cut the batch, or some rows of it, into parts that fit into one forward pass.
 
-def sample_rollout(
-    policy,
-    reference,
-    reward,
-    tokenizer,
-    prompts: list[str],
-    prompt_ids: list[list[int]],
-    suppressed: list[int],
-    config,
-    seed: int,
-) -> Rollout:
-    """Sample a response to each prompt and judge it.
+        Each is a pair: where the part stands in the response tensors, and what a model reads: ids,
+        attention mask, and the number of columns that are response.
+        """
+        if rows is None:
+            rows = torch.arange(len(self.ids), device=self.ids.device)
+        for part, columns in micro_batches(self.attention_mask[rows], MICRO_BATCH):
+            part = rows[part]
+            length = columns.stop - self.context_length
+            text = self.ids[part, columns], self.attention_mask[part, columns], length
+            yield (part, slice(length)), text
 
-    `reward` is a reward model or a function (prompts, responses, ended) -> (batch,); of `config`,
-    `max_new_tokens` and `temperature` are read.
+
+def check_models(models: dict, tokenizer, prompt_ids: list[list[int]], max_new_tokens: int) -> None:
+    """Put all models (name to model) into eval mode, the policy first.
+
+    ValueError, naming the model, if they cannot read each other's texts, or a prompt and its
+    response are longer than its positions. What is no model, such as a reward function, is left.
     """
-    device = policy.device
+    models = {name: model for name, model in models.items() if isinstance(model, nn.Module)}
+    known = models["policy"].get_input_embeddings().num_embeddings
+    for name, model in models.items():
+        rows = model.get_input_embeddings().num_embeddings
+        if rows != known:
+            raise ValueError(
+                f"the {name} knows {rows} tokens, but the policy {known}: they must share a "
+                "tokenizer, so make the reward model from the policy's own SFT model"
+            )
+        check_model(model.eval(), tokenizer)
+        check_lengths(model, prompt_ids, f"for the {name}, prompt", room=max_new_tokens)
+
+
+@torch.no_grad()
+def sample_rollout(stage, rows: list[int], seed: int) -> Rollout:
+    """Sample a response to each of the stage's prompts in `rows`, and judge it.
+
+    Of the stage are read: `policy`, `reference`, `tokenizer`, `prompts` and their `prompt_ids`,
+    `suppressed`, the config's `max_new_tokens` and `temperature`, and `reward`, a reward model or
+    a function (prompts, responses, ended) -> (batch,).
+    """
+    config = stage.config
+    prompts = [stage.prompts[i] for i in rows]
+    prompt_ids = [stage.prompt_ids[i] for i in rows]
     # 1. Sample responses, each cut at its end token.
     samples = generate(
-        policy, tokenizer, prompt_ids, config.max_new_tokens, config.temperature, seed
+        stage.policy, stage.tokenizer, prompt_ids, config.max_new_tokens, config.temperature, seed
     )
     ids = torch.cat([samples.prompt_tokens, samples.tokens], 1)
     attention_mask = torch.cat([samples.prompt_mask, samples.response_mask], 1)
-    context_length = samples.prompt_tokens.shape[1]
     # 2. Score each response at its last token.
-    if isinstance(reward, nn.Module):
-        scores = score_ids(reward, ids, attention_mask)
+    if isinstance(stage.reward, nn.Module):
+        scores = score_ids(stage.reward, ids, attention_mask)
     else:
-        scores = reward(prompts, samples.texts, samples.ended)
-    # 3. Ask the reference how likely each token is, under the distribution sampled from.
-    reference_logprobs = torch.zeros(samples.tokens.shape, device=device)
-    for rows, columns in micro_batches(attention_mask, MICRO_BATCH):
-        batch = ids[rows, columns], attention_mask[rows, columns]
-        length = columns.stop - context_length
-        logprobs, _ = response_logprobs(reference, *batch, length, config.temperature, suppressed)
-        reference_logprobs[rows, :length] = logprobs
-    return Rollout(
+        scores = stage.reward(prompts, samples.texts, samples.ended)
+    batch = Rollout(
         prompts,
         samples.texts,
         ids,
         attention_mask,
-        context_length,
+        samples.prompt_tokens.shape[1],
         samples.response_mask,
         samples.logprobs,
-        reference_logprobs,
+        torch.zeros_like(samples.logprobs),
         samples.ended,
-        torch.as_tensor(scores, dtype=torch.float32, device=device),
+        torch.as_tensor(scores, dtype=torch.float32, device=ids.device),
     )
-
-
-def response_logprobs(
-    model,
-    ids: Tensor,
-    attention_mask: Tensor,
-    response_length: int,
-    temperature: float,
-    suppressed: list[int],
-) -> tuple[Tensor, Tensor]:
-    """Return log-probs (batch, response length) under the distribution sampled from, and logits."""
-    logits = response_logits(model, ids, attention_mask, response_length, temperature, suppressed)
-    responses = ids[:, -response_length:]
-    return gather_logprobs(logits, responses, attention_mask[:, -response_length:]), logits
+    # 3. Ask the reference how likely each token is, under the distribution sampled from.
+    for place, text in batch.parts():
+        batch.reference_logprobs[place], _ = response_logprobs(
+            stage.reference, *text, config.temperature, stage.suppressed
+        )
+    return batch
 
 
 def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Interrupted(Stopped):
     """A run that was stopped from outside, between two steps; the same call continues it."""
 
 
-def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
+def train(stage, folder: Path, label: str) -> list[dict]:
     """Run a stage to its end, resuming where `folder` holds a state; return each step's metrics.
 
     Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress
@@ -50,13 +50,22 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
         resume(stage, state, start)
         metrics = read_metrics(folder)[: stage.step]
     file.write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
-    save_state({"start": start, **stage.state_dict()}, state)
-    saved = time.monotonic()
-    bar = tqdm(
-        total=len(stage), initial=stage.step, desc=f"{label:8}", disable=quiet, mininterval=1.0
-    )
+    bar = tqdm(total=len(stage), initial=stage.step, desc=f"{label:8}", mininterval=1.0)
+    saved = -math.inf  # when; the first time is before the first step
     with interruptible() as asked_to_stop, file.open("a", encoding="utf-8") as out, bar:
-        while stage.step < len(stage):
+        while True:
+            done = stage.step == len(stage)
+            stop = done or asked_to_stop.is_set()
+            if stop or time.monotonic() - saved > SAVE_SECONDS:
+                save_state({"start": start, **stage.state_dict()}, state)
+                saved = time.monotonic()
+            if done:
+                return metrics
+            if stop:
+                raise Interrupted(
+                    f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
+                    "continues from there"
+                )
             try:
                 row = plain_numbers(next(stage))
             except NonFiniteLoss as error:
@@ -70,16 +79,6 @@ def train(stage, folder: Path, label: str, quiet: bool = False) -> list[dict]:
             shown = {name: f"{row[name]:.3f}" for name in SHOWN if row.get(name) is not None}
             bar.set_postfix(shown, refresh=False)
             bar.update()
-            done = stage.step == len(stage)
-            if done or asked_to_stop.is_set() or time.monotonic() - saved > SAVE_SECONDS:
-                save_state({"start": start, **stage.state_dict()}, state)
-                saved = time.monotonic()
-            if asked_to_stop.is_set() and not done:
-                raise Interrupted(
-                    f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
-                    "continues from there"
-                )
-    return metrics
 
 
 def save_state(state: dict, path) -> None:
@@ -105,17 +104,16 @@ def load_state(path) -> dict:
 
 def resume(stage, state: Path, start: str) -> None:
     """Put a stage where its state was saved; ValueError where that is another run's."""
-    afresh = (
-        f"{state.parent} holds a stopped run that does not fit. Start afresh with --fresh, or "
-        "remove it"
-    )
     try:
         saved = load_state(state)
         if saved.get("start") != start:
             raise ValueError("it began from other weights or data, or with another number of steps")
         stage.load_state_dict(saved)
     except ValueError as error:
-        raise ValueError(f"{afresh} ({error})") from error
+        raise ValueError(
+            f"{state.parent} holds a stopped run that does not fit. Start afresh with --fresh, or "
+            f"remove it ({error})"
+        ) from error
 
 
 def fingerprint(stage) -> str:
@@ -135,8 +133,8 @@ def plain_numbers(step) -> dict:
     """Return the numbers of a step's metrics as plain data, None for those that are not finite."""
     numbers = {}
     for name, value in asdict(step).items():
-        if value is None or isinstance(value, int | float):
-            numbers[name] = value if value is None or math.isfinite(value) else None
+        if isinstance(value, int | float | None):
+            numbers[name] = value if math.isfinite(value or 0) else None
     return numbers
 
 
@@ -144,9 +142,6 @@ def plain_numbers(step) -> dict:
 def interruptible():
     """Give an event that Ctrl-C (or SIGTERM) sets, so that a step is never cut in half."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # only the main thread hears signals
-        return
 
     def ask(number, frame):
         if asked.is_set():

@@ -7,17 +7,18 @@ rows.
 `exercises/bugs.py` swaps `encode_demonstrations` and `sft_loss` here, by name.
 """
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from rlhf_lessons.data import check_row
 from rlhf_lessons.lm.checks import check_model
-from rlhf_lessons.lm.sampling import check_lengths, inputs, length_grouped_batches, pad
+from rlhf_lessons.lm.sampling import check_lengths, inputs, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, length_grouped_rows
 from rlhf_lessons.stages.losses import IGNORE
 
 
@@ -47,19 +48,17 @@ class SFT(Stage):
         self.rows = encode_demonstrations(tokenizer, demonstrations)
         self.lengths = [len(ids) for ids, _ in self.rows]
         check_lengths(model, [ids for ids, _ in self.rows], "demonstration")
-        self.per_epoch = -(-len(self.rows) // config.batch_size)
-        self.steps = self.per_epoch * config.epochs
+        self.steps = config.epochs * math.ceil(len(self.rows) / config.batch_size)
         self.models = {"model": model}
         self.optimisers = {"model": Optimiser(model, config.lr)}
 
     def train_step(self, step: int) -> SFTStep:
-        epoch, place = divmod(step, self.per_epoch)
-        order = length_grouped_batches(
-            self.lengths, self.config.batch_size, generator(self.config.seed, epoch)
-        )
-        loss = sft_loss(self.model, [self.rows[i] for i in order[place]], self.pad_id)
+        config = self.config
+        rows = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
+        loss = sft_loss(self.model, [self.rows[i] for i in rows], self.pad_id)
         lr, grad_norm = self.descend(loss, step)
-        return SFTStep(step, (step + 1) / self.per_epoch, loss.item(), lr, grad_norm)
+        epoch = (step + 1) * config.epochs / self.steps
+        return SFTStep(step, epoch, loss.item(), lr, grad_norm)
 
 
 def encode_demonstrations(
@@ -72,13 +71,18 @@ def encode_demonstrations(
     """
     if not demonstrations:
         raise ValueError("no demonstrations")
-    rows = [
-        check_row(row, "demonstrations", f"demonstration {n}")
-        for n, row in enumerate(demonstrations)
-    ]
-    prompts = encode_prompts(tokenizer, [row["prompt"] for row in rows])
-    answers = encode_completions(tokenizer, [row["completion"] for row in rows])
-    return [(p + a, [IGNORE] * len(p) + a) for p, a in zip(prompts, answers, strict=True)]
+    prompts = []
+    answers = []
+    for n, row in enumerate(demonstrations):
+        row = check_row(row, "demonstrations", f"demonstration {n}")
+        prompts.append(row["prompt"])
+        answers.append(row["completion"])
+    rows = []
+    for prompt, answer in zip(
+        encode_prompts(tokenizer, prompts), encode_completions(tokenizer, answers), strict=True
+    ):
+        rows.append((prompt + answer, [IGNORE] * len(prompt) + answer))
+    return rows
 
 
 def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Tensor:

@@ -149,12 +149,12 @@ def test_a_double_click_and_a_held_key_are_one_vote(bench):
 
 def test_what_the_teacher_does_is_told_and_the_card_goes_on_by_itself(bench):
     card = bench(pairs(2))
-    card.store.set_round("r", "paused")
+    card.store.say("round", round="r", state="paused")
     card.button("Tie").click()
     card.saved()
     card.button("Next").click()
     expect(card.card).to_contain_text("The teacher has paused this round.")
-    card.store.set_round("r", "open")
+    card.store.say("round", round="r", state="open")
     card.asks("(1)")
 
 

@@ -78,7 +78,7 @@ def test_a_show_of_hands_from_the_console_to_the_projector(browser, room, shot, 
     room.store.add_tasks(
         "long answers", [{"kind": "pair", "prompt": "Write a story.", "completions": long}]
     )
-    room.store.set_round("long answers")
+    room.store.say("round", round="long answers", state="open")
     boss.get_by_role("button", name="Show a pair").click()
     expect(wall.locator("#pair .side-A")).to_contain_text("went to sea")
     at_each_size(wall, shot, "projector_long")
@@ -189,7 +189,7 @@ def test_two_teams_have_briefs_curves_and_a_guessing_game(browser, tmp_path, sho
                 for i in range(4)
             ],
         )
-        room.store.set_round(rounds.WHOSE)
+        room.store.say("round", round=rounds.WHOSE, state="open")
         for phone, brief in zip(phones, briefs, strict=True):
             phone.reload()
             wanted = "lost" if brief == rounds.BRIEFS["sun"] else "well"
