@@ -27,11 +27,10 @@ class AskBox(Box):
 
     def __init__(self, models: dict, texts: list[str] | None = None, toy_world: bool = True):
         self.models, self.toy_world, self.clicks = models, toy_world, 0
-        options = [(text, text) for text in texts] if texts else suggestions()
-        self.suggestion = control(w.Dropdown, "Suggestions", options[0][1], options=options)
-        self.prompt = control(w.Textarea, "Your prompt", "", rows=2)
+        self.suggestion = control(w.Dropdown, "Suggestions", options=texts or suggestions())
+        self.prompt = control(w.Textarea, "Your prompt", rows=2)
         w.dlink((self.suggestion, "value"), (self.prompt, "value"))
-        self.temperature = control(w.FloatSlider, "Temperature", 1.0, min=0, max=2, step=0.1)
+        self.temperature = control(w.FloatSlider, "Temperature", value=1, min=0, max=2, step=0.1)
         self.button = button("Ask", "Let every model answer", self.answer, button_style="primary")
         self.note, self.answers = w.HTML(), w.HTML()
         names = ", ".join(models)
@@ -54,7 +53,7 @@ class AskBox(Box):
             self.answers.value = columns_html({name: texts[0] for name, texts in found.items()})
             note = self.toy_world and out_of_world_notice(prompt)
         except ValueError as error:  # empty or too long: the message says which
-            note = f"{error}."
+            note = f"Not asked: {error}."
         finally:
             self.button.disabled, self.button.description = False, "Ask"
         self.note.value = aloud(note) if note else ""

@@ -14,9 +14,9 @@ class ClippedObjective(Box):
 
     def __init__(self):
         slider, self.picture = w.FloatSlider, w.HTML()
-        self.ratio = control(slider, "ratio, new / old", 1.4, min=0.4, max=1.8, step=0.05)
-        self.advantage = control(slider, "advantage", 1.0, min=-2, max=2, step=0.25)
-        self.clip = control(slider, "clip", 0.2, min=0.05, max=0.5, step=0.05)
+        self.ratio = control(slider, "ratio, new / old", value=1.4, min=0.4, max=1.8, step=0.05)
+        self.advantage = control(slider, "advantage", value=1, min=-2, max=2, step=0.25)
+        self.clip = control(slider, "clip", value=0.2, min=0.05, max=0.5, step=0.05)
         sliders = self.ratio, self.advantage, self.clip
         super().__init__(
             "Sliders for the clipped objective. They work in Jupyter; two of their settings stand "

@@ -80,7 +80,7 @@ class Explorer(Box):
     def __init__(self, model, tokenizer, text: str = ""):
         self.model, self.tokenizer = model, tokenizer
         self.given, self.taken, self.chance = [tokenizer.bos_token_id], [], torch.Generator()
-        self.text = control(w.Textarea, "Your text", text, rows=2)
+        self.text = control(w.Textarea, "Your text", value=text, rows=2)
         self.begin = button("Begin here", "Walk on from the text in the box", self.restart)
         self.shown, self.note = w.HTML(), w.HTML()
         primary = {"button_style": "primary"}
@@ -91,9 +91,9 @@ class Explorer(Box):
             for i in range(BARS)
         ]
         self.bars = [w.FloatProgress(max=1) for _ in self.tokens]
-        self.temperature = control(w.FloatSlider, "Temperature", 1.0, min=0, max=2, step=0.1)
-        self.top_k = control(w.IntSlider, "Top-k (0: all)", 0, min=0, max=50)
-        self.top_p = control(w.FloatSlider, "Top-p (1: all)", 1.0, min=0.05, max=1, step=0.05)
+        self.temperature = control(w.FloatSlider, "Temperature", value=1, min=0, max=2, step=0.1)
+        self.top_k = control(w.IntSlider, "Top-k (0: all)", min=0, max=50)
+        self.top_p = control(w.FloatSlider, "Top-p (1: all)", value=1, min=0.05, max=1, step=0.05)
         controls = self.temperature, self.top_k, self.top_p
         super().__init__(
             "A text to walk through, token by token. It works in Jupyter; what it shows stands "

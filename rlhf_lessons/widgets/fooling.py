@@ -45,7 +45,7 @@ class FoolBox(Box):
         rewards = score(reward_model, tokenizer, [prompt] * len(examples), examples).numpy()
         degree = 1 if len(set(utilities)) > 1 else 0
         self.line = np.polyfit(utilities, rewards, degree)
-        self.text = control(w.Textarea, "Your answer", "", rows=3)
+        self.text = control(w.Textarea, "Your answer", rows=3)
         self.text.placeholder = "Write a bad answer that it likes"
         self.button = button(
             "Score it", "Ask reward model and truth", self.answer, button_style="primary"

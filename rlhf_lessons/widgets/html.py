@@ -34,10 +34,10 @@ class Box(w.VBox):
         return self.stand_in
 
 
-def control(kind: type, name: str, value, **traits) -> w.Widget:
+def control(kind: type, name: str, **traits) -> w.Widget:
     """Return a control of ipywidgets with its name before it; all look alike."""
     look = {"style": {"description_width": "110px"}, "layout": {"width": "98%", "max_width": WIDE}}
-    return kind(value=value, description=name, **look, **traits)
+    return kind(description=name, **look, **traits)
 
 
 def button(name: str, tooltip: str, act: Callable, **traits) -> w.Button:

@@ -29,13 +29,13 @@ class LiveRewardModel(OnlineReward, w.HTML):
 
     def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
         w.HTML.__init__(self)
-        session = None if isinstance(source, str) else source.session
-        if session:
-            store, source = session.store, session.round
-        store = store if isinstance(store, Store) else open_store(store)
-        rater = session.rater if session else None
-        OnlineReward.__init__(self, store, source, rater, team, policy, reward_model)
-        if session:
+        models = policy, reward_model
+        if isinstance(source, str):
+            store = store if isinstance(store, Store) else open_store(store)
+            OnlineReward.__init__(self, store, source, None, team, *models)
+        else:
+            session = source.session
+            OnlineReward.__init__(self, session.store, session.round, session.rater, team, *models)
             session.guess, session.after_vote = self.guess, self.after_vote
         self.learn()
 

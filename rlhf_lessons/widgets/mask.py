@@ -31,9 +31,9 @@ class MaskBox(Box):
 
     def __init__(self, tokenizer, prompt: str, completion: str):
         self.tokenizer = tokenizer
-        self.prompt = control(w.Text, "Prompt", prompt)
-        self.completion = control(w.Textarea, "Answer", completion, rows=2)
-        self.labels = control(w.RadioButtons, "Labels", list(LABELS)[0], options=list(LABELS))
+        self.prompt = control(w.Text, "Prompt", value=prompt)
+        self.completion = control(w.Textarea, "Answer", value=completion, rows=2)
+        self.labels = control(w.RadioButtons, "Labels", options=list(LABELS))
         self.labels.layout.width = "max-content"  # so that its name stands before it
         self.view = w.HTML()
         controls = self.prompt, self.completion, self.labels
