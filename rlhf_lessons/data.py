@@ -16,7 +16,6 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import lru_cache
 from os.path import commonprefix
 from pathlib import Path
 
@@ -79,25 +78,11 @@ def comparisons() -> list[dict]:
 
 
 def shipped(kind: str) -> list[dict]:
-    """Return the rows of one of the course's own files, read again whenever the file changes."""
-    file = paths.DATA / f"{kind}.jsonl"
-    about = file.stat() if file.is_file() else None
-    stamp = about and (about.st_ino, about.st_mtime_ns, about.st_size)
-    return [dict(row) for row in read_once(file, kind, stamp)]
-
-
-@lru_cache(maxsize=6)
-def read_once(file: Path, kind: str, stamp: tuple | None) -> list[dict]:
-    """Return the rows of a file; a changed file has another stamp and is read again."""
-    return read_rows(file, kind)
+    """Return the rows of one of the course's own files, as it is now."""
+    return read_rows(paths.DATA / f"{kind}.jsonl", kind)
 
 
 # ---- How it is made ------------------------------------------------------------------------------
-
-
-def written_prompts(split: str) -> list[Task]:
-    """Return the prompts that the templates give for one split."""
-    return prompts(split, SPLITS[split])
 
 
 def written_demonstrations(
@@ -109,7 +94,7 @@ def written_demonstrations(
     """
     rng = random.Random(f"demonstrations/{seed}")
     rows = []
-    for task in itertools.islice(itertools.cycle(written_prompts("train")), n):
+    for task in itertools.islice(itertools.cycle(prompts("train", SPLITS["train"])), n):
         share = slips / 2 if task.family == "maths" else slips
         rows.append({"prompt": task.prompt, "completion": answer(task.spec, rng, share)})
     return rows
@@ -119,7 +104,7 @@ def build(folder: Path | None = None) -> list[Path]:
     """Write all data that needs no model into `folder` and return the files."""
     folder = folder or paths.DATA
     files = {
-        "prompts": [asdict(task) for split in SPLITS for task in written_prompts(split)],
+        "prompts": [asdict(task) for split, n in SPLITS.items() for task in prompts(split, n)],
         "demonstrations": written_demonstrations(),
         "corpus_sample": [{"text": scrap} for scrap in itertools.islice(scraps(SCRAPS), 200)],
     }
@@ -135,19 +120,21 @@ def build(folder: Path | None = None) -> list[Path]:
     return [*(folder / f"{name}.jsonl" for name in files), folder / "corpus.json"]
 
 
-def corpus_hash(n: int = SCRAPS, seed: int = 0) -> str:
+def corpus_hash(n: int = SCRAPS) -> str:
     """Return the SHA-256 of the corpus, its scraps separated by a zero byte."""
-    digest = hashlib.sha256()
-    for scrap in scraps(n, seed):
-        digest.update(scrap.encode() + b"\0")
-    return digest.hexdigest()
+    return sha256(scrap.encode() + b"\0" for scrap in scraps(n))
 
 
 def rows_hash(rows: Iterable[dict]) -> str:
     """Return the SHA-256 of rows, each as one line of JSON with sorted keys."""
+    return sha256(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows)
+
+
+def sha256(parts: Iterable[bytes]) -> str:
+    """Return the SHA-256 of parts, one after the other."""
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -9,7 +9,6 @@ import pytest
 from card_desk import Card, pairs
 
 from rlhf_lessons.feedback import Store, new_id
-from rlhf_lessons.widgets.rate import as_task
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -48,7 +47,7 @@ def test_a_card_asks_votes_reveals_goes_on_and_ends(card):
 
 
 def test_before_the_vote_the_card_hears_nothing_of_models_rewards_and_others(store):
-    row = as_task(pairs(1)[0])
+    row = pairs(1)[0] | {"kind": "pair"}
     row["completions"][0] |= {"reward": 1.25}
     card = Card(store, [row])
     asked = card.tell("ready")
@@ -264,7 +263,7 @@ def test_a_round_that_changes_takes_the_task_off_the_screen_and_brings_its_brief
     card = Card(store, pairs(2))
     card.tell("ready")
     card.vote()
-    store.add_tasks("next", [as_task(row) for row in pairs(3)])
+    store.add_tasks("next", [{"kind": "pair"} | row for row in pairs(3)])
     card.session.turn_to("next", "Stories should end well.", {"question": "Whose is it?"})
     asked = card.tell("ready")
     assert (asked["brief"], asked["task"]["question"]) == (

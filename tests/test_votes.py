@@ -334,7 +334,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
     for i in range(8):
-        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}", seconds=4)
+        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}")
     for i in range(2):
         simulate(
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"

@@ -15,7 +15,7 @@ agree are no proof.
 """
 
 from collections import Counter, defaultdict, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import combinations
 from statistics import multimode
@@ -55,6 +55,7 @@ VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both
 # None where no side was chosen, or there were no sides. `click` is whether the two were compared as
 # such, on a pair or in a ranking.
 Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
+Outcomes = list[tuple[str, float]]  # (rater, outcome) of each vote
 
 
 def unusable(row: dict) -> str | None:
@@ -84,12 +85,14 @@ def compared(row: dict) -> list[tuple[int, int, int | None]]:
     if kind in ("pair", "hands"):
         much = payload.get("strength", 1)
         lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-        return [(0, 1, lead[choice]) for choice in Counter(hands(row)).elements()]
+        choices = Counter(hands(row)).elements()
+        return [(0, 1, lead[choice]) for choice in choices]
     if kind == "ranking":
         marks = [-rank for rank in payload["ranks"]]
     else:
         marks = [sum(each.values()) for each in payload.get("scores", ())]
-    return [(i, j, marks[i] - marks[j]) for i, j in combinations(range(len(marks)), 2)]
+    places = combinations(range(len(marks)), 2)
+    return [(i, j, marks[i] - marks[j]) for i, j in places]
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
@@ -165,10 +168,8 @@ def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> d
     return found | {"low": float(low), "high": float(high), "why": f"{why}: the interval {counts}"}
 
 
-def share(outcomes: list[tuple[str, float]], why: str = "", is_share: bool = True) -> dict:
-    """Return the figure of the share of true outcomes, or of their mean, given as (rater, outcome);
-    `why` there may be none.
-    """
+def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
+    """Return the figure of the share of true outcomes, or their mean; `why` there may be none."""
     if not outcomes:
         return NOTHING | {"why": why}
     by_rater = defaultdict(list)
@@ -236,6 +237,11 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
     return raw, alpha
 
 
+def numbered(names: Iterable) -> dict:
+    """Return {name: its number}, in the order in which they first come."""
+    return {name: n for n, name in enumerate(dict.fromkeys(names))}
+
+
 def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and
     of alpha.
@@ -246,11 +252,12 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     if not votes:
         none = share([], FIGURES["agreement"][1])
         return none, none
-    raters = {name: n for n, name in enumerate(dict.fromkeys(vote.rater for vote in votes))}
-    units = {unit: n for n, unit in enumerate(dict.fromkeys(vote.unit for vote in votes))}
+    raters = numbered(vote.rater for vote in votes)
+    units = numbered(vote.unit for vote in votes)
     seen = np.zeros((len(raters), len(units), len(VERDICTS)))
     for vote in votes:
-        seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
+        verdict = VERDICTS.index(vote.verdict)
+        seen[raters[vote.rater], units[vote.unit], verdict] = 1
 
     def measured(part: int) -> dict:
         def by_draw(weights: np.ndarray) -> np.ndarray:
@@ -258,14 +265,15 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
 
         return figure(by_draw, len(raters), len(votes), is_share=False)
 
-    raw, alpha = measured(0), measured(1)
-    return raw, share([], FIGURES["alpha"][1]) if np.isnan(alpha["value"]) else alpha
+    raw = measured(0)
+    alpha = measured(1)
+    if np.isnan(alpha["value"]):
+        alpha = share([], FIGURES["alpha"][1])
+    return raw, alpha
 
 
-def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
-    """Return (rater, whether the vote is that of most others) for each vote on which the others
-    have a majority.
-    """
+def with_class(votes: list[Comparison]) -> Outcomes:
+    """Return whether each vote is that of most others, where these have a majority."""
     by_unit = defaultdict(dict)
     found = []
     for vote in first_of(votes):
@@ -278,8 +286,8 @@ def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
     return found
 
 
-def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tuple[str, bool]]]:
-    """Return for each share what it counts, as (rater, outcome)."""
+def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, Outcomes]:
+    """Return for each share what it counts."""
     found = defaultdict(list, with_class=with_class(votes))
     sums = {}
     for row in answers:

@@ -39,6 +39,7 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
+    known,
     raters,
     tasks,
     unwiped,
@@ -47,6 +48,7 @@ from rlhf_lessons.feedback.schema import (
 from rlhf_lessons.feedback.store import Room, Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
+PAUSE = 0.01  # seconds after each, in which it is their turn
 
 
 def load(
@@ -94,9 +96,14 @@ def merge(
             if there.add(table, kept):
                 found.append((number, table, kept))
         said = [row for _, table, row in found if table is events]
-        found = [entry for entry in found if key(rater_of(*entry[1:])) not in there.gone]
-        for number, *entry in found:  # noqa: B007
-            there.check(*entry)
+        # Nothing but raters, and what is by them, has their id
+        found = [
+            (n, table, row)
+            for n, table, row in found
+            if key(row.get("rater") or row["id"]) not in there.gone
+        ]
+        for number, table, row in found:  # noqa: B007
+            there.check(table, row)
     except Refused as error:
         raise DataError(f"{where}, row {number}: {error}") from error
     with store.read() as c:
@@ -173,7 +180,7 @@ class Contents:
     def __init__(self, store: Store):
         with store.read() as c:
             self.ids = {
-                name: set(c.scalars(select(table.c.id)))
+                name: {None, *c.scalars(select(table.c.id))}
                 for name, table in TABLES.items()
                 if table is not assignments
             }
@@ -197,29 +204,22 @@ class Contents:
 
     def check(self, table, row: dict) -> None:
         """Refused where a row points to one that is nowhere, or answers what was not asked."""
-        for link in table.foreign_keys:
-            id = row[link.parent.name]
-            if id is not None and id not in self.ids[link.column.table.name]:
-                raise lost(link.parent.name)
+        lost = [
+            link.parent.name
+            for link in table.foreign_keys
+            if row[link.parent.name] not in self.ids[link.column.table.name]
+        ]
         if not self.ids["completion"].issuperset(row.get("completions") or ()):
-            raise lost("completions")
-        if row.get("task"):
+            lost.append("completions")
+        if row.get("task") and not lost:
             asked, texts = self.asked[row["task"]]
             if sorted(row["shown"] or ()) != texts:
-                raise lost("shown")
+                lost.append("shown")
             kind = "pair" if row.get("kind") == "hands" else row.get("kind")
             if kind in JUDGEMENTS and kind != asked:
-                raise lost("kind")
-
-
-def lost(field: str) -> Refused:
-    """Return the error of a row whose field names what is nowhere."""
-    return Refused(f"what its '{field}' names is not in the file, or not with that task")
-
-
-def rater_of(table, row: dict) -> str | None:
-    """Return the id of the rater whom a row is about."""
-    return row["id"] if table is raters else row.get("rater")
+                lost.append("kind")
+        if lost:
+            raise Refused(f"what its '{lost[0]}' names is not in the file, or not with that task")
 
 
 def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
@@ -259,23 +259,23 @@ def put_in(store: Store, rows: list[tuple]) -> int:
     rows.sort(key=lambda entry: (order.index(entry[1].name), bool(entry[2].get("repeat_of"))))
     new = 0
     for start in range(0, len(rows), PORTION):
-        started = time.monotonic()
         with store.write() as c:
             for table, portion in groupby(rows[start : start + PORTION], itemgetter(1)):
                 of_table = [row for _, _, row in portion]
                 if table is events:
                     ids = [row["id"] for row in of_table]
-                    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-                    of_table = [row for row in of_table if row["id"] not in known]
+                    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+                    of_table = [row for row in of_table if row["id"] not in there]
                     follow(c, *(row for row in of_table if row["task"]))
                     new += len(of_table)
                 insert_new(c, table, of_table)
-        time.sleep(min(0.05, (time.monotonic() - started) / 2))
+        time.sleep(PAUSE)
     return new
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
+    known(c).clear()
     hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
     about = [seq for seq, payload in hidden if payload["id"] == rater]
     of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))

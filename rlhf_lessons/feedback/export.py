@@ -7,9 +7,8 @@ the reason.
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from statistics import mean
-from typing import NamedTuple
 
 from sqlalchemy import func, select
 
@@ -63,16 +62,6 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     return {
         rater: name if often[name] == 1 else f"{name} {rater[:6]}" for rater, name in names.items()
     }
-
-
-class Format(NamedTuple):
-    """Rows that trainers take: what they hold, the kinds of answers that hold it, and a function
-    that yields an answer's rows, or in words why it has none.
-    """
-
-    content: str
-    kinds: tuple[str, ...]
-    rows: Callable[[dict], Iterable[dict | str]]
 
 
 def preferences(answer: dict) -> Iterator[dict | str]:
@@ -146,11 +135,13 @@ def demonstrations(answer: dict) -> Iterator[dict]:
     yield {"completion": answer["payload"]["text"]}
 
 
+# What the rows hold, which kinds of answers hold it, and what yields an answer's rows, or in words
+# why it has none
 FORMATS = {
-    "preference": Format("comparison", ("pair", "hands", "ranking"), preferences),
-    "unpaired": Format("judgement of one text", ("pair", "ranking", "scores"), unpaired),
-    "rankings": Format("ranking", ("ranking",), rankings),
-    "demonstrations": Format("demonstration", ("demonstration",), demonstrations),
+    "preference": ("comparison", ("pair", "hands", "ranking"), preferences),
+    "unpaired": ("judgement of one text", ("pair", "ranking", "scores"), unpaired),
+    "rankings": ("ranking", ("ranking",), rankings),
+    "demonstrations": ("demonstration", ("demonstration",), demonstrations),
 }
 
 

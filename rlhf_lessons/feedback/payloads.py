@@ -40,6 +40,7 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(map(chr, range(0xFE00, 
 NAME, REASON, TEXT = 40, 500, 5000  # characters at most
 # Words: from here on, texts that differ in fewer than one word in twenty are too alike to compare.
 LONG = 50
+STRAIGHT = str.maketrans("’“”", '\'""')
 # A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number
 # is of characters.
 SHAPES = {
@@ -115,11 +116,8 @@ def on_one_line(text: str) -> str:
 
 def nickname(value: object, what: str = "name", empty: bool = False) -> str:
     """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
-    if not isinstance(value, str):
-        raise Refused(f"the {what} must be text, not {type(value).__name__}")
-    if value != storable(value):
-        raise Refused(f"the {what} holds characters that are no text")
-    return plain(on_one_line(value), what, NAME, empty)
+    whole = plain(value, what, longest=10**6, empty=True)
+    return plain(on_one_line(whole), what, NAME, empty)
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -220,30 +218,32 @@ def others(mine: dict, answers: list[dict]) -> dict:
     mean}].
     """
     kind = mine["task_kind"]
-    said = [
-        row
-        for row in answers
-        if row["rater"] != mine["rater"] and not row["hidden"] and row["kind"] in (kind, "hands")
-    ]
-    found = {"n": len(said), "simulated": sum(row["rater_kind"] == "simulated" for row in said)}
-    if not said or kind == "demonstration":
-        return found
-    if kind == "pair":
+    said = []
+    for row in answers:
+        if row["rater"] != mine["rater"] and not row["hidden"] and row["kind"] in (kind, "hands"):
+            said.append(row)
+    found = {"n": len(said), "simulated": 0}
+    for row in said:
+        found["simulated"] += row["rater_kind"] == "simulated"
+    if said and kind == "pair":
         choices = dict.fromkeys(CHOICES, 0)
         for row in said:
             turned = row["shown"] != mine["shown"]
             swap = {"left": "right", "right": "left"} if turned else {}
             for choice, n in hands(row).items():
                 choices[swap.get(choice, choice)] += n
-        return found | {"n": sum(choices.values()), "choices": choices}
-    field = "ranks" if kind == "ranking" else "scores"
-    of_each = [
-        [row["payload"][field][row["shown"].index(id)] for row in said] for id in mine["shown"]
-    ]
-    if kind == "ranking":
-        return found | {"ranks": [mean(ranks) for ranks in of_each]}
-    means = [{name: mean(mark[name] for mark in marks) for name in marks[0]} for marks in of_each]
-    return found | {"scores": means}
+        found |= {"n": sum(choices.values()), "choices": choices}
+    if said and kind in ("ranking", "scores"):
+        field = "ranks" if kind == "ranking" else "scores"
+        found[field] = []
+        for id in mine["shown"]:
+            marks = [row["payload"][field][row["shown"].index(id)] for row in said]
+            if kind == "ranking":
+                found[field].append(mean(marks))
+            else:
+                means = {name: mean(mark[name] for mark in marks) for name in CRITERIA}
+                found[field].append(means)
+    return found
 
 
 Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None
@@ -296,10 +296,7 @@ def near_identical(a: str, b: str) -> bool:
     be what matters: `3-1 is 2`.
     """
     first, second = (
-        re.sub(r"[ \t]+", " ", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip(
-            " \n.!"
-        )
-        for text in (a, b)
+        re.sub(r"[ \t]+", " ", text.translate(STRAIGHT)).strip(" \n.!") for text in (a, b)
     )
     if first == second:
         return True

@@ -24,6 +24,7 @@ from rlhf_lessons.feedback.schema import (
     events,
     insert_new,
     key,
+    known,
     prompts,
     tasks,
 )
@@ -109,11 +110,12 @@ TAKEN = (
     .group_by(assignments.c.task)
 )
 OF_RATER = (
-    select(assignments, events.c.seq, events.c.ms)
+    select(assignments, tasks.c.kind, events.c.seq, events.c.ms)
     .join(tasks, tasks.c.id == assignments.c.task)
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
 )
+LEND = assignments.insert()
 MINE, THEIRS = assignments.alias(), assignments.alias()
 WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
     tasks.c.round == ROUND,
@@ -128,8 +130,9 @@ WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
 )
 
 
-# A task that a rater has: completions as shown, until when, the answer, its number and time.
-Assigned = namedtuple("Assigned", "task shown lease answer seq ms", defaults=[None] * 3)
+# A task that a rater has: completions as shown, until when, the answer, whether it is revealed, the
+# task's kind, the answer's number and time.
+Assigned = namedtuple("Assigned", "task rater shown lease answer revealed kind seq ms")
 
 
 class Queue:
@@ -154,17 +157,12 @@ class Queue:
         self.first = {}  # of the visible ones, those that are no repeats
         self.texts = {}  # of prompts and completions, by id
 
-    def give(
-        self, c, known: dict, rater: str, hidden: set[str], lease: float, beyond: bool = False
-    ) -> dict:
-        """Return what `Store.next_task` does for a rater who may have one.
-
-        `known` is what this transaction has read already.
-        """
+    def give(self, c, rater: str, hidden: set[str], lease: float, beyond: bool = False) -> dict:
+        """Return what `Store.next_task` does for a rater who may have one."""
         now = time.time()
         until = now + lease
-        self._read(c, known, hidden, now, beyond)
-        mine = self._of(c, known, rater)
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
         task = (
             first_of(self._unanswered(mine, now, beyond))
             or first_of(self._repeats_of(mine, REPEAT_AFTER))
@@ -182,13 +180,14 @@ class Queue:
         elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
             lent = update(assignments).filter_by(task=task.id, rater=rater)
             c.execute(lent.values(lease=until))
+            mine[task.id] = row._replace(lease=until)
         return self._shown(c, task, row.shown)
 
-    def progress(self, c, known: dict, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+    def progress(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.progress` does."""
         now = time.time()
-        self._read(c, known, hidden, now, beyond)
-        mine = self._of(c, known, rater)
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
         done = done_of(mine)
         answered = sum(row.answer is not None for row in mine.values())
         times = [row.ms / 1000 for row in done if row.ms is not None]
@@ -204,12 +203,12 @@ class Queue:
             "seconds": median_high(times) if times else None,
         }
 
-    def _read(self, c, known: dict, hidden: set[str], now: float, beyond: bool) -> None:
+    def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        size = known.get(("size", self.round))
+        size = known(c).get(("size", self.round))
         if size is None:
             size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
-            known["size", self.round] = size
+            known(c)["size", self.round] = size
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -231,12 +230,12 @@ class Queue:
             self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
             self.counted = now
 
-    def _of(self, c, known: dict, rater: str) -> dict:
+    def _of(self, c, rater: str) -> dict[str, Assigned]:
         """Return what this rater has of the round, by task."""
-        rounds = known.setdefault(("rater", rater), {})
+        rounds = known(c).setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
-            rounds[self.round] = {row.task: row for row in rows}
+            rounds[self.round] = {row.task: Assigned(**row._mapping) for row in rows}
         return rounds[self.round]
 
     def _turns(self, id: str) -> int:
@@ -265,7 +264,8 @@ class Queue:
             if turns < least:
                 best, least = self.tasks[id], turns
             if least <= self.fewest:
-                break
+                return best
+        self.fewest = least  # until the next count: all others were given meanwhile
         return best
 
     def _repeats_of(self, mine: dict, after: int) -> list:
@@ -284,10 +284,10 @@ class Queue:
             shown = mine[task.repeat_of].shown[::-1]
         else:
             shown = SIDES.sample(task.completions, len(task.completions))
-        row = {"task": task.id, "shown": shown, "lease": until}
-        c.execute(assignments.insert(), row | {"rater": rater, "revealed": False})
+        row = {"task": task.id, "rater": rater, "shown": shown, "lease": until, "revealed": False}
+        c.execute(LEND, row)
         self.taken[task.id] += 1
-        return Assigned(**row)
+        return Assigned(**row, answer=None, kind=task.kind, seq=None, ms=None)
 
     def _shown(self, c, task, shown: list[str]) -> dict:
         """Return what a rater may see of a task."""

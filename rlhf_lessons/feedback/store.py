@@ -39,6 +39,7 @@ from rlhf_lessons.feedback.schema import (
     current_answers,
     events,
     in_short,
+    known,
     open_engine,
     raters,
     shown,
@@ -51,11 +52,10 @@ OF_RATER = (
     assignments.c.task == bindparam("of_task"),
     assignments.c.rater == bindparam("of_rater"),
 )
-ANSWERED = (
-    update(assignments)
-    .where(*OF_RATER, assignments.c.answer.is_not_distinct_from(bindparam("before")))
-    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
+ANSWERED = update(assignments).where(
+    *OF_RATER, assignments.c.answer.is_not_distinct_from(bindparam("before"))
 )
+SAY = events.insert()
 EVENT = select(events).where(events.c.id == bindparam("event"))
 # Ids of hidden raters and completions, {round: state}, the current round
 Room = namedtuple("Room", "hidden states current")
@@ -76,24 +76,41 @@ def follow(c, *rows: dict) -> None:
     """
     answered = []
     for event in rows:
-        kind = event["kind"]
-        if kind == "reveal":
-            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-            c.execute(mine.values(revealed=True))
-        elif kind != "seal":
-            until = dict.fromkeys(PASSES, 0.0) | {"undo": event["time"] + LEASE}
-            answered.append(
-                {
-                    "of_task": event["task"],
-                    "of_rater": event["rater"],
-                    "before": event["replaces"],
-                    "now": None if kind == "undo" else event["id"],
-                    "order": event["shown"],
-                    "until": until.get(kind, FOREVER),
-                }
-            )
+        of = {"of_task": event["task"], "of_rater": event["rater"]}
+        if event["kind"] == "reveal":
+            c.execute(update(assignments).where(*OF_RATER), of | changes(event))
+        elif event["kind"] != "seal":
+            answered.append(of | changes(event) | {"before": event["replaces"]})
     if answered:
         c.execute(ANSWERED, answered)
+
+
+def changes(event: dict) -> dict:
+    """Return the fields of an assignment that an event about its task and rater sets."""
+    kind = event["kind"]
+    if kind == "seal":
+        return {}
+    if kind == "reveal":
+        return {"revealed": True}
+    until = dict.fromkeys(PASSES, 0.0) | {"undo": event["time"] + LEASE}
+    return {
+        "answer": None if kind == "undo" else event["id"],
+        "shown": event["shown"],
+        "lease": until.get(kind, FOREVER),
+    }
+
+
+def keep_known(c, write: bool) -> None:
+    """Forget at the start of a transaction what another connection may have changed.
+
+    Only SQLite tells whether any has, and only who writes can be sure that none does meanwhile.
+    """
+    version = None
+    if write and c.dialect.name == "sqlite":
+        version = c.exec_driver_sql("PRAGMA data_version").scalar()
+    if version is None or version != c.info.get("version"):
+        known(c).clear()
+    c.info["version"] = version
 
 
 class Store:
@@ -127,8 +144,12 @@ class Store:
                     # first and then finds the file changed, and the votes with it.
                     c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
                 self.local.connection = c if write else None
-                self.local.known = {}
-                yield c
+                keep_known(c, write)
+                try:
+                    yield c
+                except BaseException:
+                    known(c).clear()
+                    raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
                 f"{shown(self.where)}: the database failed ({in_short(error)})"
@@ -168,14 +189,14 @@ class Store:
         notebook.
         """
         with self.write() as c:
-            known = select(raters.c.id).filter_by(name=nickname(name), kind=kind)
-            return c.scalar(known) or self.add_rater(name, team, kind)
+            found = select(raters.c.id).filter_by(name=nickname(name), kind=kind)
+            return c.scalar(found) or self.add_rater(name, team, kind)
 
-    def raters(self) -> list[dict]:
-        """Return all raters: id, name, team, kind, hidden."""
+    def raters(self, **only: str) -> list[dict]:
+        """Return all raters, or `only` those of an id or kind: id, name, team, kind, hidden."""
         hidden = self.room().hidden
         with self.read() as c:
-            rows = c.execute(select(raters)).all()
+            rows = c.execute(select(raters).filter_by(**only)).all()
         return [row._asdict() | {"hidden": row.id in hidden} for row in rows]
 
     # Tasks
@@ -191,7 +212,6 @@ class Store:
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
-            self.local.known.clear()
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
@@ -207,14 +227,17 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            if not c.scalar(select(raters.c.id).filter_by(id=checked_id(rater))):
-                raise Refused("this store knows no such rater: join again")
+            there = known(c).setdefault("raters", set())
+            if checked_id(rater) not in there:
+                if not c.scalar(select(raters.c.id).filter_by(id=rater)):
+                    raise Refused("this store knows no such rater: join again")
+                there.add(rater)
             room = self.room()
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self.queue(round).give(c, self.local.known, rater, room.hidden, lease, beyond)
+            return self.queue(round).give(c, rater, room.hidden, lease, beyond)
 
     # Answers
 
@@ -333,6 +356,9 @@ class Store:
     @staticmethod
     def _given(c, rater: str, task: str):
         whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
+        for mine in known(c).get(("rater", rater), {}).values():
+            if task in mine:
+                return mine[task]
         row = c.execute(GIVEN.where(*OF_RATER), whose).first()
         if not row:
             raise Refused("this task was not given to this rater: ask for the next task")
@@ -342,12 +368,18 @@ class Store:
         """Add an event, about the room or a rater's task, and what follows; return its number."""
         row = dict(id=id, time=time.time(), kind=kind, payload=payload, replaces=None, ui="") | more
         if not given:
-            self.local.known.clear()
-        else:
-            row |= dict(rater=given.rater, task=given.task, shown=given.shown)
-            follow(c, row)
-            self.local.known.pop(("rater", given.rater), None)
-        return c.execute(events.insert(), row).inserted_primary_key[0]
+            known(c).clear()
+            return c.execute(SAY, row).inserted_primary_key[0]
+        row |= dict(rater=given.rater, task=given.task, shown=given.shown)
+        follow(c, row)
+        seq = c.execute(SAY, row).inserted_primary_key[0]
+        changed = changes(row)
+        if "answer" in changed:
+            changed |= {"seq": seq, "ms": row.get("ms")}
+        for mine in known(c).get(("rater", given.rater), {}).values():
+            if given.task in mine:
+                mine[given.task] = mine[given.task]._replace(**changed)
+        return seq
 
     # The room: what the teacher and the trainer say
 
@@ -372,8 +404,7 @@ class Store:
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
-            known = self.local.known
-            if "room" not in known:
+            if "room" not in known(c):
                 hidden, states, current = {}, {}, None
                 said = select(events).where(events.c.kind.in_(("hide", "round")))
                 for row in filter(sound, c.execute(said.order_by(events.c.seq))):
@@ -383,8 +414,8 @@ class Store:
                     else:
                         hidden[row.payload["id"]] = row.payload["hidden"]
                 hidden = {id for id, is_hidden in hidden.items() if is_hidden}
-                known["room"] = Room(hidden, states, current)
-            return known["room"]
+                known(c)["room"] = Room(hidden, states, current)
+            return known(c)["room"]
 
     # Reading
 
@@ -393,9 +424,7 @@ class Store:
         there for this rater, and the median seconds an answer took (None before the first).
         """
         with self.read() as c:
-            return self.queue(round).progress(
-                c, self.local.known, rater, self.room().hidden, beyond
-            )
+            return self.queue(round).progress(c, rater, self.room().hidden, beyond)
 
     def last(self, round: str | None = None) -> int:
         """Return the number of the last event (of a round): has anything happened since then?"""

@@ -6,25 +6,30 @@ folder `runs`. The page is `report.html.jinja`; a browser prints it.
 """
 
 import base64
-import hashlib
 import io
 import json
 import re
 import time
 from collections import Counter
 from pathlib import Path
-from statistics import median
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import printable, to_json
-from rlhf_lessons.evaluation.intervals import wilson
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, statistics
+from rlhf_lessons.evaluation.votes import (
+    NOTHING,
+    decided_twice,
+    predictable,
+    seconds,
+    share,
+    statistics,
+)
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
 from rlhf_lessons.feedback.personal import PersonalReward, readable, votes_of
+from rlhf_lessons.feedback.schema import key
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.reports.class_table import Row
@@ -152,7 +157,7 @@ def picture(curve: dict) -> str:
 def gather(name: str = "", rater: str = "you", store: Store | str | Path | None = None) -> dict:
     """Return all that the page shows, as plain data; nothing in it is made up where nothing was
     done."""
-    rows = answers_of(rater, store)
+    rows = [row for row in people(store) if row["name"] == rater]
     judged = [row for row in rows if row["kind"] not in PASSES]
     found = statistics(rows)
     curves = learning_curves(rows)
@@ -164,7 +169,7 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
         "votes": len(judged),
         "votes_id": fingerprint(judged),
         "rounds": rounds(judged),
-        "median_seconds": seconds(judged),
+        "median_seconds": found["seconds"]["value"],
         "self_agreement": found["self_agreement"],
         "curves": curves,
         "predicted": predicted([point for curve in curves for point in curve["points"]]),
@@ -175,11 +180,6 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
         "models": models,
         "before_after": before_after({row["stage"] for row in models}),
     }
-
-
-def answers_of(rater: str, store: Store | str | Path | None) -> list[dict]:
-    """Return a person's current answers, the oldest first; none where there is no store yet."""
-    return [row for row in people(store) if row["name"] == rater]
 
 
 def people(store: Store | str | Path | None) -> list[dict]:
@@ -200,22 +200,15 @@ def voters(store: Store | str | Path | None) -> str:
 def fingerprint(rows: list[dict]) -> str:
     """Return a mark of these very judgements: two reports with the same mark rest on one person's
     clicks."""
-    ids = "".join(sorted(row["id"] for row in rows))
-    return hashlib.sha256(ids.encode()).hexdigest()[:16] if rows else ""
+    return key(*sorted(row["id"] for row in rows))[:16] if rows else ""
 
 
 def day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
-def seconds(rows: list[dict]) -> float | None:
-    """Return the median of seconds a judgement took, where it is known."""
-    times = [row["ms"] / 1000 for row in rows if row["ms"] is not None]
-    return round(median(times), 1) if times else None
-
-
 def rounds(rows: list[dict]) -> list[dict]:
-    """Return what was judged in each round: {"round", "kinds", "votes", "first", "last",
+    """Return what was judged in each round: {"round", "kinds", "first", "last",
     "seconds"}."""
     found = []
     for name in dict.fromkeys(row["round"] for row in rows):
@@ -224,10 +217,9 @@ def rounds(rows: list[dict]) -> list[dict]:
             {
                 "round": name,
                 "kinds": dict(Counter(row["kind"].removesuffix("s") for row in here)),
-                "votes": len(here),
                 "first": day(here[0]["time"]),
                 "last": day(here[-1]["time"]),
-                "seconds": seconds(here),
+                "seconds": seconds(here)["value"],
             }
         )
     return found
@@ -290,20 +282,17 @@ def predicted(curve: list[dict]) -> dict:
     a figure."""
     learned = [point for point in curve if point["votes"]]
     n = sum(point["n"] for point in learned)
-    if not n:
-        return NOTHING
-    value = sum(point["value"] * point["n"] for point in learned) / n
-    low, high = wilson(value, n)
-    return {"value": value, "low": float(low), "high": float(high), "n": n}
+    hits = round(sum(point["value"] * point["n"] for point in learned))
+    return share([("you", vote < hits) for vote in range(n)]) if n else NOTHING
 
 
 def chosen(rows: list[dict]) -> dict | None:
     """Return the newest pair by two models in which a side was chosen, if there is one: {"prompt",
     "better", "worse"}, each of the two an answer with its "model" and "text"."""
     for row in reversed(rows):
-        names = [answer["model"] for answer in row["answers"]]
-        choice = row["payload"]["choice"] if row["kind"] == "pair" else None
-        if choice in ("left", "right") and len(set(names)) == 2 and all(names):
+        models = {answer["model"] for answer in row["answers"]} - {""}
+        choice = row["payload"].get("choice")
+        if choice in ("left", "right") and len(models) == 2:
             better, worse = row["answers"] if choice == "left" else row["answers"][::-1]
             return {"prompt": row["prompt"], "better": better, "worse": worse}
     return None

@@ -1,7 +1,7 @@
 // The kinds of judgement that the rater card asks for, and what their buttons and panes are made of.
 //
-// WORDS (of `words.json`) stand before it, `outbox.js` and `card.js` follow: together they are one ES module, which a
-// notebook can load (`card_js` in `__init__.py`). Whatever models or people wrote goes in as text nodes.
+// WORDS (of `words.json`) stand before it and `card.js` follows: together they are one ES module, which a notebook
+// can load (`card_js` in `__init__.py`). Whatever models or people wrote goes in as text nodes.
 
 const PAIR = [ // key, choice, strength: in the order of the buttons and of their labels
   ["1", "left", 2], ["2", "left", 1], ["3", "tie", 0], ["4", "right", 1], ["5", "right", 2], ["0", "bad", 0],

@@ -13,7 +13,6 @@ from dataclasses import astuple
 import ipywidgets as w
 from IPython.display import display
 
-from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point, watch
 from rlhf_lessons.plots import COLOURS, canvas, line
 from rlhf_lessons.widgets.html import aloud, columns_html, escaped, figure_html
@@ -31,8 +30,7 @@ class LiveRewardModel(OnlineReward, w.HTML):
         w.HTML.__init__(self)
         models = policy, reward_model
         if isinstance(source, str):
-            store = store if isinstance(store, Store) else open_store(store)
-            OnlineReward.__init__(self, store, source, None, team, *models)
+            OnlineReward.__init__(self, open_store(store), source, None, team, *models)
         else:
             session = source.session
             OnlineReward.__init__(self, session.store, session.round, session.rater, team, *models)
