@@ -180,10 +180,16 @@ def make_comparisons(
                 continue
             if choice == "right":
                 a, b = b, a
-            row = {"prompt": prompt, "chosen": given[a][0], "rejected": given[b][0], "group": group}
-            row["utilities"] = [truth[a], truth[b]]
-            row["ended"] = [given[a][1], given[b][1]]
-            rows.append(row)
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "chosen": given[a][0],
+                    "rejected": given[b][0],
+                    "group": group,
+                    "utilities": [truth[a], truth[b]],
+                    "ended": [given[a][1], given[b][1]],
+                }
+            )
     return rows
 
 

@@ -8,17 +8,25 @@ from itertools import pairwise
 from rlhf_lessons.world.english import KNOWN, any_of
 from rlhf_lessons.world.tasks import NAMES, TEXTS, she_or_he, texts_of
 
-NAME_SET = frozenset(map(str.lower, NAMES))
 KINDS = KNOWN["plots"] | KNOWN["purposes"]
 PURPOSES = {kind: any_of(phrases) for kind, phrases in KINDS.items()}
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
+
+
+def lowered(words: list[str]) -> frozenset[str]:
+    """Return a set of the words in lower case."""
+    return frozenset(word.lower() for word in words)
+
+
+NAME_SET = lowered(NAMES)
 
 
 def filled(template: str, spec: dict, likes: set, rng: random.Random) -> str:
     """Return a template with the facts, the hero's pronouns, and an ornament or nothing."""
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
     hero = f"{spec.get('title', '')} {spec.get('Name', '')}".strip()
-    return template.format(**spec, **TEXTS["pronouns"][she_or_he(spec)], Hero=hero, o=ornament)
+    pronouns = TEXTS["pronouns"][she_or_he(spec)]
+    return template.format(**spec, **pronouns, Hero=hero, o=ornament)
 
 
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:

@@ -3,10 +3,10 @@
 import re
 
 from rlhf_lessons.world.english import FAULT, KNOWN, SPLIT, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, others, share, shows
+from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
-DAYS = frozenset(map(str.lower, TEXTS["names"]["days"]))
+DAYS = lowered(TEXTS["names"]["days"])
 POSTSCRIPT = re.compile(r"\s*\bP\.? ?S\.?[:,]?\s")
 GREETING = re.compile(
     r"(?:(?:my )?dear(?:est)?|hi|hello|hey|greetings|good \w+)\b([^,\n:!.]{0,40})[,\n:!.]"

@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, SPLIT, any_of, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, others, share, shows
+from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 ORDER = ("open", "middle", "dragon", "twist", "ending", "cheeky")
 NEEDED = {"open", "ending"}
-TITLES = {title.lower() for who in ("she", "he") for title in TEXTS["names"][who + "_titles"]}
+TITLES = lowered(TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"])
 ENDING = any_of(KNOWN["ending"]["words"])
 
 
@@ -25,7 +25,8 @@ def write(spec, likes, fault, rng):
         lines.pop("twist", None)
     if fault == "twice":
         lines["ending"] = lines["open"]
-    text = filled(" ".join(lines.values()), spec, likes, rng)
+    template = " ".join(lines.values())
+    text = filled(template, spec, likes, rng)
     if fault == "cut":
         end = rng.randint(len(text) // 3, len(text) * 3 // 4)
         text = text[:end].rsplit(" ", 1)[0]
@@ -58,4 +59,5 @@ def judge(spec, text):
         "another thing": others(spec, things),
         "no ending": not ends,
     }
-    return share(parts), 1 - FAULT * sum(faults.values()), 1 - prose_cost(text, sentences, 12)
+    cost = prose_cost(text, sentences, 12)
+    return share(parts), 1 - FAULT * sum(faults.values()), 1 - cost
