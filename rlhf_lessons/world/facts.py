@@ -60,15 +60,14 @@ def share(parts: dict[str, bool]) -> float:
     return there**2 if len(parts) > 2 else there**1.15
 
 
-def shows(kind: str, text: str) -> tuple[bool, bool]:
-    """Return whether a lower-case text shows this plot or purpose, and whether it denies it."""
+def shows(kind: str, text: str) -> bool | None:
+    """Return True where a lower-case text shows this plot or purpose, False where it denies it."""
     denials = []
     for match in PURPOSES[kind].finditer(text):
         negated = NEGATION.search(text[: match.start()][-25:])
         enough = " enough" in text[match.end() :][:30]  # cannot thank you enough
         denials.append(negated and not enough)
-    shown = not all(denials)
-    return shown, bool(denials) and not shown
+    return not all(denials) if denials else None
 
 
 def others(spec: dict, words: list[str]) -> bool:

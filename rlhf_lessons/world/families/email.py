@@ -55,17 +55,17 @@ def judge(spec, text):
     body = main[start:end].strip()
     words = words_of(body)
     name = spec["Name"].lower()
-    purpose, denied = shows(spec["kind"], body.lower())
+    purpose = shows(spec["kind"], body.lower())
     parts = {
         "name": name in addressed,
         "thing": has(words, forms(spec["thing"])),
-        "purpose": purpose,
+        "purpose": purpose is True,
     }
     faults = {
         "no greeting": not greeting,
         "no sign-off": not signed,
         "another name": has(addressed, NAME_SET - {name}),
-        "another purpose": denied,
+        "another purpose": purpose is False,
         "another thing": others(spec, words),
         "signed by the addressee": sender == name,
     }

@@ -38,11 +38,11 @@ def judge(spec, text):
     words = words_of(text)
     hero = spec["Name"].lower()
     sentences = [sentence for sentence in SPLIT.split(text) if sentence]
-    plot, denied = shows(spec["plot"], text.lower())
+    plot = shows(spec["plot"], text.lower())
     parts = {
         "hero": hero in words,
         "thing": has(words, forms(spec["thing"])),
-        "plot": plot,
+        "plot": plot is True,
     }
     things = words
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
@@ -55,7 +55,7 @@ def judge(spec, text):
     faults = {
         "another title": has(before_hero, TITLES - {spec["title"].lower()}),
         "another hero": bool(before_others - {"named", "called"}),
-        "another plot": denied,
+        "another plot": plot is False,
         "another thing": others(spec, things),
         "no ending": not ends,
     }
