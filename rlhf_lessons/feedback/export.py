@@ -5,6 +5,7 @@ the reason.
 """
 
 import json
+import random
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -49,7 +50,8 @@ NOTICE = """What is kept about you, and where
 
 def anonymous_names(raters: Iterable[str]) -> dict[str, str]:
     """Return {rater: `rater 1` and so on}, numbered at random."""
-    drawn = sorted(raters, key=lambda _: secrets.token_hex(8))
+    drawn = list(raters)
+    random.SystemRandom().shuffle(drawn)
     return {rater: f"rater {n}" for n, rater in enumerate(drawn, 1)}
 
 
@@ -235,9 +237,9 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
+    query = of_round(select(func.count(events.c.replaces)), round)
     with store.read() as c:
-        return c.scalar(of_round(query, round))
+        return c.scalar(query)
 
 
 def written(
