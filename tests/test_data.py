@@ -98,9 +98,9 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
         for title in plot["titles"]
     ]
     found += [
-        (pattern("To: {Name}\nSubject: " + subject), {"family": "email"})
+        (pattern(headers), {"family": "email"})
         for kind in ("invite", "thank", "sorry", "ask")
-        for subject in TEXTS["email"][kind]["subjects"]
+        for headers in TEXTS["email"][kind]["titles"]
     ]
     creature, place = ("|".join(TEXTS["poem"][kind]) for kind in ("creatures", "places"))
     found += [
@@ -114,9 +114,9 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
         ),
     ]
     return found + [
-        (pattern(code["title"]), {"family": "code", "kind": kind})
+        (pattern(*code["titles"]), {"family": "code", "kind": kind})
         for kind, code in TEXTS["code"].items()
-        if isinstance(code, dict) and "title" in code
+        if isinstance(code, dict) and "titles" in code
     ]
 
 

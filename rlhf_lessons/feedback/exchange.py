@@ -22,6 +22,7 @@ from rlhf_lessons.feedback.payloads import (
     MOST,
     NAME,
     Refused,
+    Room,
     checked,
     fit,
     on_one_line,
@@ -37,13 +38,12 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
-    known,
     raters,
     tasks,
     unwiped,
     wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store, follow
+from rlhf_lessons.feedback.store import Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 PAUSE = 0.01  # seconds after each, in which it is their turn
@@ -280,7 +280,7 @@ def insert(c, table, rows: list[dict]) -> int:
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
-    known(c).clear()
+    c.info.clear()
     hides = (events.c.kind == "hide") & (events.c.payload["id"].as_string() == rater)
     n = c.execute(delete(events).where((events.c.rater == rater) | hides)).rowcount
     c.execute(delete(assignments).filter_by(rater=rater))

@@ -15,8 +15,9 @@ from sqlalchemy import func, select
 
 from rlhf_lessons.data import json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
-from rlhf_lessons.feedback.store import Store, of_round
+from rlhf_lessons.feedback.payloads import sound
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
+from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
     "id",
@@ -237,9 +238,19 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = of_round(select(func.count(events.c.replaces)), round)
+    query = select(func.count(events.c.replaces))
+    if round is not None:
+        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
     with store.read() as c:
         return c.scalar(query)
+
+
+def reports(store: Store) -> list[dict]:
+    """Return what trainers told the room, the oldest first: {"seq", "time", **payload}."""
+    said = select(events).filter_by(kind="report").order_by(events.c.seq)
+    with store.read() as c:
+        rows = c.execute(said).all()
+    return [row.payload | {"seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
 
 def written(
