@@ -390,7 +390,7 @@ def import_(
     all.
 
     Args:
-        file: A JSONL or CSV file, or another ratings file.
+        file: A JSONL file, or another ratings file. A table (CSV) cannot be imported.
         round: The round that they belong to, where the file does not say.
     """
     from rlhf_lessons.feedback import exchange
