@@ -149,7 +149,7 @@ class Queue:
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
         self.fewest = 0  # turns of the first in that order, as of the last count
-        self.order = []  # in which `first` are given, as of the last count
+        self.order = {}  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
         self.visible = {}
@@ -225,8 +225,9 @@ class Queue:
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter(dict(rows))
-            self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
-            self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
+            order = sorted(self.first, key=self._turns) if beyond else self.first
+            self.order = dict.fromkeys(order)
+            self.fewest = self._turns(order[0]) if beyond and order else 0
             self.counted = now
 
     def _of(self, c, rater: str) -> dict[str, Assigned]:
@@ -285,7 +286,10 @@ class Queue:
             shown = SIDES.sample(task.completions, len(task.completions))
         row = {"task": task.id, "rater": rater, "shown": shown, "lease": until, "revealed": False}
         c.execute(LEND, row)
+        turns = self._turns(task.id)
         self.taken[task.id] += 1
+        if self._turns(task.id) > turns and task.id in self.order:  # behind those with fewer
+            self.order[task.id] = self.order.pop(task.id)
         return Assigned(**row, answer=None, kind=task.kind, seq=None, ms=None)
 
     def _shown(self, c, task, shown: list[str]) -> dict:
