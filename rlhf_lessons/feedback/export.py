@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from rlhf_lessons.data import json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.payloads import sound
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, of_round
 from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
@@ -238,9 +238,7 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = select(func.count(events.c.replaces))
-    if round is not None:
-        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
+    query = of_round(select(func.count(events.c.replaces)), round)
     with store.read() as c:
         return c.scalar(query)
 
