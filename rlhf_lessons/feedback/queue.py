@@ -24,7 +24,6 @@ from rlhf_lessons.feedback.schema import (
     events,
     insert_new,
     key,
-    known,
     prompts,
     tasks,
 )
@@ -157,10 +156,10 @@ class Queue:
         self.first = {}  # of the visible ones, those that are no repeats
         self.texts = {}  # of prompts and completions, by id
 
-    def give(self, c, rater: str, hidden: set[str], lease: float, beyond: bool = False) -> dict:
+    def give(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.next_task` does for a rater who may have one."""
         now = time.time()
-        until = now + lease
+        until = now + LEASE
         self._read(c, hidden, now, beyond)
         mine = self._of(c, rater)
         task = (
@@ -205,10 +204,10 @@ class Queue:
 
     def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        size = known(c).get(("size", self.round))
+        size = c.info.get(("size", self.round))
         if size is None:
             size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
-            known(c)["size", self.round] = size
+            c.info["size", self.round] = size
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -233,7 +232,7 @@ class Queue:
 
     def _of(self, c, rater: str) -> dict[str, Assigned]:
         """Return what this rater has of the round, by task."""
-        rounds = known(c).setdefault(("rater", rater), {})
+        rounds = c.info.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
             rounds[self.round] = {row.task: Assigned(**row._mapping) for row in rows}
