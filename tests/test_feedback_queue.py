@@ -191,3 +191,17 @@ def test_a_row_that_is_no_task_is_refused_and_none_of_its_fellows_is_added(store
     with pytest.raises(Refused, match=said):
         store.add_tasks("r", [*pairs(2), row])
     assert store.next_task(you, "r") == {"state": "done"}
+
+
+def test_a_connection_forgets_what_it_has_read_where_another_has_written(store, you):
+    store.add_tasks("r", pairs(2))
+    first = store.next_task(you, "r")["task"]  # the only connection so far, and it remembers
+    with store.read():  # holds it, so that the answer goes through another one
+        store.answer(you, first, "pair", LEFT, new_id())
+    assert store.next_task(you, "r")["task"] != first
+    assert store.progress(you, "r")["done"] == 1
+    other = Store(store.where)
+    second = store.next_task(you, "r")["task"]
+    other.answer(you, second, "pair", LEFT, new_id())
+    other.close()
+    assert store.next_task(you, "r") == {"state": "done"}

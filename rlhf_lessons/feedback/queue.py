@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from statistics import median_high
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
@@ -115,17 +115,11 @@ OF_RATER = (
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
 )
 LEND = assignments.insert()
-MINE, THEIRS = assignments.alias(), assignments.alias()
-WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
-    tasks.c.round == ROUND,
-    tasks.c.repeat_of.is_(None),
-    ~exists().where(MINE.c.task == tasks.c.id, MINE.c.rater == RATER, MINE.c.answer.isnot(None)),
-    exists().where(
-        THEIRS.c.task == tasks.c.id,
-        THEIRS.c.rater != RATER,
-        THEIRS.c.lease > NOW,
-        THEIRS.c.lease < FOREVER,
-    ),
+LENT = (  # to others, who have not answered yet
+    select(assignments.c.task)
+    .join(tasks, tasks.c.id == assignments.c.task)
+    .where(tasks.c.round == ROUND, tasks.c.repeat_of.is_(None), assignments.c.rater != RATER)
+    .where(assignments.c.lease > NOW, assignments.c.lease < FOREVER)
 )
 
 
@@ -162,16 +156,18 @@ class Queue:
         until = now + LEASE
         self._read(c, hidden, now, beyond)
         mine = self._of(c, rater)
-        task = (
-            first_of(self._unanswered(mine, now, beyond))
-            or first_of(self._repeats_of(mine, REPEAT_AFTER))
+        found = (
+            self._unanswered(mine, now, beyond)
+            or self._repeats_of(mine, REPEAT_AFTER)
             or self._fresh(mine, beyond)
-            or first_of(self._repeats_of(mine, 0))
+            or self._repeats_of(mine, 0)
         )
-        if task is None:
+        if not found:
             who = {"for_rater": rater, "in_round": self.round, "now": now}
-            waiting = not beyond and c.execute(WITH_OTHERS, who).first()
+            lent = [] if beyond else c.scalars(LENT, who)
+            waiting = any(id not in mine or not mine[id].answer for id in lent)
             return {"state": "waiting" if waiting else "done"}
+        task = found[0]
         row = mine.get(task.id)
         if row is None:
             row = self._lend(c, rater, task, mine, until)
@@ -254,15 +250,15 @@ class Queue:
         begun.sort(key=lambda row: row.lease, reverse=True)
         return [self.visible[row.task] for row in begun]
 
-    def _fresh(self, mine: dict, beyond: bool):
+    def _fresh(self, mine: dict, beyond: bool) -> list:
         """Return the next task that a rater has not seen; in a class, one that fewest have."""
-        best, least = None, float("inf")
+        best, least = [], float("inf")
         for id in self.order:
             if id in mine or not self._wanted(id, beyond):
                 continue
             turns = self._turns(id) if beyond else 0
             if turns < least:
-                best, least = self.tasks[id], turns
+                best, least = [self.tasks[id]], turns
             if least <= self.fewest:
                 return best
         self.fewest = least  # until the next count: all others were given meanwhile
@@ -311,8 +307,3 @@ class Queue:
 def done_of(mine: dict) -> list:
     """Return what a rater has judged, skips and flags left out."""
     return [row for row in mine.values() if row.answer and row.lease == FOREVER]
-
-
-def first_of(found: list):
-    """Return the first of what was found, None where nothing was."""
-    return found[0] if found else None

@@ -17,7 +17,7 @@ export function mountCard(el, channel) {
   let following = null, came = 0; // the task message that came along with the acknowledgement, and when
 
   const question = make("h2", { class: "rl-question" }), progress = make("div", { class: "rl-progress" });
-  const prompt = make("p"), hint = make("p", { class: "rl-hint" });
+  const prompt = make("p", { dir: "auto" }), hint = make("p", { class: "rl-hint" });
   const work = make("fieldset", { class: "rl-work", "aria-label": words.work });
   const game = make("p", { class: "rl-game", "aria-live": "polite" }), others = make("div", { class: "rl-others" });
   const reasons = make("form", { class: "rl-reasons", hidden: true });

@@ -55,7 +55,8 @@ function newId() {
 function pane(answer, place) {
   const label = fill(WORDS.answer.name, { letter: letter(place) });
   const text = answer.text.replace(/^\s*\n/, "").trimEnd() || WORDS.answer.empty;
-  const body = make("div", { class: "rl-text", tabindex: 0, role: "group", "aria-label": label }, text);
+  const body = make("div", { class: "rl-text", dir: "auto", tabindex: 0, role: "group", "aria-label": label },
+    make("bdi", {}, text));
   if (answer.ended === false) body.append(make("span", { class: "rl-cut" }, WORDS.answer.cut));
   return make("article", { class: `rl-pane rl-${letter(place)}`, "aria-label": label },
     make("span", { class: "rl-letter", "aria-hidden": "true" }, letter(place)), body,
