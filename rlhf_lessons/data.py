@@ -146,21 +146,19 @@ def write_rows(path: Path, rows: Iterable[dict]) -> None:
 # ---- Files of others -----------------------------------------------------------------------------
 
 
-def read_rows(
-    source: str | Path, kind: str, skip_bad_rows: bool = False, split: str = "train", note=print
-) -> list[dict]:
+def read_rows(source: str | Path, kind: str, skip_bad_rows: bool = False) -> list[dict]:
     """Read a JSONL file, or a data set of the hub, as prompts, demonstrations or comparisons.
 
     Rows may have any form that `text_row` reads. Comparisons may also be rankings: `completions`
     with `scores` or `ranks`. DataError names the first row that does not fit, and its field; with
-    `skip_bad_rows` such rows are left out, and `note` says how many.
+    `skip_bad_rows` such rows are left out, and it says how many.
     """
     if kind not in FIELDS:
         raise DataError(f"there is no kind of data called '{kind}'; there are {', '.join(FIELDS)}")
     path = Path(source)
     local = path.suffix in (".json", ".jsonl") or path.exists()
     rows, bad = [], []
-    for number, row in lines_of(path) if local else read_hub(str(source), split):
+    for number, row in lines_of(path) if local else read_hub(str(source)):
         where = f"{source}, row {number}"
         try:
             rows.append(check_row(parsed(row, where), kind, where))
@@ -169,7 +167,7 @@ def read_rows(
                 raise
             bad.append(str(error))
     if bad:
-        note(f"{len(bad)} of {len(rows) + len(bad)} rows left out. The first: {bad[0]}")
+        print(f"{len(bad)} of {len(rows) + len(bad)} rows left out. The first: {bad[0]}")
     if not rows:
         raise DataError(f"{source}: holds no rows")
     return rows
@@ -190,12 +188,12 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
 
 
-def read_hub(name: str, split: str) -> list[tuple[int, dict]]:
+def read_hub(name: str) -> list[tuple[int, dict]]:
     """Return the numbered rows of a data set of the hub; DataError where it cannot be had."""
     from datasets import load_dataset
 
     try:
-        return list(enumerate(load_dataset(name, split=split), 1))
+        return list(enumerate(load_dataset(name, split="train"), 1))
     except Exception as error:  # the libraries below raise a dozen kinds; the reader needs one
         raise DataError(
             f"{name}: neither a file here nor a data set that can be loaded from the hub "
@@ -326,9 +324,11 @@ def printable(text: str) -> str:
 
 def grid(header: list[str], rows: list[list[str]]) -> list[str]:
     """Return lines with columns of equal width."""
-    table = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    columns = [
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(header, *rows, strict=True)
+    ]
+    return ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
 def to_json(value) -> str:

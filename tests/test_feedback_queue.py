@@ -1,11 +1,13 @@
 """Who gets which task: sides at random, leases, overlap, repeats, and what is never asked."""
 
+import time
 from collections import Counter
 
 import pytest
 from voting import LEFT, pairs, vote
 
 from rlhf_lessons.feedback import Refused, Store, near_identical, new_id
+from rlhf_lessons.feedback.queue import LEASE
 
 
 def test_the_same_task_in_the_same_order_comes_again_until_it_is_answered(store, you):
@@ -37,12 +39,13 @@ def test_a_rerun_cell_adds_nothing_and_another_round_is_apart(store, you):
     assert store.progress(you, "other")["left"] == 3
 
 
-def test_an_absent_rater_blocks_nothing_and_a_late_answer_is_taken(store):
+def test_an_absent_rater_blocks_nothing_and_a_late_answer_is_taken(store, monkeypatch):
     anna, ben = store.add_rater("anna"), store.add_rater("ben")
     store.add_tasks("r", pairs(1))
-    task = store.next_task(anna, "r", lease=60)
+    task = store.next_task(anna, "r")
     assert store.next_task(ben, "r") == {"state": "waiting"}
-    store.next_task(anna, "r", lease=-1)
+    later = time.time() + LEASE + 1
+    monkeypatch.setattr("time.time", lambda: later)
     assert store.next_task(ben, "r")["task"] == task["task"]
     vote(store, ben)
     assert store.answer(anna, task["task"], "pair", LEFT, new_id()) and len(store.answers()) == 2

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from voting import LEFT, pairs, vote
 
 from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import checked
 from rlhf_lessons.feedback.schema import events
 
@@ -116,7 +117,7 @@ def test_a_show_of_hands_counts_as_many_votes(store):
 def test_the_trainer_reports_to_the_room_through_the_store(store):
     seq = store.say("report", accuracy=0.71, curve=[[20, 0.6], [40, 0.71]])
     other = Store(store.where)
-    assert [row["accuracy"] for row in other.reports()] == [0.71]
+    assert [row["accuracy"] for row in reports(other)] == [0.71]
     assert other.last() == seq
     with pytest.raises(Refused, match="JSON"):
         store.say("report", accuracy=float("nan"))

@@ -238,7 +238,6 @@ async def run(
         max_body_size=1 << 20,
         max_header_size=1 << 14,
         idle_connection_timeout=IDLE,
-        body_timeout=IDLE,
     )
     sys.setswitchinterval(0.0005)  # the thread that computes figures must not hold up votes
     try:

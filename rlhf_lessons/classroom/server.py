@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
+from tornado.httputil import parse_cookie
 from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
@@ -113,8 +114,8 @@ class Base(RequestHandler):
 
     def signed(self, name: str) -> str | None:
         """Return what a signed cookie holds; None without one, or where it is forged or too old."""
-        cookie = self.get_cookie(name)
-        return unsigned(self.settings["cookie_secret"], name, cookie) if cookie else None
+        cookies = self.request.headers.get("Cookie", "")
+        return unsigned(self.settings["cookie_secret"], name, cookies)
 
     def whence(self) -> str:
         """Return the address of whoever asks; a tunnel or proxy on this computer passes it on."""
@@ -162,9 +163,9 @@ class Base(RequestHandler):
 
 
 @lru_cache(2000)
-def unsigned(secret: str, name: str, cookie: str) -> str | None:
+def unsigned(secret: str, name: str, cookies: str) -> str | None:
     """Return what a signed cookie holds, as `RequestHandler.get_signed_cookie` reads it."""
-    found = decode_signed_value(secret, name, cookie)
+    found = decode_signed_value(secret, name, parse_cookie(cookies).get(name))
     return found.decode() if found else None
 
 
@@ -240,8 +241,7 @@ class Say(Base):
         key = (rater, self.request.body)
         doing = room.votes.get(key)
         if doing is None:
-            reply = room.batches.do(lambda: json.dumps(room.reply(rater, message)), urgent)
-            doing = asyncio.ensure_future(reply)
+            doing = room.batches.do(lambda: json.dumps(room.reply(rater, message)), urgent)
             if urgent:
                 room.votes[key] = doing
                 asyncio.get_running_loop().call_later(KEPT, room.votes.pop, key, None)
@@ -317,10 +317,10 @@ class Export(Base):
 def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
     """Return the web application. `seen(handler)` is told of each finished request."""
     routes = {
+        "/say": Say,
         "/(|projector|console)": Page,
         "/files/([a-z.]+)": File,
         "/join": Join,
-        "/say": Say,
         "/show/(projector|console)": Show,
         "/texts": Texts,
         "/teach": Teach,

@@ -10,8 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
@@ -24,6 +23,7 @@ from rlhf_lessons.feedback.payloads import (
     MOST,
     NAME,
     Refused,
+    Room,
     checked,
     fit,
     on_one_line,
@@ -39,13 +39,12 @@ from rlhf_lessons.feedback.schema import (
     insert_new,
     is_database,
     key,
-    known,
     raters,
     tasks,
     unwiped,
     wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store, follow
+from rlhf_lessons.feedback.store import Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
 PAUSE = 0.01  # seconds after each, in which it is their turn
@@ -184,10 +183,13 @@ class Contents:
                 for name, table in TABLES.items()
                 if table is not assignments
             }
-            asked = c.execute(select(tasks.c.id, tasks.c.kind, tasks.c.completions))
-            self.asked = {id: (kind, sorted(texts)) for id, kind, texts in asked}
-            forgotten = c.scalars(select(events.c.payload).filter_by(kind="forget"))
-            self.gone = {payload["rater"] for payload in forgotten}  # hashes of their ids
+            self.asked = {
+                task.id: (task.kind, sorted(task.completions)) for task in c.execute(select(tasks))
+            }
+            self.gone = {  # hashes of their ids
+                payload["rater"]
+                for payload in c.scalars(select(events.c.payload).filter_by(kind="forget"))
+            }
 
     def add(self, table, row: dict) -> bool:
         """Count a row that fits as one that is there; return whether it was not."""
@@ -255,31 +257,37 @@ def put_in(store: Store, rows: list[tuple]) -> int:
     """Write (number, table, row) into a store, a portion at a time, so that others get their turn;
     return how many events are new.
     """
-    order = list(TABLES)  # each after those it points to: an answer counts for what is there
-    rows.sort(key=lambda entry: (order.index(entry[1].name), bool(entry[2].get("repeat_of"))))
     new = 0
-    for start in range(0, len(rows), PORTION):
-        with store.write() as c:
-            for table, portion in groupby(rows[start : start + PORTION], itemgetter(1)):
-                of_table = [row for _, _, row in portion]
-                if table is events:
-                    ids = [row["id"] for row in of_table]
-                    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-                    of_table = [row for row in of_table if row["id"] not in there]
-                    follow(c, *(row for row in of_table if row["task"]))
-                    new += len(of_table)
-                insert_new(c, table, of_table)
-        time.sleep(PAUSE)
+    for table in TABLES.values():  # each after those it points to: answers come last
+        of_table = [row for _, other, row in rows if other is table]
+        of_table.sort(key=lambda row: row.get("repeat_of") or "")  # repeats after the others
+        for start in range(0, len(of_table), PORTION):
+            with store.write() as c:
+                new += insert(c, table, of_table[start : start + PORTION])
+            time.sleep(PAUSE)
     return new
+
+
+def insert(c, table, rows: list[dict]) -> int:
+    """Insert the rows that are not there, and what follows from events; return how many of these
+    are new.
+    """
+    if table is not events:
+        insert_new(c, table, rows)
+        return 0
+    ids = [row["id"] for row in rows]
+    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+    new = [row for row in rows if row["id"] not in there]
+    insert_new(c, events, new)
+    follow(c, *(row for row in new if row["task"]))
+    return len(new)
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
-    known(c).clear()
-    hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
-    about = [seq for seq, payload in hidden if payload["id"] == rater]
-    of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))
-    n = c.execute(delete(events).where(of_rater)).rowcount
+    c.info.clear()
+    hides = (events.c.kind == "hide") & (events.c.payload["id"].as_string() == rater)
+    n = c.execute(delete(events).where((events.c.rater == rater) | hides)).rowcount
     c.execute(delete(assignments).filter_by(rater=rater))
     c.execute(delete(raters).filter_by(id=rater))
     return n

@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 
 from rlhf_lessons.data import json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
-from rlhf_lessons.feedback.store import Store, of_round
+from rlhf_lessons.feedback.payloads import sound
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
+from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
     "id",
@@ -89,32 +90,29 @@ def preferences(answer: dict) -> Iterator[dict | str]:
         }
 
 
-def labels(kind: str, payload: dict) -> list[bool | None]:
-    """Return whether each text is good, or bad; None where it is neither.
-
-    Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who
-    lost, came last, or has 3 or less, and both of "both bad".
-    """
-    good, bad = 1, -1
-    if kind == "pair":
-        sides = {"left": [1, -1], "right": [-1, 1], "bad": [-1, -1], "tie": [0, 0]}
-        marks = sides[payload["choice"]]
-    elif kind == "ranking":
-        marks = [-rank for rank in payload["ranks"]]
-        good, bad = max(marks), min(marks)
-    else:
-        marks = [mean(scores.values()) for scores in payload["scores"]]
-        good, bad = 5, 3
-    if good == bad:  # all are equal
-        return [None] * len(marks)
-    return [True if mark >= good else False if mark <= bad else None for mark in marks]
-
-
 def unpaired(answer: dict) -> Iterator[dict | str]:
-    """Yield TRL unpaired rows: {"completion", "label", "ended"}."""
-    found = labels(answer["kind"], answer["payload"])
-    for text, label in zip(answer["answers"], found, strict=True):
-        if label is None:
+    """Yield TRL unpaired rows: {"completion", "label", "ended"}.
+
+    Good is what won and did not lose, so a ranking's first, or has a mean score of 5 or more; bad
+    is what lost and did not win, both of "both bad" too, or has 3 or less.
+    """
+    won, lost = set(), set()
+    if answer["kind"] == "scores":
+        for place, scores in enumerate(answer["payload"]["scores"]):
+            if mean(scores.values()) >= 5:
+                won.add(place)
+            if mean(scores.values()) <= 3:
+                lost.add(place)
+    else:
+        for i, j, lead in compared(answer):
+            if lead is None:
+                lost |= {i, j}
+            elif lead:
+                won.add(i if lead > 0 else j)
+                lost.add(j if lead > 0 else i)
+    for place, text in enumerate(answer["answers"]):
+        label = place in won
+        if label == (place in lost):
             yield "a tie or in the middle"
         else:
             yield {"completion": text["text"], "label": label, "ended": text["ended"]}
@@ -239,8 +237,18 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
     query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
+    if round is not None:
+        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
     with store.read() as c:
-        return c.scalar(of_round(query, round))
+        return c.scalar(query)
+
+
+def reports(store: Store) -> list[dict]:
+    """Return what trainers told the room, the oldest first: {"seq", "time", **payload}."""
+    said = select(events).filter_by(kind="report").order_by(events.c.seq)
+    with store.read() as c:
+        rows = c.execute(said).all()
+    return [row.payload | {"seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
 
 def written(

@@ -161,9 +161,9 @@ def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.
     """
     until = time.monotonic() + 60 * minutes
     last, told = None, {}
-    store, round = learners[0].store, learners[0].round
+    store = learners[0].store
     while time.monotonic() < until:
-        now = store.last(round)
+        now = store.last()
         for learner in learners if now != last else ():
             look(learner)
             if learner.seen != told.get(learner.team, 0):

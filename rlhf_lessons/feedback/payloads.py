@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 import uuid
+from collections import namedtuple
 from collections.abc import Iterable
 from statistics import mean
 from typing import Annotated
@@ -61,6 +62,10 @@ SHAPES = {
     "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
 }
 DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
+
+
+# Ids of hidden raters and completions, {round: state}, the current round
+Room = namedtuple("Room", "hidden states current")
 
 
 class Refused(ValueError):
@@ -207,6 +212,20 @@ def sound(row) -> bool:
         return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
     except (ValueError, TypeError, AttributeError):
         return False
+
+
+def room_of(said: Iterable) -> Room:
+    """Return what these events of a teacher's, the oldest first, make of the room."""
+    hidden, states, current = set(), {}, None
+    for row in filter(sound, said):
+        if row.kind == "round":
+            current = row.payload["round"]
+            states[current] = row.payload["state"]
+        elif row.payload["hidden"]:
+            hidden.add(row.payload["id"])
+        else:
+            hidden.discard(row.payload["id"])
+    return Room(hidden, states, current)
 
 
 def others(mine: dict, answers: list[dict]) -> dict:

@@ -142,8 +142,8 @@ class PersonalReward:
             tokens += sign * self.tokens(texts)
         return lead, tokens
 
-    def words(self) -> tuple[list, list]:
-        """Return the six words that raise the reward most, and those that lower it most, each with
+    def words(self, n: int = 6) -> tuple[list, list]:
+        """Return the `n` words that raise the reward most, and those that lower it most, each with
         its weight.
         """
         weights = {}
@@ -155,7 +155,7 @@ class PersonalReward:
         order = sorted(weights.items(), key=lambda row: row[1])
         raising = [row for row in order[::-1] if row[1] > 0]
         lowering = [row for row in order if row[1] < 0]
-        return raising[:6], lowering[:6]
+        return raising[:n], lowering[:n]
 
     def base(self, prompts: list[str], completions: list[str], ended) -> Tensor:
         """The shipped model's rewards (batch,), which are remembered."""

@@ -24,7 +24,6 @@ from rlhf_lessons.feedback.schema import (
     events,
     insert_new,
     key,
-    known,
     prompts,
     tasks,
 )
@@ -150,17 +149,17 @@ class Queue:
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
         self.fewest = 0  # turns of the first in that order, as of the last count
-        self.order = []  # in which `first` are given, as of the last count
+        self.order = {}  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
         self.visible = {}
         self.first = {}  # of the visible ones, those that are no repeats
         self.texts = {}  # of prompts and completions, by id
 
-    def give(self, c, rater: str, hidden: set[str], lease: float, beyond: bool = False) -> dict:
+    def give(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.next_task` does for a rater who may have one."""
         now = time.time()
-        until = now + lease
+        until = now + LEASE
         self._read(c, hidden, now, beyond)
         mine = self._of(c, rater)
         task = (
@@ -205,10 +204,10 @@ class Queue:
 
     def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        size = known(c).get(("size", self.round))
+        size = c.info.get(("size", self.round))
         if size is None:
             size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
-            known(c)["size", self.round] = size
+            c.info["size", self.round] = size
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -226,13 +225,14 @@ class Queue:
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter(dict(rows))
-            self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
-            self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
+            order = sorted(self.first, key=self._turns) if beyond else self.first
+            self.order = dict.fromkeys(order)
+            self.fewest = self._turns(order[0]) if beyond and order else 0
             self.counted = now
 
     def _of(self, c, rater: str) -> dict[str, Assigned]:
         """Return what this rater has of the round, by task."""
-        rounds = known(c).setdefault(("rater", rater), {})
+        rounds = c.info.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
             rounds[self.round] = {row.task: Assigned(**row._mapping) for row in rows}
@@ -286,7 +286,10 @@ class Queue:
             shown = SIDES.sample(task.completions, len(task.completions))
         row = {"task": task.id, "rater": rater, "shown": shown, "lease": until, "revealed": False}
         c.execute(LEND, row)
+        turns = self._turns(task.id)
         self.taken[task.id] += 1
+        if self._turns(task.id) > turns and task.id in self.order:  # behind those with fewer
+            self.order[task.id] = self.order.pop(task.id)
         return Assigned(**row, answer=None, kind=task.kind, seq=None, ms=None)
 
     def _shown(self, c, task, shown: list[str]) -> dict:

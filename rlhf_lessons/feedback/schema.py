@@ -126,19 +126,10 @@ def key(*content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def known(c) -> dict:
-    """Return what was read through a connection and has not changed since, by what it is.
-
-    Whoever writes keeps it up to date or empties it. `Store` empties it at the start of a
-    transaction where another connection has written.
-    """
-    return c.info.setdefault("known", {})
-
-
 def insert_new(c, table: sa.Table, rows: list[dict]) -> None:
     """Insert the rows whose key is new; leave alone those that are there."""
     if rows:
-        known(c).clear()
+        c.info.clear()  # see `Store.write`
         dialect = {"sqlite": sqlite, "postgresql": postgresql}[c.dialect.name]
         c.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
@@ -171,7 +162,7 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
         if url.get_backend_name() == "sqlite":
             file = Path(url.database or "").absolute()
         options = {"creator": lambda: connect(file, readonly)} if file else {}
-        # The connection that was used last, since that has the latest in `known`
+        # The connection that was used last, since that knows the latest
         engine = sa.create_engine(url, pool_use_lifo=True, **options)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error

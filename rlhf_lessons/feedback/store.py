@@ -9,7 +9,6 @@ may be called from any thread and from many processes on one database.
 import os
 import threading
 import time
-from collections import namedtuple
 from contextlib import contextmanager
 from functools import cache
 from json import JSONDecodeError
@@ -22,6 +21,7 @@ from rlhf_lessons import paths
 from rlhf_lessons.feedback.payloads import (
     PASSES,
     Refused,
+    Room,
     checked,
     checked_id,
     fit,
@@ -29,6 +29,7 @@ from rlhf_lessons.feedback.payloads import (
     new_id,
     nickname,
     others,
+    room_of,
     sound,
 )
 from rlhf_lessons.feedback.queue import LEASE, Queue, insert_tasks, task_rows
@@ -39,7 +40,6 @@ from rlhf_lessons.feedback.schema import (
     current_answers,
     events,
     in_short,
-    known,
     open_engine,
     raters,
     shown,
@@ -47,25 +47,18 @@ from rlhf_lessons.feedback.schema import (
 )
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
-GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task)
 OF_RATER = (
     assignments.c.task == bindparam("of_task"),
     assignments.c.rater == bindparam("of_rater"),
+)
+GIVEN = (
+    select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task).where(*OF_RATER)
 )
 ANSWERED = update(assignments).where(
     *OF_RATER, assignments.c.answer.is_not_distinct_from(bindparam("before"))
 )
 SAY = events.insert()
 EVENT = select(events).where(events.c.id == bindparam("event"))
-# Ids of hidden raters and completions, {round: state}, the current round
-Room = namedtuple("Room", "hidden states current")
-
-
-def of_round(query, round: str | None):
-    """Return a query of events, only those on a round's tasks where one is named."""
-    if round is not None:
-        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
-    return query
 
 
 def follow(c, *rows: dict) -> None:
@@ -92,16 +85,16 @@ def changes(event: dict) -> dict:
         return {}
     if kind == "reveal":
         return {"revealed": True}
-    until = dict.fromkeys(PASSES, 0.0) | {"undo": event["time"] + LEASE}
-    return {
-        "answer": None if kind == "undo" else event["id"],
-        "shown": event["shown"],
-        "lease": until.get(kind, FOREVER),
-    }
+    answer, until = event["id"], FOREVER
+    if kind == "undo":
+        answer, until = None, event["time"] + LEASE
+    elif kind in PASSES:
+        until = 0.0
+    return {"answer": answer, "shown": event["shown"], "lease": until}
 
 
-def keep_known(c, write: bool) -> None:
-    """Forget at the start of a transaction what another connection may have changed.
+def forget_changes(c, write: bool) -> None:
+    """Keep of what a connection has read, its `info`, only what no other may have changed.
 
     Only SQLite tells whether any has, and only who writes can be sure that none does meanwhile.
     """
@@ -109,7 +102,7 @@ def keep_known(c, write: bool) -> None:
     if write and c.dialect.name == "sqlite":
         version = c.exec_driver_sql("PRAGMA data_version").scalar()
     if version is None or version != c.info.get("version"):
-        known(c).clear()
+        c.info.clear()
     c.info["version"] = version
 
 
@@ -138,17 +131,18 @@ class Store:
             self.pid = os.getpid()
             self.engine = open_engine(self.where, self.readonly)
         try:
-            with self.engine.begin() as c:
+            with self.engine.connect() as c:
                 if c.dialect.name == "sqlite":
                     # Who writes takes the lock at once: SQLite throws out without waiting who reads
                     # first and then finds the file changed, and the votes with it.
                     c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+                forget_changes(c, write)
                 self.local.connection = c if write else None
-                keep_known(c, write)
                 try:
                     yield c
+                    c.commit()
                 except BaseException:
-                    known(c).clear()
+                    c.info.clear()  # what was not committed among it
                     raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
@@ -161,7 +155,7 @@ class Store:
         """A transaction that writes: one at a time in all processes; the others wait.
 
         Calls inside `with store.write():` share it: one commit for all, such as an answer and the
-        next task.
+        next task. What was read stays in the connection's `info`, as long as it holds.
         """
         return self._transaction(write=True)
 
@@ -215,9 +209,8 @@ class Store:
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
-    def next_task(self, rater: str, round: str, lease: float = LEASE, beyond: bool = False) -> dict:
-        """Return the task that this rater is to do now, and keep it for the rater for `lease`
-        seconds.
+    def next_task(self, rater: str, round: str, beyond: bool = False) -> dict:
+        """Return the task that this rater is to do now, and keep it for the rater for some minutes.
 
         {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in
         the order to show them}; or only a state: "paused" by the teacher, "removed" (this rater),
@@ -227,7 +220,7 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            there = known(c).setdefault("raters", set())
+            there = c.info.setdefault("raters", set())
             if checked_id(rater) not in there:
                 if not c.scalar(select(raters.c.id).filter_by(id=rater)):
                     raise Refused("this store knows no such rater: join again")
@@ -237,7 +230,7 @@ class Store:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self.queue(round).give(c, rater, room.hidden, lease, beyond)
+            return self.queue(round).give(c, rater, room.hidden, beyond)
 
     # Answers
 
@@ -289,16 +282,18 @@ class Store:
         with self.write() as c:
             if before := self._before(c, id, rater, None, "undo"):
                 return before.seq
-            last = c.execute(
-                GIVEN.join(events, events.c.id == assignments.c.answer)
-                .where(tasks.c.round == round, assignments.c.rater == checked_id(rater))
-                .order_by(events.c.seq.desc())
-            ).first()
-            if not last:
+            last = (
+                select(current_answers.c.task)
+                .filter_by(round=round, rater=checked_id(rater))
+                .order_by(current_answers.c.seq.desc())
+            )
+            task = c.scalar(last)
+            if not task:
                 raise Refused("there is nothing to undo")
-            if last.revealed:
+            given = self._given(c, rater, task)
+            if given.revealed:
                 raise Refused("your last answer was revealed, so it can no longer be undone")
-            return self._record(c, "undo", id, {}, last, replaces=last.answer)
+            return self._record(c, "undo", id, {}, given, replaces=given.answer)
 
     def reveal(self, rater: str, task: str, id: str) -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
@@ -339,8 +334,8 @@ class Store:
     def seals(self, rater: str, round: str) -> dict[str, float]:
         """Return the guesses sealed on a rater's votes in a round: {task: P(left is preferred)}."""
         with self.read() as c:
-            said = of_round(select(events.c.task, events.c.payload), round)
-            said = said.filter(events.c.kind == "seal", events.c.rater == rater)
+            said = select(events.c.task, events.c.payload).filter_by(kind="seal", rater=rater)
+            said = said.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
             # The first of each task comes last, and stays
             said = c.execute(said.order_by(events.c.seq.desc()))
             return {task: payload["left"] for task, payload in said}
@@ -354,31 +349,34 @@ class Store:
         return row
 
     @staticmethod
-    def _given(c, rater: str, task: str):
+    def _known(c, rater: str, task: str) -> dict:
+        """Return what is known of the rater's tasks in the round of this one."""
+        rounds = c.info.get(("rater", rater), {}).values()
+        return next((mine for mine in rounds if task in mine), {})
+
+    def _given(self, c, rater: str, task: str):
         whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
-        for mine in known(c).get(("rater", rater), {}).values():
-            if task in mine:
-                return mine[task]
-        row = c.execute(GIVEN.where(*OF_RATER), whose).first()
-        if not row:
+        known = self._known(c, rater, task)
+        given = known.get(task) or c.execute(GIVEN, whose).first()
+        if not given:
             raise Refused("this task was not given to this rater: ask for the next task")
-        return row
+        return given
 
     def _record(self, c, kind: str, id: str, payload: dict, given=None, **more) -> int:
         """Add an event, about the room or a rater's task, and what follows; return its number."""
         row = dict(id=id, time=time.time(), kind=kind, payload=payload, replaces=None, ui="") | more
-        if not given:
-            known(c).clear()
-            return c.execute(SAY, row).inserted_primary_key[0]
-        row |= dict(rater=given.rater, task=given.task, shown=given.shown)
-        follow(c, row)
+        if given:
+            row |= dict(rater=given.rater, task=given.task, shown=given.shown)
+            follow(c, row)
+        else:
+            c.info.clear()
         seq = c.execute(SAY, row).inserted_primary_key[0]
-        changed = changes(row)
-        if "answer" in changed:
-            changed |= {"seq": seq, "ms": row.get("ms")}
-        for mine in known(c).get(("rater", given.rater), {}).values():
-            if given.task in mine:
-                mine[given.task] = mine[given.task]._replace(**changed)
+        known = given and self._known(c, given.rater, given.task)
+        if known:
+            changed = changes(row)
+            if "answer" in changed:
+                changed |= {"seq": seq, "ms": row.get("ms")}
+            known[given.task] = known[given.task]._replace(**changed)
         return seq
 
     # The room: what the teacher and the trainer say
@@ -394,28 +392,13 @@ class Store:
         with self.write() as c:
             return self._record(c, kind, new_id(), checked(kind, payload))
 
-    def reports(self) -> list[dict]:
-        """Return the reports, the oldest first: {"seq", "time", **payload}."""
-        said = select(events).filter_by(kind="report").order_by(events.c.seq)
-        with self.read() as c:
-            rows = c.execute(said).all()
-        return [row.payload | {"seq": row.seq, "time": row.time} for row in rows if sound(row)]
-
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
-            if "room" not in known(c):
-                hidden, states, current = {}, {}, None
+            if "room" not in c.info:
                 said = select(events).where(events.c.kind.in_(("hide", "round")))
-                for row in filter(sound, c.execute(said.order_by(events.c.seq))):
-                    if row.kind == "round":
-                        current = row.payload["round"]
-                        states[current] = row.payload["state"]
-                    else:
-                        hidden[row.payload["id"]] = row.payload["hidden"]
-                hidden = {id for id, is_hidden in hidden.items() if is_hidden}
-                known(c)["room"] = Room(hidden, states, current)
-            return known(c)["room"]
+                c.info["room"] = room_of(c.execute(said.order_by(events.c.seq)))
+            return c.info["room"]
 
     # Reading
 
@@ -426,10 +409,10 @@ class Store:
         with self.read() as c:
             return self.queue(round).progress(c, rater, self.room().hidden, beyond)
 
-    def last(self, round: str | None = None) -> int:
-        """Return the number of the last event (of a round): has anything happened since then?"""
+    def last(self) -> int:
+        """Return the number of the last event: has anything happened since then?"""
         with self.read() as c:
-            return c.scalar(of_round(select(func.max(events.c.seq)), round)) or 0
+            return c.scalar(select(func.max(events.c.seq))) or 0
 
     def answers(
         self, round: str | None = None, rater: str | None = None, task: str | None = None

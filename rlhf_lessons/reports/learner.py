@@ -11,6 +11,7 @@ import json
 import re
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -162,7 +163,6 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
     found = statistics(rows)
     curves = learning_curves(rows)
     on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
-    models = [] if on_class_page else own_models()
     return {
         "name": storable(" ".join(str(name).split())[:NAME]),
         "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -177,8 +177,8 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
         "chosen": chosen(judged),
         "on_class_page": on_class_page,
         "exercises": None if on_class_page else exercises(),
-        "models": models,
-        "before_after": before_after({row["stage"] for row in models}),
+        "models": [] if on_class_page else own_models(),
+        "before_after": None if on_class_page else before_after(),
     }
 
 
@@ -299,8 +299,8 @@ def chosen(rows: list[dict]) -> dict | None:
 
 
 def own_models() -> list[dict]:
-    """Return the reader's finished models: {"folder", "stage", "quality", "means", "shipped",
-    "seconds", "made"}."""
+    """Return the reader's finished models: {"folder", "quality", "seconds", "means",
+    "shipped", "made"}."""
     found = []
     for card in sorted(paths.RUNS.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
         try:
@@ -309,7 +309,6 @@ def own_models() -> list[dict]:
             found.append(
                 {
                     "folder": card.parent.name,
-                    "stage": stage,
                     "quality": checkpoints.quality(card.parent),
                     "seconds": told["seconds"],
                     "means": checkpoints.QUALITY[stage],
@@ -322,23 +321,19 @@ def own_models() -> list[dict]:
     return found
 
 
-def before_after(stages: set[str]) -> dict | None:
+def before_after() -> dict | None:
     """Return the article's prompts as the reader's last model answers them, and the model that it
     was made from: {"before", "after", "answers": [{"prompt", "before", "after", "done": [bool,
     bool]}]}; None without such a model.
     """
     from rlhf_lessons.evaluation.ask import ask
 
-    after = next((name for name in ("ppo", "sft") if name in stages), None)
-    if after is None:
-        return None
-    before = {"sft": "base", "ppo": "sft"}[after]
-    try:
-        pair = {
-            before: checkpoints.load(before, say=str),
-            after: checkpoints.load(after, "mine", say=str),
-        }
-    except CheckpointError:
+    for before, after in (("sft", "ppo"), ("base", "sft")):
+        with suppress(CheckpointError):
+            mine = checkpoints.load(after, "mine", say=str)
+            pair = {before: checkpoints.load(before, say=str), after: mine}
+            break
+    else:
         return None
     answers = []
     for prompt in ARTICLE_PROMPTS:
@@ -363,7 +358,7 @@ def exercises() -> dict:
             "of": len(core),
         }
         lessons.append({"name": lesson.replace("lesson", "Lesson "), "names": names, **counts})
-    return {"lessons": lessons} | {key: sum(row[key] for row in lessons) for key in counts}
+    return {"lessons": lessons} | {name: sum(row[name] for row in lessons) for name in counts}
 
 
 def passed_exercises() -> set[str]:
@@ -371,8 +366,6 @@ def passed_exercises() -> set[str]:
     file, passed = passed_file(), set()
     lines = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     for line in lines.splitlines():
-        try:
+        with suppress(ValueError, KeyError, TypeError):  # a line that was cut short
             passed.add(str(json.loads(line)["exercise"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that was cut short
     return passed

@@ -22,6 +22,11 @@ VOWEL = re.compile(r"[^\x00-\x7f]|[aeiouy\d]")
 NO_VOWELS = ("hmm", "mr", "mrs", "dr", "brr", "shh")
 
 
+def over(count: int, limit: int) -> int:
+    """Return by how many a count lies over a limit."""
+    return max(0, count - limit)
+
+
 def any_of(phrases: list[str]) -> re.Pattern:
     """Return a pattern for any of the phrases, a star standing for any ending."""
     choices = "|".join(re.escape(phrase).replace(r"\*", r"\w*") for phrase in phrases)
@@ -80,7 +85,7 @@ def english_cost(sentences: list[str]) -> float:
             grams.add(four)
         cost += 0.2 * clashes
         cost += 0.12 * repeated
-    return cost + 0.7 * heap / max(total, 1) + 0.15 * max(0, fragments - 2)
+    return cost + 0.7 * heap / max(total, 1) + 0.15 * over(fragments, 2)
 
 
 def has_verb(words: list[str]) -> bool:
@@ -99,4 +104,4 @@ def prose_cost(text: str, sentences: list[str], shortest: int) -> float:
     cost += 0.15 * (endless + (". " in first and first[-1:] not in ENDS))
     begins_low = not text[:1].isupper() and text[:1] not in "\"“'("
     cost += 0.2 * begins_low + 0.15 * len(LOWER_START.findall(text))
-    return cost + 0.06 * max(0, shortest - len(text.split()))
+    return cost + 0.06 * over(shortest, len(text.split()))
