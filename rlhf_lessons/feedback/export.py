@@ -5,6 +5,7 @@ the reason.
 """
 
 import json
+import random
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,8 @@ NOTICE = """What is kept about you, and where
 
 def anonymous_names(raters: Iterable[str]) -> dict[str, str]:
     """Return {rater: `rater 1` and so on}, numbered at random."""
-    drawn = sorted(raters, key=lambda _: secrets.token_hex(8))
+    drawn = list(raters)
+    random.SystemRandom().shuffle(drawn)
     return {rater: f"rater {n}" for n, rater in enumerate(drawn, 1)}
 
 
@@ -236,7 +238,7 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
+    query = select(func.count(events.c.replaces))
     if round is not None:
         query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
     with store.read() as c:
