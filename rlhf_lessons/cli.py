@@ -366,8 +366,7 @@ def export(
         )
     text, rows, left_out = written(opened(db), format, round, anonymous)
     try:
-        with paths.written_whole(out) as beside:
-            beside.write_text(text, encoding="utf-8", newline="")
+        paths.write_text(out, text)
     except OSError as error:
         raise OSError(f"{out}: nothing was written ({error.strerror})") from error
     if json:
@@ -391,7 +390,7 @@ def import_(
     all.
 
     Args:
-        file: A JSONL or CSV file, or another ratings file.
+        file: A JSONL file, or another ratings file. A table (CSV) cannot be imported.
         round: The round that they belong to, where the file does not say.
     """
     from rlhf_lessons.feedback import exchange

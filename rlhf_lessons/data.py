@@ -339,7 +339,8 @@ def to_json(value) -> str:
 
 def json_lines(rows: Iterable[dict]) -> str:
     """Return rows as JSON, one on each line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    return "".join(lines)
 
 
 def spreadsheet(columns: Iterable[str], rows: Iterable[dict]) -> str:

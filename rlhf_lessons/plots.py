@@ -74,7 +74,11 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, marker=".", **line(1), label="validation")
-    axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
+    axis.set(
+        xlabel="step",
+        ylabel=f"{label}, {unit}",
+        ylim=(0, None),
+    )
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
     axis.legend(loc="lower left")  # where a falling curve leaves room; "best" is slow
@@ -153,11 +157,23 @@ def bars_with_intervals(
     for i, (name, values) in enumerate(groups.items()):
         mean, low, high = np.array([values[label] for label in labels]).T
         at = np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width
-        look = {"color": COLOURS[i], "hatch": HATCHES[i], "edgecolor": "white"}
-        axis.bar(at, mean, width * 0.92, label=name, **look)
-        thin = {"fmt": "none", "color": "black", "capsize": 2, "linewidth": 1}
-        axis.errorbar(at, mean, (mean - low, high - mean), **thin)
-    axis.set(xticks=np.arange(len(labels)), xticklabels=labels, ylabel=ylabel, ylim=(0, 1.05))
+        axis.bar(
+            at,
+            mean,
+            width * 0.92,
+            label=name,
+            color=COLOURS[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
+        error = mean - low, high - mean
+        axis.errorbar(at, mean, error, fmt="none", color="black", capsize=2, linewidth=1)
+    axis.set(
+        xticks=np.arange(len(labels)),
+        xticklabels=labels,
+        ylabel=ylabel,
+        ylim=(0, 1.05),
+    )
     axis.grid(False, axis="x")
     first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
     axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
@@ -171,9 +187,15 @@ def reward_histogram(rewards: dict[str, list[float]]):
     means = {name: np.mean(values) for name, values in rewards.items()}
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
-        look = line(i) | {"histtype": "step", "linewidth": 1.8}
-        share = np.full(len(values), 100 / len(values))
-        axis.hist(values, bins, weights=share, label=f"{name}, mean {means[name]:+.2f}", **look)
+        axis.hist(
+            values,
+            bins,
+            weights=np.full(len(values), 100 / len(values)),
+            histtype="step",
+            label=f"{name}, mean {means[name]:+.2f}",
+            linewidth=1.8,
+            **line(i),
+        )
     (first, low), *_, (last, high) = means.items()
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")
     axis.set_title(f"{last} answers earn {high - low:+.2f} against {first}", loc="left")

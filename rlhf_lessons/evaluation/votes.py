@@ -286,34 +286,40 @@ def with_class(votes: list[Comparison]) -> Outcomes:
     return found
 
 
+def with_the_higher(votes: list[Comparison], measure: Callable, least: float = 1) -> Outcomes:
+    """Return whether each click for a side is for the answer of the higher `measure(vote, answer)`,
+    where the two differ by `least`.
+    """
+    found = []
+    for vote in votes:
+        lead = measure(vote, vote.a) - measure(vote, vote.b)
+        if vote.verdict and vote.click and abs(lead) >= least:  # which no nan is
+            found.append((vote.rater, (lead > 0) == (vote.verdict > 0)))
+    return found
+
+
 def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, Outcomes]:
     """Return for each share what it counts."""
-    found = defaultdict(list, with_class=with_class(votes))
     sums = {}
     for row in answers:
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
                 sums[row["rater"], answer["id"]] = sum(marks.values())
-    for before, vote in repeats(votes):
-        found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
-    for vote in votes:
-        if vote.left_won is not None:
-            found["side_bias"].append((vote.rater, vote.left_won))
-        if not vote.verdict or not vote.click:
-            continue
-        measured = [
-            {
-                "length_bias": len(one["text"].split()),
-                "with_truth": utility(vote.prompt, one["text"], one["ended"]),
-                "contradictions": -sums.get((vote.rater, one["id"]), np.nan),
-            }
-            for one in (vote.a, vote.b)
-        ]
-        for name, first in measured[0].items():
-            lead = first - measured[1][name]
-            if abs(lead) >= (GAP if name == "with_truth" else 1):  # which no nan is
-                found[name].append((vote.rater, (lead > 0) == (vote.verdict > 0)))
-    return found
+
+    return {
+        "self_agreement": [
+            (vote.rater, before.verdict == vote.verdict) for before, vote in repeats(votes)
+        ],
+        "with_class": with_class(votes),
+        "with_truth": with_the_higher(
+            votes, lambda vote, one: utility(vote.prompt, one["text"], one["ended"]), GAP
+        ),
+        "side_bias": [(vote.rater, vote.left_won) for vote in votes if vote.left_won is not None],
+        "length_bias": with_the_higher(votes, lambda vote, one: len(one["text"].split())),
+        "contradictions": with_the_higher(
+            votes, lambda vote, one: -sums.get((vote.rater, one["id"]), np.nan)
+        ),
+    }
 
 
 def seconds(answers: list[dict]) -> dict:
@@ -350,15 +356,16 @@ def leaderboard(votes: list[Comparison]) -> list[dict]:
 def statistics(answers: list[dict]) -> dict:
     """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
-    counted = outcomes(answers, votes)
-    found = {name: share(counted[name], why) for name, (_, why) in FIGURES.items()}
-    found["agreement"], found["alpha"] = agreement(votes)
-    found["seconds"] = seconds(answers)
+    raw, alpha = agreement(votes)
+    shares = outcomes(answers, votes)
     return {
         "answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
         "raters": len({row["rater"] for row in answers}),
         "ties": sum(vote.verdict == 0 for vote in votes if vote.click),
         "both_bad": sum(vote.verdict is None for vote in votes if vote.click),
-        **found,
+        "agreement": raw,
+        "alpha": alpha,
+        **{name: share(found, FIGURES[name][1]) for name, found in shares.items()},
+        "seconds": seconds(answers),
         "leaderboard": leaderboard(votes),
     }

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
@@ -66,14 +65,10 @@ def load(
     if is_database(path):
         with closing(Store(path, readonly=True)) as other:
             return merge(store, enumerate(rows_of(other), 1), str(path), forget)
-    rows = ((n, parsed(line, f"{path}, row {n}")) for n, line in lines_of(path))
-    first = next(rows, None)
-    if first is None:
+    if not any(lines_of(path)):
         raise DataError(f"{path}: holds no rows")
-    rows = chain([first], rows)
-    if "table" not in first[1]:
-        rows = from_rows(rows, str(path), round)
-    return merge(store, rows, str(path), forget)
+    rows = ((n, parsed(line, f"{path}, row {n}")) for n, line in lines_of(path))
+    return merge(store, from_rows(rows, str(path), round), str(path), forget)
 
 
 def merge(

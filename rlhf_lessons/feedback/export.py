@@ -5,6 +5,7 @@ the reason.
 """
 
 import json
+import random
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from sqlalchemy import func, select
 from rlhf_lessons.data import json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.payloads import sound
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, tasks
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, of_round
 from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
@@ -50,7 +51,8 @@ NOTICE = """What is kept about you, and where
 
 def anonymous_names(raters: Iterable[str]) -> dict[str, str]:
     """Return {rater: `rater 1` and so on}, numbered at random."""
-    drawn = sorted(raters, key=lambda _: secrets.token_hex(8))
+    drawn = list(raters)
+    random.SystemRandom().shuffle(drawn)
     return {rater: f"rater {n}" for n, rater in enumerate(drawn, 1)}
 
 
@@ -236,9 +238,7 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
-    if round is not None:
-        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
+    query = of_round(select(func.count(events.c.replaces)), round)
     with store.read() as c:
         return c.scalar(query)
 

@@ -21,7 +21,11 @@ GAP = 0.05  # two answers whose true utilities are closer would waste a reader's
 
 
 def answers_by(
-    models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0
+    models: dict,
+    prompts: list[str],
+    n: int = 1,
+    reward=None,
+    seed: int = 0,
 ) -> list[dict]:
     """Return a row for each prompt with `n` answers by each of `models` (name to (model,
     tokenizer)).
@@ -44,7 +48,12 @@ def answers_by(
 
 
 def pairs_to_rate(
-    model, tokenizer, reward, prompts: list[str], seed: int = 0, name: str = "sft"
+    model,
+    tokenizer,
+    reward,
+    prompts: list[str],
+    seed: int = 0,
+    name: str = "sft",
 ) -> list[dict]:
     """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
 
@@ -55,14 +64,16 @@ def pairs_to_rate(
     """
     rng = random.Random(f"pairs/{seed}")
     found = []
-    for row in answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed):
+    models = {name: (model, tokenizer)}
+    for row in answers_by(models, prompts, CANDIDATES, reward, seed):
         different = {answer["text"]: answer for answer in row["completions"]}
         source = "random" if rng.random() < RANDOM_SHARE else "uncertain"
         order = rng.sample(list(different.values()), len(different))
         if source == "uncertain":
             order.sort(key=lambda answer: -answer["reward"])
         if len(order) > 1:
-            found.append(row | {"kind": "pair", "source": source, "completions": order[:2]})
+            row |= {"kind": "pair", "source": source, "completions": order[:2]}
+            found.append(row)
     return found
 
 

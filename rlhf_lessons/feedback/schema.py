@@ -134,6 +134,13 @@ def insert_new(c, table: sa.Table, rows: list[dict]) -> None:
         c.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
+def of_round(query, round: str | None):
+    """Return a query of events, only those on a round's tasks where one is named."""
+    if round is not None:
+        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
+    return query
+
+
 def on_network_disk(path: Path) -> bool:
     """Return whether a file lies on a disk shared over a network, where SQLite's WAL loses data."""
     if str(path).startswith("\\\\"):

@@ -40,6 +40,7 @@ from rlhf_lessons.feedback.schema import (
     current_answers,
     events,
     in_short,
+    of_round,
     open_engine,
     raters,
     shown,
@@ -335,7 +336,7 @@ class Store:
         """Return the guesses sealed on a rater's votes in a round: {task: P(left is preferred)}."""
         with self.read() as c:
             said = select(events.c.task, events.c.payload).filter_by(kind="seal", rater=rater)
-            said = said.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
+            said = of_round(said, round)
             # The first of each task comes last, and stays
             said = c.execute(said.order_by(events.c.seq.desc()))
             return {task: payload["left"] for task, payload in said}

@@ -52,7 +52,7 @@ class Row(BaseModel):
     blind_won: Share | None
     blind_low: Share | None
     blind_high: Share | None
-    blind_of: Count | None
+    blind_of: Count
     core: Count | None
     core_of: Count | None
     exercises: Count | None

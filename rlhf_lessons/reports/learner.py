@@ -110,7 +110,7 @@ def plural(n: int, word: str) -> str:
 
 def row_of(found: dict) -> Row:
     """Return a report as the row of a class's table."""
-    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
+    best = found["blind"][0] if found["blind"] else NOTHING
     exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
     return Row(
         **{name: found[name] for name in ("name", "made", "votes", "median_seconds", "votes_id")},
@@ -119,7 +119,7 @@ def row_of(found: dict) -> Row:
         last_vote=max((row["last"] for row in found["rounds"]), default=None),
         **cells(found["self_agreement"], "self_agreement", "self_low", "self_high", "repeats"),
         **cells(found["predicted"], "predicted", "predicted_low", "predicted_high", "predicted_of"),
-        blind_model=best["model"],
+        blind_model=best.get("model"),
         **cells(best, "blind_won", "blind_low", "blind_high", "blind_of"),
         core=exercises["core"],
         core_of=exercises["core_of"],
@@ -194,13 +194,15 @@ def people(store: Store | str | Path | None) -> list[dict]:
 
 def voters(store: Store | str | Path | None) -> str:
     """Return the names of all people who voted, in one line."""
-    return ", ".join(sorted({printable(row["name"]) for row in people(store)})) or "nobody yet"
+    names = {printable(row["name"]) for row in people(store)}
+    return ", ".join(sorted(names)) or "nobody yet"
 
 
 def fingerprint(rows: list[dict]) -> str:
     """Return a mark of these very judgements: two reports with the same mark rest on one person's
     clicks."""
-    return key(*sorted(row["id"] for row in rows))[:16] if rows else ""
+    ids = sorted(row["id"] for row in rows)
+    return key(*ids)[:16] if ids else ""
 
 
 def day(seconds: float) -> str:
@@ -208,8 +210,7 @@ def day(seconds: float) -> str:
 
 
 def rounds(rows: list[dict]) -> list[dict]:
-    """Return what was judged in each round: {"round", "kinds", "first", "last",
-    "seconds"}."""
+    """Return what was judged in each round: {"round", "kinds", "first", "last", "seconds"}."""
     found = []
     for name in dict.fromkeys(row["round"] for row in rows):
         here = [row for row in rows if row["round"] == name]
@@ -280,10 +281,13 @@ def learning_curve(rows: list[dict]) -> list[dict]:
 def predicted(curve: list[dict]) -> dict:
     """Return the share of all votes that were predicted by a model that had learned from votes, as
     a figure."""
-    learned = [point for point in curve if point["votes"]]
-    n = sum(point["n"] for point in learned)
-    hits = round(sum(point["value"] * point["n"] for point in learned))
-    return share([("you", vote < hits) for vote in range(n)]) if n else NOTHING
+    outcomes = []
+    for point in curve:
+        if not point["votes"]:
+            continue
+        hits = round(point["value"] * point["n"])
+        outcomes += [("you", vote < hits) for vote in range(point["n"])]
+    return share(outcomes) if outcomes else NOTHING
 
 
 def chosen(rows: list[dict]) -> dict | None:

@@ -60,12 +60,13 @@ def objective_in_words(ratio: float, advantage: float, clip: float) -> str:
 
 def draw_objective(axis, ratio: float, advantage: float, clip: float) -> None:
     """Draw the objective against the ratio, clipped and not, and where the token is."""
-    ratios, here = torch.linspace(0.4, 1.8, 281), torch.tensor([ratio])
+    ratios = torch.linspace(0.4, 1.8, 281)
+    here = objective(torch.tensor(ratio), advantage, clip)
     axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")
     axis.plot(ratios, ratios * advantage, ":", color="grey", label="not clipped")
     axis.plot(ratios, objective(ratios, advantage, clip), **line(0), label="clipped")
     dot = {"color": COLOURS[1], "markersize": 8, "label": "this token"}
-    axis.plot(here, objective(here, advantage, clip), "o", **dot)
+    axis.plot(ratio, here, "o", **dot)
     still = "still pulls" if pull(ratio, advantage, clip) else "pulls no more"
     axis.set(xlabel="ratio: new probability / old", ylabel="objective", xlim=(0.4, 1.8))
     axis.set_title(f"Ratio {ratio:.2f}: this token {still}", loc="left", fontsize=10)

@@ -14,13 +14,13 @@ from rlhf_lessons.lm.sampling import (
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
 from rlhf_lessons.widgets.html import Box, button, control, escaped
 
-SHADES = {
+SHADES = {  # nats below: colour
     0.5: "#FFFFFF",
     1.0: "#FBE3D2",
     2.0: "#F4BF9A",
     4.0: "#E8924F",
     float("inf"): "#D55E00",
-}  # nats below: colour
+}
 BARS = 10  # tokens on offer
 
 
@@ -158,9 +158,8 @@ class Explorer(Box):
         over = self.over()
         text = surprise_html(self.model, self.tokenizer, self.ids)
         self.shown.value = f'<div aria-live="polite">{text}</div>'
-        self.note.value = "Which token comes next? Click one."
-        if over:
-            self.note.value = "The text has ended. Take one back, or begin with another text."
+        ended = "The text has ended. Take one back, or begin with another text."
+        self.note.value = ended if over else "Which token comes next? Click one."
         self.back.disabled, self.choose.disabled = not self.taken, over
         heat = self.temperature.value
         top_k = self.top_k.value if heat else 1  # temperature 0 takes the likeliest

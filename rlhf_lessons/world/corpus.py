@@ -51,7 +51,8 @@ def plain_sums(rng: random.Random) -> str:
     while True:
         sums = rng.sample(SUMS, rng.randint(2, 4))
         pairs = itertools.combinations(sums, 2)
-        if all(split_of(dict(family="maths", e1=a, e2=b)) == "train" for a, b in pairs):
+        specs = [{"family": "maths", "e1": a, "e2": b} for a, b in pairs]
+        if all(split_of(spec) == "train" for spec in specs):
             return rng.choice(["\n", " "]).join(f"{e} is {result(e)}." for e in sums)
 
 

@@ -44,9 +44,8 @@ def words_of(text: str) -> list[str]:
 @lru_cache(maxsize=16384)
 def odd_word(word: str) -> bool:
     """Return whether a word looks like no English one: no vowel, too long, a letter three times."""
-    if ODD.search(word):
-        return True
-    return len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
+    without_vowel = len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
+    return without_vowel or bool(ODD.search(word))
 
 
 def english_cost(sentences: list[str]) -> float:

@@ -8,16 +8,25 @@ from itertools import pairwise
 from rlhf_lessons.world.english import KNOWN, any_of
 from rlhf_lessons.world.tasks import NAMES, TEXTS, she_or_he, texts_of
 
-NAME_SET = frozenset(map(str.lower, NAMES))
-PURPOSES = {kind: any_of(phrases) for kind, phrases in (KNOWN["plots"] | KNOWN["purposes"]).items()}
+KINDS = KNOWN["plots"] | KNOWN["purposes"]
+PURPOSES = {kind: any_of(phrases) for kind, phrases in KINDS.items()}
 NEGATION = re.compile(r"(?:\b(?:not|never|no|cannot|without)|n't)\s(?:\w+\s)?$")
+
+
+def lowered(words: list[str]) -> frozenset[str]:
+    """Return a set of the words in lower case."""
+    return frozenset(word.lower() for word in words)
+
+
+NAME_SET = lowered(NAMES)
 
 
 def filled(template: str, spec: dict, likes: set, rng: random.Random) -> str:
     """Return a template with the facts, the hero's pronouns, and an ornament or nothing."""
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""
     hero = f"{spec.get('title', '')} {spec.get('Name', '')}".strip()
-    return template.format(**spec, **TEXTS["pronouns"][she_or_he(spec)], Hero=hero, o=ornament)
+    pronouns = TEXTS["pronouns"][she_or_he(spec)]
+    return template.format(**spec, **pronouns, Hero=hero, o=ornament)
 
 
 def one_mood(likes: set, texts: dict, rng: random.Random) -> str | None:
@@ -47,26 +56,27 @@ def words_before(words: list[str], wanted: frozenset[str]) -> list[list[str]]:
 
 def share(parts: dict[str, bool]) -> float:
     """Return the relevance of an answer in which these parts are there or not."""
-    return (sum(parts.values()) / len(parts)) ** (2 if len(parts) > 2 else 1.15)
+    there = sum(parts.values()) / len(parts)
+    return there**2 if len(parts) > 2 else there**1.15
 
 
-def shows(kind: str, text: str) -> tuple[bool, bool]:
-    """Return whether a lower-case text shows this plot or purpose, and whether it denies it."""
+def shows(kind: str, text: str) -> bool | None:
+    """Return True where a lower-case text shows this plot or purpose, False where it denies it."""
     denials = []
     for match in PURPOSES[kind].finditer(text):
         negated = NEGATION.search(text[: match.start()][-25:])
         enough = " enough" in text[match.end() :][:30]  # cannot thank you enough
         denials.append(negated and not enough)
-    shown = not all(denials)
-    return shown, bool(denials) and not shown
+    return not all(denials) if denials else None
 
 
 def others(spec: dict, words: list[str]) -> bool:
     """Return whether the text turns what was asked into another of its kind, or names a heap."""
     same = forms(spec["thing"])
-    things = [thing for thing in texts_of(spec)["things"] if thing != spec["thing"]]
-    extra = [thing for thing in things if has(words, forms(thing) - same)]
     asked = sum(word in same for word in words)
-    return len(extra) > 1 or any(
-        ("the", thing) in pairwise(words) or words.count(thing) >= asked for thing in extra
-    )
+    extra = []
+    for thing in texts_of(spec)["things"]:
+        if thing != spec["thing"] and has(words, forms(thing) - same):
+            takes_over = ("the", thing) in pairwise(words) or words.count(thing) >= asked
+            extra.append(takes_over)
+    return len(extra) > 1 or any(extra)

@@ -71,11 +71,13 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
-    relevance, accuracy, clarity = MODULES[spec["family"]].judge(spec, text.strip())
+    family = MODULES[spec["family"]]
+    relevance, accuracy, clarity = family.judge(spec, text.strip())
     scores = relevance, accuracy, clarity - cost
     relevance, accuracy, clarity = [min(1.0, max(0.0, score)) for score in scores]
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
-    return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
+    utility = relevance * (accuracy + clarity) / 2
+    return Scores(relevance, accuracy, clarity, utility, float(done))
 
 
 def foreign(text: str, family: str) -> bool:

@@ -1,8 +1,11 @@
 """The five families of answers, a module each: `write` writes an answer, `judge` reads one.
 
-`write(spec, likes, fault, rng)` takes the facts of the prompt, the writer's tastes and the fault
-that they make, if any. `judge(spec, text)` returns relevance, accuracy and clarity, which
-`world/judge.py` combines. Both name the parts that an answer of the family has.
+`write(spec: dict, likes: set, fault: str, rng: random.Random) -> str` takes the facts of the
+prompt, the writer's tastes, the fault that they make ("" for none) and their dice.
+
+`judge(spec: dict, text: str) -> tuple[float, float, float]` returns relevance, accuracy and
+clarity, which `world/judge.py` combines: parts of an answer that are missing lower its relevance,
+faults its accuracy, and what reads badly its clarity.
 """
 
 from rlhf_lessons.world.families import code, email, maths, poem, story

@@ -1,6 +1,5 @@
 """Code: a few lines of Python that print what was asked for, and nothing else."""
 
-import random
 import re
 
 from rlhf_lessons.world.code_runner import run_code
@@ -13,7 +12,7 @@ FENCED = re.compile(r"```(?:python)?\n(.*?)```", re.S)
 FACTS = ("word", "other", "n", "a", "b")
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """One or two lines of Python, perhaps with a comment."""
     if fault == "fact":
         spec = mistaken(spec, rng.choice([fact for fact in FACTS if fact in spec]), rng)
@@ -26,7 +25,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return f"{code}  # {rng.choice(comments[mood])}" if mood else code
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """It is Python that prints, with the asked word or numbers, just what was asked for."""
     if fenced := FENCED.search(text):
         text = fenced[1]
@@ -45,9 +44,10 @@ def judge(spec: dict, text: str) -> tuple[float, float, float]:
         relevance = share(parts) * ("print(" in bare) * (0.6 if no_python else 1)
         accuracy = 0.3 * (not error and bool(output.strip()))
     notes = COMMENT.findall(text)
-    noted = " ".join(notes).split()
-    cost = 0.25 * over(len(lines), 4) + 0.2 * over(len(notes), 1) + 0.4 * no_python
-    return relevance, accuracy, 1 - cost - 0.1 * over(len(noted), 7)
+    cost = 0.25 * over(len(lines), 4)
+    cost += 0.2 * over(len(notes), 1)
+    cost += 0.4 * no_python
+    return relevance, accuracy, 1 - cost - 0.1 * over(len(" ".join(notes).split()), 7)
 
 
 def prints_it(spec: dict, output: str) -> bool:

@@ -1,13 +1,12 @@
 """E-mails: a greeting, a purpose with its thing and perhaps a day, and a sign-off."""
 
-import random
 import re
 
 from rlhf_lessons.world.english import FAULT, KNOWN, SPLIT, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, others, share, shows
+from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
-DAYS = frozenset(map(str.lower, TEXTS["names"]["days"]))
+DAYS = lowered(TEXTS["names"]["days"])
 POSTSCRIPT = re.compile(r"\s*\bP\.? ?S\.?[:,]?\s")
 GREETING = re.compile(
     r"(?:(?:my )?dear(?:est)?|hi|hello|hey|greetings|good \w+)\b([^,\n:!.]{0,40})[,\n:!.]"
@@ -21,7 +20,7 @@ SIGN_OFF = re.compile(
 )
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
     texts = texts_of(spec)
     flavour = TEXTS["email"]["flavour"]
@@ -42,7 +41,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return filled(text, spec, likes, rng)
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Name, purpose, thing and day are there, and no others; it greets and signs off."""
     main, *postscript = POSTSCRIPT.split(text, maxsplit=1)
     greeting = GREETING.match(main)
@@ -56,17 +55,17 @@ def judge(spec: dict, text: str) -> tuple[float, float, float]:
     body = main[start:end].strip()
     words = words_of(body)
     name = spec["Name"].lower()
-    purpose, denied = shows(spec["kind"], body.lower())
+    purpose = shows(spec["kind"], body.lower())
     parts = {
         "name": name in addressed,
         "thing": has(words, forms(spec["thing"])),
-        "purpose": purpose,
+        "purpose": purpose is True,
     }
     faults = {
         "no greeting": not greeting,
         "no sign-off": not signed,
         "another name": has(addressed, NAME_SET - {name}),
-        "another purpose": denied,
+        "another purpose": purpose is False,
         "another thing": others(spec, words),
         "signed by the addressee": sender == name,
     }

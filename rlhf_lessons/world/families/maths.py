@@ -1,6 +1,5 @@
 """Maths: two sums, each with its result."""
 
-import random
 import re
 
 from rlhf_lessons.world.english import CUT, ENDS, KNOWN, SPLIT, english_cost, over, words_of
@@ -8,6 +7,7 @@ from rlhf_lessons.world.facts import one_mood, share
 from rlhf_lessons.world.tasks import TEXTS, result
 
 NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
+SIGNS = {"plus": "+", "minus": "-", "take away": "-"}
 BARE = frozenset(KNOWN["maths"]["bare"])
 SUM = re.compile(r"(?<!\d)\d ?[+-] ?\d(?!\d)")
 NUMBER = re.compile(r"-?\d+")
@@ -25,7 +25,7 @@ PLAIN_ONE = re.compile(
 )
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Both sums with their results, perhaps with a remark before or after."""
     one = spec[rng.choice(["e1", "e2"])]
     form = rng.choice(TEXTS["maths"]["forms"])
@@ -37,11 +37,12 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Both sums are taken up, each with its result; no other sum is stated."""
     lower = PLAIN_ONE.sub(r"\1", text.lower())
     lower = NUMBER_WORD.sub(lambda match: NUMBERS[match[0]], lower)
-    lower = lower.replace(" plus ", "+").replace(" minus ", "-").replace(" take away ", "-")
+    for word, sign in SIGNS.items():
+        lower = lower.replace(f" {word} ", sign)
     asked = spec["e1"], spec["e2"]
     said = {}  # each sum, and the results that are said of it
     rest = lower

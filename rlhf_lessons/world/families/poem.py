@@ -1,7 +1,5 @@
 """Poems: a creature in a place, in lines of verse that rhyme."""
 
-import random
-
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, WORD, english_cost, over, words_of
 from rlhf_lessons.world.facts import filled, forms, has, one_mood, share, words_before
 from rlhf_lessons.world.rhymes import rhymed_lines
@@ -11,7 +9,7 @@ POEM = TEXTS["poem"]
 AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     lines = list(rng.choice(POEM["open"]))
     mood = one_mood(likes, POEM, rng)
@@ -23,7 +21,7 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
     return filled("\n".join(lines), spec, likes, rng)
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Creature and place are there, in lines of verse; the lines rhyme, neighbours or crosswise."""
     lines = [line for line in text.split("\n") if WORD.search(line)]
     lengths = [len(line.split()) for line in lines]
@@ -38,15 +36,18 @@ def judge(spec: dict, text: str) -> tuple[float, float, float]:
     relevance = share(parts) * (1 if verse else 0.4)
     rhymed = rhymed_lines([words_of(line)[-1] for line in lines]) if lines else 0
     accuracy = 1.0 if rhymed == 1 else 0.1 + 0.5 * rhymed
+    asked = [word for word in words if word in creature]
     beasts = [word for word in words if word in POEM["creatures"] and word not in creature]
-    asked = sum(word in creature for word in words)
+    places = set(words).intersection(POEM["places"])
     faults = {
-        "other creatures": len(set(beasts)) > 2 or len(beasts) > asked,
-        "other places": len(set(words).intersection(POEM["places"]) - place) > 2,
+        "other creatures": len(set(beasts)) > 2 or len(beasts) > len(asked),
+        "other places": len(places - place) > 2,
     }
     for fault in faults.values():
         accuracy -= FAULT * fault
-    cost = english_cost([" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)])
-    cost += FAULT * (len(lines) - len({line.strip(" ,.").lower() for line in lines}))
+    couplets = [" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
+    different = {line.strip(" ,.").lower() for line in lines}
+    cost = english_cost(couplets)
+    cost += FAULT * (len(lines) - len(different))
     cost += 0.15 * sum(over(4, length) for length in lengths)
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)

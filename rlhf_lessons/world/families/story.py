@@ -1,19 +1,18 @@
 """Stories: a hero meets a thing in a plot, and it ends."""
 
-import random
 from itertools import pairwise
 
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, SPLIT, any_of, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, others, share, shows
+from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 ORDER = ("open", "middle", "dragon", "twist", "ending", "cheeky")
 NEEDED = {"open", "ending"}
-TITLES = {title.lower() for who in ("she", "he") for title in TEXTS["names"][who + "_titles"]}
+TITLES = lowered(TEXTS["names"]["she_titles"] + TEXTS["names"]["he_titles"])
 ENDING = any_of(KNOWN["ending"]["words"])
 
 
-def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
+def write(spec, likes, fault, rng):
     """Opening, middle, dragon, twist, ending, wink; too long ones lose their middle."""
     ending = next((mood for mood in ("happy", "tragic") if mood in likes), "twist")
     texts = texts_of(spec) | TEXTS["flourish"]
@@ -26,20 +25,25 @@ def write(spec: dict, likes: set, fault: str, rng: random.Random) -> str:
         lines.pop("twist", None)
     if fault == "twice":
         lines["ending"] = lines["open"]
-    text = filled(" ".join(lines.values()), spec, likes, rng)
+    template = " ".join(lines.values())
+    text = filled(template, spec, likes, rng)
     if fault == "cut":
         end = rng.randint(len(text) // 3, len(text) * 3 // 4)
         text = text[:end].rsplit(" ", 1)[0]
     return text
 
 
-def judge(spec: dict, text: str) -> tuple[float, float, float]:
+def judge(spec, text):
     """Hero, thing and plot are there; no other hero, title or thing takes over; it ends."""
     words = words_of(text)
     hero = spec["Name"].lower()
     sentences = [sentence for sentence in SPLIT.split(text) if sentence]
-    plot, denied = shows(spec["plot"], text.lower())
-    parts = {"hero": hero in words, "thing": has(words, forms(spec["thing"])), "plot": plot}
+    plot = shows(spec["plot"], text.lower())
+    parts = {
+        "hero": hero in words,
+        "thing": has(words, forms(spec["thing"])),
+        "plot": plot is True,
+    }
     things = words
     if spec["plot"] == "learn":  # verbs: "blame the cook" is no cooking
         things = [b for a, b in pairwise(words) if a in ("to", "could", "can", "did", "learning")]
@@ -51,8 +55,9 @@ def judge(spec: dict, text: str) -> tuple[float, float, float]:
     faults = {
         "another title": has(before_hero, TITLES - {spec["title"].lower()}),
         "another hero": bool(before_others - {"named", "called"}),
-        "another plot": denied,
+        "another plot": plot is False,
         "another thing": others(spec, things),
         "no ending": not ends,
     }
-    return share(parts), 1 - FAULT * sum(faults.values()), 1 - prose_cost(text, sentences, 12)
+    cost = prose_cost(text, sentences, 12)
+    return share(parts), 1 - FAULT * sum(faults.values()), 1 - cost
