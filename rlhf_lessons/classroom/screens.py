@@ -15,7 +15,7 @@ from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
 
 EVERY = 3  # seconds for which figures are good enough
-SHARE = 0.1  # of the time, at most, goes into figures: votes come first
+SHARE = 0.05  # of the time, at most, goes into figures: votes come first
 PAGE = 10  # texts on a page of the console
 POINT = ("votes", "accuracy", "low", "high")  # what a report says of a point of a learning curve
 NUMBERS = (*POINT, "ceiling")  # what it says of the model
