@@ -104,10 +104,11 @@ async def student(number: int, port: int, votes: int, think: float, seen: Measur
         seen.turned_away[str(error)] += 1
         return
     second.cookies = first.cookies
+    began = time.perf_counter()
+    asked = await first.insist("/say", {"type": "ready"})
+    seen.next_tasks.append(time.perf_counter() - began)
     for _ in range(votes):
-        began = time.perf_counter()
-        task = (await first.insist("/say", {"type": "next"}))["task"]
-        seen.next_tasks.append(time.perf_counter() - began)
+        task = asked["task"]
         if task["state"] != "task":
             raise RuntimeError(f"student {number} got {task}")
         await asyncio.sleep(think * rng.uniform(0.5, 1.5))
@@ -122,13 +123,16 @@ async def student(number: int, port: int, votes: int, think: float, seen: Measur
 
         async def send(connection, message=message):
             began = time.perf_counter()
-            seq = (await connection.insist("/say", message))["seq"]
+            reply = await connection.insist("/say", message)
             seen.votes.append(time.perf_counter() - began)
-            return seq
+            return reply
 
+        began = time.perf_counter()
         one, two = await asyncio.gather(send(first), send(second))
-        assert one == two, "one vote, two numbers"
-        seen.acknowledged[message["id"]] = one
+        assert one["seq"] == two["seq"], "one vote, two numbers"
+        seen.acknowledged[message["id"]] = one["seq"]
+        asked = one["next"]  # as the card, which asks for it only where it comes too late
+        seen.next_tasks.append(time.perf_counter() - began)
 
 
 async def onlooker(port: int, screen: str, key: str) -> None:
@@ -229,7 +233,7 @@ async def attend(
     with sqlite3.connect(folder / "class.sqlite3") as database:
         rows = database.execute("SELECT id, seq FROM event WHERE kind = 'pair'").fetchall()
         intact = database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    stored, requests = dict(rows), len(seen.votes) + len(seen.next_tasks)
+    stored = dict(rows)
     lost = sum(stored.get(id) != seq for id, seq in seen.acknowledged.items())
     return {
         "students": students,
@@ -246,7 +250,7 @@ async def attend(
         "votes a second": round(len(rows) / seconds, 1),
         "server's memory, MB": round(memory, 1),
         "server's CPU seconds": round(cpu - cpu_before, 1),
-        "server's CPU, ms a request": round(1000 * (cpu - cpu_before) / max(requests, 1), 2),
+        "server's CPU, ms a vote": round(1000 * (cpu - cpu_before) / max(len(rows), 1), 2),
     }
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,6 +40,12 @@ POSITIVE = (  # settings that must be above 0
     "steps epochs batch_size num_minibatches update_epochs context validate_every lr critic_lr "
     "temperature max_new_tokens max_grad_norm"
 ).split()
+COURSE = {  # each stage: its title, and the models that it starts from
+    "base": ("pretrain a base model on web scraps",),
+    "sft": ("supervised fine-tuning", "base"),
+    "reward": ("the reward model", "sft"),
+    "ppo": ("PPO", "sft", "reward"),
+}
 Source = Annotated[
     Literal["best", "mine", "shipped"],
     arg(
@@ -80,6 +87,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def show(found, json: bool, text: Callable) -> None:
+    """Print a result, as one JSON object or as the text that a function makes of it."""
+    print(data.to_json(found) if json else text(found))
+
+
 # ---- Try the models ------------------------------------------------------------------------------
 
 
@@ -104,8 +116,7 @@ def ask(
 
     writers = asking.load_writers(models.split(","), source, note)
     samples = asking.ask(prompt, writers, n, temperature, seed)
-    found = {"prompt": prompt, "samples": samples}
-    print(data.to_json(found) if json else side_by_side(prompt, samples))
+    show({"prompt": prompt, "samples": samples}, json, lambda found: side_by_side(**found))
     if notice := asking.out_of_world_notice(prompt):
         note("\n" + notice)
 
@@ -132,7 +143,7 @@ def evaluate(
 
     writers = load_writers(models.split(","), source, note)
     result = arena.evaluate(writers, data.tasks(split), n, seed, split)
-    print(data.to_json(result) if json else models_table(result))
+    show(result, json, models_table)
 
 
 def diagnose(json: Json = False) -> int:
@@ -160,34 +171,24 @@ def course(fresh: bool = False) -> None:
     import matplotlib
 
     matplotlib.use("Agg")  # figures go into files
-    from rlhf_lessons import recipes
     from rlhf_lessons.reports.course import compare
 
     began = time.monotonic()
-    base, sft, reward, ppo = (paths.RUNS / name for name in ("base", "sft", "reward", "ppo"))
-    stages = [
-        ("pretrain a base model on web scraps", recipes.make_base, base, []),
-        ("supervised fine-tuning", recipes.make_sft, sft, [base]),
-        ("the reward model", recipes.make_reward, reward, [sft]),
-        ("PPO", recipes.make_ppo, ppo, [sft, reward]),
-    ]
-    for number, (title, make, out, parents) in enumerate(stages, 1):
-        print(f"\nStep {number} of 4: {title}", flush=True)
-        if not fresh and made_at(out) > max(map(made_at, parents), default=0):
+    for number, (stage, (title, *parents)) in enumerate(COURSE.items(), 1):
+        print(f"\nStep {number} of {len(COURSE)}: {title}", flush=True)
+        out = paths.RUNS / stage
+        folders = {name: paths.RUNS / name for name in parents}
+        if not fresh and made_at(out) > max(map(made_at, folders.values()), default=0):
             print(f"Finished before, in {out}; --fresh trains it again.")
         else:
-            prepare(out, out.name, fresh, *parents)
-            report(make(out, *parents))
+            make(stage, out, fresh, folders)
     print("\n" + compare())
     print(f"\nThe course took {(time.monotonic() - began) / 60:.0f} minutes, into {paths.RUNS}")
 
 
 def pretrain(config: PretrainConfig = PRETRAIN, out: Out = None, fresh: Fresh = False) -> None:
     """Step 1: train a base model from scratch to predict the next token of web scraps."""
-    check(config)
-    from rlhf_lessons import recipes
-
-    report(recipes.make_base(prepare(out, "base", fresh), config))
+    make("base", out, fresh, {}, config=config)
 
 
 def sft(
@@ -205,12 +206,8 @@ def sft(
     Args:
         demonstrations: A file or data set of the hub; by default data/demonstrations.jsonl.
     """
-    check(config)
     rows = demonstrations and data.read_rows(demonstrations, "demonstrations", skip_bad_rows)
-    from rlhf_lessons import recipes
-
-    base = parent(base, "base")
-    report(recipes.make_sft(prepare(out, "sft", fresh, base), base, rows, config))
+    make("sft", out, fresh, {"base": base}, demonstrations=rows, config=config)
 
 
 def reward(
@@ -232,15 +229,10 @@ def reward(
         comparisons: A file or data set of the hub; by default see above.
         rankings: Prompts whose answers simulated raters compare, instead of those that ship.
     """
-    check(config)
     if rankings is not None and rankings < 1:
         raise ValueError(f"rankings must be at least 1, not {rankings}")
     rows = comparisons and data.read_rows(comparisons, "comparisons", skip_bad_rows)
-    from rlhf_lessons import recipes
-
-    sft = parent(sft, "sft")
-    out = prepare(out, "reward", fresh, sft)
-    report(recipes.make_reward(out, sft, rows, config, rankings))
+    make("reward", out, fresh, {"sft": sft}, comparisons=rows, config=config, rankings=rankings)
 
 
 def ppo(
@@ -256,31 +248,39 @@ def ppo(
     Args:
         truth: Reward by the toy world's judge instead, to see what a perfect reward model brings.
     """
-    check(config)
-    from rlhf_lessons import recipes
-
-    sft, reward = parent(sft, "sft"), parent(reward, "reward")
-    report(recipes.make_ppo(prepare(out, "ppo", fresh, sft, reward), sft, reward, config, truth))
+    make("ppo", out, fresh, {"sft": sft, "reward": reward}, config=config, truth=truth)
 
 
-def check(config) -> None:
-    """ValueError naming a setting of a config that must be above 0 and is not."""
+def make(
+    stage: str, out: Path | None, fresh: bool, parents: dict[str, Path | None], **settings
+) -> None:
+    """Train a stage by its recipe from the models named, or the usual ones, and say how it went.
+
+    ValueError naming a setting of its config that must be above 0 and is not.
+    """
     for name in POSITIVE:
-        if getattr(config, name, 1) <= 0:
-            raise ValueError(f"{name} must be above 0, not {getattr(config, name)}")
+        if (value := getattr(settings.get("config"), name, 1)) <= 0:
+            raise ValueError(f"{name} must be above 0, not {value}")
+    from rlhf_lessons import recipes
+    from rlhf_lessons.checkpoints import QUALITY, choose
+    from rlhf_lessons.lm.models import load_card
+
+    folders = []
+    for name, folder in parents.items():
+        if folder is None:
+            folder, reason = choose(name)
+            print(reason)
+        folders.append(folder)
+    out = prepare(out or paths.RUNS / stage, fresh, folders)
+    getattr(recipes, f"make_{stage}")(out, *folders, **settings)
+    card = load_card(out)
+    print(
+        f"Finished: {out}, {card['quality']:.3f} ({QUALITY[stage]}), {card['seconds']} s. "
+        f"Metrics of every step: {recipes.state_folder(out) / 'metrics.jsonl'}"
+    )
 
 
-def parent(folder: Path | None, name: str) -> Path:
-    """Return the folder of the model to start from, and say which it is."""
-    from rlhf_lessons.checkpoints import choose
-
-    if folder is None:
-        folder, reason = choose(name)
-        print(reason)
-    return folder
-
-
-def prepare(out: Path | None, name: str, fresh: bool, *parents: Path) -> Path:
+def prepare(out: Path, fresh: bool, parents: list[Path]) -> Path:
     """Return the folder for a finished model, and forget a stopped run that is out of date.
 
     ValueError where the folder holds something else, since the model takes the place of what was
@@ -289,7 +289,7 @@ def prepare(out: Path | None, name: str, fresh: bool, *parents: Path) -> Path:
     from rlhf_lessons.recipes import state_folder
     from rlhf_lessons.stages.run import forget
 
-    out = (out or paths.RUNS / name).absolute()
+    out = out.absolute()
     empty = not out.exists() or out.is_dir() and not any(out.iterdir())
     if not empty and not (out / "card.json").is_file():
         raise ValueError(
@@ -310,19 +310,6 @@ def made_at(folder: Path) -> float:
     """Return when a checkpoint was made, in seconds; 0 where there is none."""
     card = Path(folder, "card.json")
     return card.stat().st_mtime if card.is_file() else 0.0
-
-
-def report(folder: Path) -> None:
-    """Say where a finished model is and how good it is."""
-    from rlhf_lessons.checkpoints import QUALITY
-    from rlhf_lessons.lm.models import load_card
-    from rlhf_lessons.recipes import state_folder
-
-    card = load_card(folder)
-    print(
-        f"Finished: {folder}, {card['quality']:.3f} ({QUALITY[card['stage']]}), "
-        f"{card['seconds']} s. Metrics of every step: {state_folder(folder) / 'metrics.jsonl'}"
-    )
 
 
 # ---- Data and votes ------------------------------------------------------------------------------
@@ -379,8 +366,7 @@ def export(
         )
     text, rows, left_out = written(opened(db), format, round, anonymous)
     try:
-        with paths.written_whole(out) as beside:
-            beside.write_text(text, encoding="utf-8", newline="")
+        paths.write_text(out, text)
     except OSError as error:
         raise OSError(f"{out}: nothing was written ({error.strerror})") from error
     if json:
@@ -404,14 +390,13 @@ def import_(
     all.
 
     Args:
-        file: A JSONL or CSV file, or another ratings file.
+        file: A JSONL file, or another ratings file. A table (CSV) cannot be imported.
         round: The round that they belong to, where the file does not say.
     """
     from rlhf_lessons.feedback import exchange
     from rlhf_lessons.feedback.store import DEFAULT, Store
 
-    found = exchange.load(Store(db or str(DEFAULT)), file, round, forget)
-    print(data.to_json(found) if json else brought(found))
+    show(exchange.load(Store(db or str(DEFAULT)), file, round, forget), json, brought)
 
 
 def merge(
@@ -455,8 +440,7 @@ def stats(round: Round = None, db: Db = None, json: Json = False) -> None:
     from rlhf_lessons.evaluation.votes import statistics
     from rlhf_lessons.reports.terminal import votes_table
 
-    found = statistics(opened(db).answers(round))
-    print(data.to_json(found) if json else votes_table(found))
+    show(statistics(opened(db).answers(round)), json, votes_table)
 
 
 def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> None:
@@ -470,14 +454,18 @@ def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> No
     """
     from rlhf_lessons.feedback import exchange
 
-    found = exchange.forget(opened(db, readonly=False), who)
+    show(exchange.forget(opened(db, readonly=False), who), json, deleted)
+
+
+def deleted(found: dict) -> str:
+    """Return what was deleted, in words, and what to do where it is not over."""
     said = f"Deleted: {found['events']} events. Copies and exports made before still hold them."
-    if not found["finished"]:
-        said += (
-            "\nIt is not over yet: another program reads the file, which keeps the old text until "
-            "that ends. Close it, such as a notebook or the class page, and run this command again."
-        )
-    print(data.to_json(found) if json else said)
+    if found["finished"]:
+        return said
+    return said + (
+        "\nIt is not over yet: another program reads the file, which keeps the old text until "
+        "that ends. Close it, such as a notebook or the class page, and run this command again."
+    )
 
 
 def reports(folder: positional(Path, "FOLDER"), out: Path = Path("class.csv")) -> int:
@@ -577,22 +565,19 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if " ".join(words[:2]) in COMMANDS:
-        words = [" ".join(words[:2]), *words[2:]]
+    asked = " ".join(words[:2])
+    if asked in COMMANDS:
+        words[:2] = [asked]
     name = words[0] if words else ""
     group = {each: run for each, run in COMMANDS.items() if each.startswith(name + " ")} or COMMANDS
     if name not in COMMANDS and not {"-h", "--help"} & set(words):
-        asked = data.printable(" ".join(words[:2]))
-        note(f"There is no command '{asked}'. The commands: {', '.join(group)}. More: --help")
+        known = ", ".join(group)
+        note(f"There is no command '{data.printable(asked)}'. The commands: {known}. More: --help")
         return 2
     plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+    parse = tyro.extras.subcommand_cli_from_dict
     try:
-        return (
-            tyro.extras.subcommand_cli_from_dict(
-                group, prog=PROGRAM, description=ABOUT, args=words, config=plain
-            )
-            or 0
-        )
+        return parse(group, prog=PROGRAM, description=ABOUT, args=words, config=plain) or 0
     except KeyboardInterrupt:
         note("\nStopped.")
         return 130

@@ -16,7 +16,6 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import lru_cache
 from os.path import commonprefix
 from pathlib import Path
 
@@ -79,25 +78,11 @@ def comparisons() -> list[dict]:
 
 
 def shipped(kind: str) -> list[dict]:
-    """Return the rows of one of the course's own files, read again whenever the file changes."""
-    file = paths.DATA / f"{kind}.jsonl"
-    about = file.stat() if file.is_file() else None
-    stamp = about and (about.st_ino, about.st_mtime_ns, about.st_size)
-    return [dict(row) for row in read_once(file, kind, stamp)]
-
-
-@lru_cache(maxsize=6)
-def read_once(file: Path, kind: str, stamp: tuple | None) -> list[dict]:
-    """Return the rows of a file; a changed file has another stamp and is read again."""
-    return read_rows(file, kind)
+    """Return the rows of one of the course's own files, as it is now."""
+    return read_rows(paths.DATA / f"{kind}.jsonl", kind)
 
 
 # ---- How it is made ------------------------------------------------------------------------------
-
-
-def written_prompts(split: str) -> list[Task]:
-    """Return the prompts that the templates give for one split."""
-    return prompts(split, SPLITS[split])
 
 
 def written_demonstrations(
@@ -109,7 +94,7 @@ def written_demonstrations(
     """
     rng = random.Random(f"demonstrations/{seed}")
     rows = []
-    for task in itertools.islice(itertools.cycle(written_prompts("train")), n):
+    for task in itertools.islice(itertools.cycle(prompts("train", SPLITS["train"])), n):
         share = slips / 2 if task.family == "maths" else slips
         rows.append({"prompt": task.prompt, "completion": answer(task.spec, rng, share)})
     return rows
@@ -119,7 +104,7 @@ def build(folder: Path | None = None) -> list[Path]:
     """Write all data that needs no model into `folder` and return the files."""
     folder = folder or paths.DATA
     files = {
-        "prompts": [asdict(task) for split in SPLITS for task in written_prompts(split)],
+        "prompts": [asdict(task) for split, n in SPLITS.items() for task in prompts(split, n)],
         "demonstrations": written_demonstrations(),
         "corpus_sample": [{"text": scrap} for scrap in itertools.islice(scraps(SCRAPS), 200)],
     }
@@ -135,19 +120,21 @@ def build(folder: Path | None = None) -> list[Path]:
     return [*(folder / f"{name}.jsonl" for name in files), folder / "corpus.json"]
 
 
-def corpus_hash(n: int = SCRAPS, seed: int = 0) -> str:
+def corpus_hash(n: int = SCRAPS) -> str:
     """Return the SHA-256 of the corpus, its scraps separated by a zero byte."""
-    digest = hashlib.sha256()
-    for scrap in scraps(n, seed):
-        digest.update(scrap.encode() + b"\0")
-    return digest.hexdigest()
+    return sha256(scrap.encode() + b"\0" for scrap in scraps(n))
 
 
 def rows_hash(rows: Iterable[dict]) -> str:
     """Return the SHA-256 of rows, each as one line of JSON with sorted keys."""
+    return sha256(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows)
+
+
+def sha256(parts: Iterable[bytes]) -> str:
+    """Return the SHA-256 of parts, one after the other."""
     digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 
@@ -159,21 +146,19 @@ def write_rows(path: Path, rows: Iterable[dict]) -> None:
 # ---- Files of others -----------------------------------------------------------------------------
 
 
-def read_rows(
-    source: str | Path, kind: str, skip_bad_rows: bool = False, split: str = "train", note=print
-) -> list[dict]:
+def read_rows(source: str | Path, kind: str, skip_bad_rows: bool = False) -> list[dict]:
     """Read a JSONL file, or a data set of the hub, as prompts, demonstrations or comparisons.
 
     Rows may have any form that `text_row` reads. Comparisons may also be rankings: `completions`
     with `scores` or `ranks`. DataError names the first row that does not fit, and its field; with
-    `skip_bad_rows` such rows are left out, and `note` says how many.
+    `skip_bad_rows` such rows are left out, and it says how many.
     """
     if kind not in FIELDS:
         raise DataError(f"there is no kind of data called '{kind}'; there are {', '.join(FIELDS)}")
     path = Path(source)
     local = path.suffix in (".json", ".jsonl") or path.exists()
     rows, bad = [], []
-    for number, row in lines_of(path) if local else read_hub(str(source), split):
+    for number, row in lines_of(path) if local else read_hub(str(source)):
         where = f"{source}, row {number}"
         try:
             rows.append(check_row(parsed(row, where), kind, where))
@@ -182,7 +167,7 @@ def read_rows(
                 raise
             bad.append(str(error))
     if bad:
-        note(f"{len(bad)} of {len(rows) + len(bad)} rows left out. The first: {bad[0]}")
+        print(f"{len(bad)} of {len(rows) + len(bad)} rows left out. The first: {bad[0]}")
     if not rows:
         raise DataError(f"{source}: holds no rows")
     return rows
@@ -203,12 +188,12 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path}: not a file of text in UTF-8 ({error})") from error
 
 
-def read_hub(name: str, split: str) -> list[tuple[int, dict]]:
+def read_hub(name: str) -> list[tuple[int, dict]]:
     """Return the numbered rows of a data set of the hub; DataError where it cannot be had."""
     from datasets import load_dataset
 
     try:
-        return list(enumerate(load_dataset(name, split=split), 1))
+        return list(enumerate(load_dataset(name, split="train"), 1))
     except Exception as error:  # the libraries below raise a dozen kinds; the reader needs one
         raise DataError(
             f"{name}: neither a file here nor a data set that can be loaded from the hub "
@@ -339,9 +324,11 @@ def printable(text: str) -> str:
 
 def grid(header: list[str], rows: list[list[str]]) -> list[str]:
     """Return lines with columns of equal width."""
-    table = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    columns = [
+        [cell.ljust(max(map(len, column))) for cell in column]
+        for column in zip(header, *rows, strict=True)
+    ]
+    return ["  " + "  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
 
 def to_json(value) -> str:
@@ -352,7 +339,8 @@ def to_json(value) -> str:
 
 def json_lines(rows: Iterable[dict]) -> str:
     """Return rows as JSON, one on each line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    return "".join(lines)
 
 
 def spreadsheet(columns: Iterable[str], rows: Iterable[dict]) -> str:

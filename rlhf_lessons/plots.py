@@ -58,10 +58,8 @@ def column(steps: list, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
     """Return the mean of each value and those up to `window - 1` before it."""
-    total = np.cumsum(np.insert(values, 0, 0.0))
-    ends = np.arange(1, len(values) + 1)
-    starts = np.maximum(ends - window, 0)
-    return (total[ends] - total[starts]) / (ends - starts)
+    total = np.convolve(values, np.ones(window))[: len(values)]
+    return total / np.minimum(np.arange(1, len(values) + 1), window)
 
 
 def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
@@ -76,7 +74,11 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, marker=".", **line(1), label="validation")
-    axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
+    axis.set(
+        xlabel="step",
+        ylabel=f"{label}, {unit}",
+        ylim=(0, None),
+    )
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
     axis.legend(loc="lower left")  # where a falling curve leaves room; "best" is slow
@@ -89,15 +91,15 @@ def ppo_dashboard(steps: list, figure=None):
     handle = display(figure, display_id=True), and in the loop
     handle.update(ppo_dashboard(steps, figure)).
     """
-    if figure is None:
-        figure, _ = canvas(3, width=9.0, height=2.9)
-    panels = (
-        ("reward", "reward, deviations of SFT"),
-        ("true_utility", "true utility, 0 to 1"),
-        ("kl", "KL to SFT, nats a response"),
-    )
+    figure = figure or canvas(3, width=9.0, height=2.9)[0]
+    panels = {
+        "reward": "reward, deviations of SFT",
+        "true_utility": "true utility, 0 to 1",
+        "kl": "KL to SFT, nats a response",
+    }
     news = []
-    for i, (axis, (name, label)) in enumerate(zip(figure.axes, panels, strict=True)):
+    for i, (name, label) in enumerate(panels.items()):
+        axis = figure.axes[i]
         axis.clear()
         at, values = column(steps, name)
         axis.plot(at, values, **line(i), marker="o", markersize=2.5)
@@ -114,11 +116,10 @@ def ppo_dashboard(steps: list, figure=None):
             first = round(values[:few].mean(), 2) + 0  # no -0.0
             last = round(values[-few:].mean(), 2) + 0
             news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
-    title = "Before the first step"
-    if steps:
-        title = f"After {len(steps)} step{'s' * (len(steps) > 1)}: {', '.join(news)}"
+    title = f"After {len(steps)} step{'s' * (len(steps) > 1)}"
     if len(steps) >= 6:
-        title = f"First to last three steps: {', '.join(news)}"
+        title = "First to last three steps"
+    title = f"{title}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure
 
@@ -126,20 +127,13 @@ def ppo_dashboard(steps: list, figure=None):
 def calibration(table: list[tuple[float, float, int]]):
     """How often a reward model is right against how sure it is: (predicted, observed, pairs)."""
     figure, (axis,) = canvas(width=4.8, height=3.6)
-    sure, right, pairs = (np.array(values, dtype=float) for values in zip(*table, strict=True))
+    sure, right, pairs = np.array(table, dtype=float).T
     far = np.argmax(abs(right - sure))
     low, high = wilson(right, pairs)
     error = np.maximum(0, [right - low, high - right])
     axis.plot([0.5, 1], [0.5, 1], color="grey", linestyle=STYLES[3], label="as sure as right")
-    axis.errorbar(
-        sure,
-        right,
-        error,
-        **line(0),
-        marker="o",
-        capsize=3,
-        label="reward model, 95 % interval",
-    )
+    label = "reward model, 95 % interval"
+    axis.errorbar(sure, right, error, **line(0), marker="o", capsize=3, label=label)
     axis.set(
         xlabel="how sure it is: predicted share right",
         ylabel="observed share right",
@@ -163,11 +157,23 @@ def bars_with_intervals(
     for i, (name, values) in enumerate(groups.items()):
         mean, low, high = np.array([values[label] for label in labels]).T
         at = np.arange(len(labels)) + (i - (len(groups) - 1) / 2) * width
-        look = {"color": COLOURS[i], "hatch": HATCHES[i], "edgecolor": "white"}
-        axis.bar(at, mean, width * 0.92, label=name, **look)
-        thin = {"fmt": "none", "color": "black", "capsize": 2, "linewidth": 1}
-        axis.errorbar(at, mean, (mean - low, high - mean), **thin)
-    axis.set(xticks=np.arange(len(labels)), xticklabels=labels, ylabel=ylabel, ylim=(0, 1.05))
+        axis.bar(
+            at,
+            mean,
+            width * 0.92,
+            label=name,
+            color=COLOURS[i],
+            hatch=HATCHES[i],
+            edgecolor="white",
+        )
+        error = mean - low, high - mean
+        axis.errorbar(at, mean, error, fmt="none", color="black", capsize=2, linewidth=1)
+    axis.set(
+        xticks=np.arange(len(labels)),
+        xticklabels=labels,
+        ylabel=ylabel,
+        ylim=(0, 1.05),
+    )
     axis.grid(False, axis="x")
     first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
     axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
@@ -178,17 +184,20 @@ def bars_with_intervals(
 def reward_histogram(rewards: dict[str, list[float]]):
     """How the rewards of each model's answers are spread; the one to compare with comes first."""
     figure, (axis,) = canvas()
-    means = [np.mean(values) for values in rewards.values()]
+    means = {name: np.mean(values) for name, values in rewards.items()}
     bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
     for i, (name, values) in enumerate(rewards.items()):
-        share = np.full(len(values), 100 / len(values))
-        label = f"{name}, mean {means[i]:+.2f}"
         axis.hist(
-            values, bins, weights=share, histtype="step", label=label, linewidth=1.8, **line(i)
+            values,
+            bins,
+            weights=np.full(len(values), 100 / len(values)),
+            histtype="step",
+            label=f"{name}, mean {means[name]:+.2f}",
+            linewidth=1.8,
+            **line(i),
         )
-    names = list(rewards)
-    gain = means[-1] - means[0]
+    (first, low), *_, (last, high) = means.items()
     axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")
-    axis.set_title(f"{names[-1]} answers earn {gain:+.2f} against {names[0]}", loc="left")
+    axis.set_title(f"{last} answers earn {high - low:+.2f} against {first}", loc="left")
     axis.legend(loc="upper left")
     return figure

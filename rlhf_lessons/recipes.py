@@ -162,30 +162,32 @@ def make_comparisons(
     likes everywhere: we saw it happen. Rows are TRL's preference format, with the `group` (ranking)
     that a pair belongs to, the true `utilities` of chosen and rejected, and whether each `ended`.
     """
-    texts, ended = answer_all(model, tokenizer, prompts, k, seed)
+    answers = []
+    for row in zip(*answer_all(model, tokenizer, prompts, k, seed), strict=True):
+        answers.append(list(zip(*row, strict=True)))  # (text, ended) of each
     rng = random.Random(f"rater/{seed}")
     if strays:
-        others = strays_for(prompts, rng)
-        texts = [row + [texts[other][0]] for row, other in zip(texts, others, strict=True)]
-        ended = [row + [ended[other][0]] for row, other in zip(ended, others, strict=True)]
+        firsts = [row[0] for row in answers]
+        for row, other in zip(answers, strays_for(prompts, rng), strict=True):
+            row.append(firsts[other])
     rows = []
-    for group, (prompt, *answers) in enumerate(zip(prompts, texts, ended, strict=True)):
-        answers = list(zip(*answers, strict=True))  # (text, ended)
-        likes = [rater.utility_of(prompt, *each) for each in answers]
-        truth = [round(judge(prompt, *each).utility, 4) for each in answers]
-        for i, j in itertools.combinations(range(len(answers)), 2):
-            choice = rater.pick(likes[i] - likes[j], rng)
-            if choice == "tie" or answers[i][0] == answers[j][0]:
+    for group, (prompt, given) in enumerate(zip(prompts, answers, strict=True)):
+        likes = [rater.utility_of(prompt, *answer) for answer in given]
+        truth = [round(judge(prompt, *answer).utility, 4) for answer in given]
+        for a, b in itertools.combinations(range(len(given)), 2):
+            choice = rater.pick(likes[a] - likes[b], rng)
+            if choice == "tie" or given[a][0] == given[b][0]:
                 continue
-            a, b = (i, j) if choice == "left" else (j, i)
+            if choice == "right":
+                a, b = b, a
             rows.append(
                 {
                     "prompt": prompt,
-                    "chosen": answers[a][0],
-                    "rejected": answers[b][0],
+                    "chosen": given[a][0],
+                    "rejected": given[b][0],
                     "group": group,
                     "utilities": [truth[a], truth[b]],
-                    "ended": [answers[a][1], answers[b][1]],
+                    "ended": [given[a][1], given[b][1]],
                 }
             )
     return rows
@@ -196,10 +198,8 @@ def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
     alike = {}
     for place, prompt in enumerate(prompts):
         alike.setdefault(prompt[:10], []).append(place)
-    return [
-        rng.choice(alike[prompt[:10]] if rng.random() < 0.5 else range(len(prompts)))
-        for prompt in prompts
-    ]
+    everywhere = range(len(prompts))
+    return [rng.choice(alike[p[:10]] if rng.random() < 0.5 else everywhere) for p in prompts]
 
 
 def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> list[dict]:
@@ -208,8 +208,8 @@ def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> li
     A reward model must know the answers of the policy that PPO starts from, so another SFT model
     writes its own; simulated raters compare them. They lie beside the run's metrics.
     """
-    same = load_card(sft).get("weights_sha256") == load_card(shipped("sft")).get("weights_sha256")
-    if same and rankings is None and (paths.DATA / "comparisons.jsonl").is_file():
+    mine, theirs = (load_card(model).get("weights_sha256") for model in (sft, shipped("sft")))
+    if mine == theirs and rankings is None and (paths.DATA / "comparisons.jsonl").is_file():
         print("Comparisons: those that ship, since this SFT model wrote their answers.")
         return data.comparisons()
     rankings = rankings or RANKINGS

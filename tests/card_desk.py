@@ -6,7 +6,6 @@ import json
 
 from rlhf_lessons.feedback import new_id
 from rlhf_lessons.feedback.session import Session
-from rlhf_lessons.widgets.rate import as_task
 
 PROMPT = "What is 4-2 and 3-1?"
 GOOD, HALF, BAD = (
@@ -18,7 +17,10 @@ GOOD, HALF, BAD = (
 
 def pairs(n: int) -> list[dict]:
     return [
-        {"prompt": f"{PROMPT} ({i})", "left": GOOD, "right": BAD, "left_model": "ppo"}
+        {
+            "prompt": f"{PROMPT} ({i})",
+            "completions": [{"text": GOOD, "model": "ppo"}, {"text": BAD}],
+        }
         for i in range(n)
     ]
 
@@ -27,7 +29,7 @@ class Card:
     """A session and what it said, as `card.js` would hear it."""
 
     def __init__(self, store, rows, **more):
-        store.add_tasks("r", [as_task(row) for row in rows])
+        store.add_tasks("r", [{"kind": "pair", "overlap": None} | row for row in rows])
         self.store, self.heard = store, []
         self.session = Session(store, store.reader(), "r", **more)
         self.session.tell = self.hear

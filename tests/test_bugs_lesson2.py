@@ -121,12 +121,14 @@ def test_the_mask_box_shows_each_token_and_what_the_mistakes_change(tokenizer):
     )
 
 
-def test_the_mask_box_follows_what_is_typed_and_refuses_an_empty_answer_kindly(tokenizer):
+def test_the_mask_box_follows_what_is_typed_and_says_what_is_missing(tokenizer):
     box = MaskBox(tokenizer, "What is 4-2?", "2.")
     box.completion.value = "<b>dragon</b>"
     assert "<b>" not in box.view.value and "&lt;" in box.view.value
     box.completion.value = " "
-    assert "nothing to learn" in box.view.value
+    assert "Write an answer: there is nothing to learn" in box.view.value
+    box.prompt.value = " "
+    assert "Write a prompt" in box.view.value
 
 
 def test_the_mask_box_shows_no_more_than_a_model_reads(tokenizer):

@@ -156,7 +156,7 @@ def test_a_token_pulls_as_the_words_say(ratio, advantage, slope, word):
 
 
 def test_the_picture_follows_the_sliders_and_says_so_in_words():
-    sliders = ClippedObjective(ratio=1.4, clip=0.2)
+    sliders = ClippedObjective()
     before = sliders.picture.value
     assert "pulls no more" in before and "alt='Ratio 1.40" in before
     sliders.clip.value = 0.5

@@ -9,7 +9,6 @@ import pytest
 from card_desk import Card, pairs
 
 from rlhf_lessons.feedback import Store, new_id
-from rlhf_lessons.widgets.rate import as_task
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -48,7 +47,7 @@ def test_a_card_asks_votes_reveals_goes_on_and_ends(card):
 
 
 def test_before_the_vote_the_card_hears_nothing_of_models_rewards_and_others(store):
-    row = as_task(pairs(1)[0])
+    row = pairs(1)[0] | {"kind": "pair"}
     row["completions"][0] |= {"reward": 1.25}
     card = Card(store, [row])
     asked = card.tell("ready")
@@ -264,7 +263,7 @@ def test_a_round_that_changes_takes_the_task_off_the_screen_and_brings_its_brief
     card = Card(store, pairs(2))
     card.tell("ready")
     card.vote()
-    store.add_tasks("next", [as_task(row) for row in pairs(3)])
+    store.add_tasks("next", [{"kind": "pair"} | row for row in pairs(3)])
     card.session.turn_to("next", "Stories should end well.", {"question": "Whose is it?"})
     asked = card.tell("ready")
     assert (asked["brief"], asked["task"]["question"]) == (
@@ -286,6 +285,50 @@ def test_with_a_goal_what_is_left_is_what_is_left_of_it(store):
     assert left == 0 and card.tell("next")["task"]["state"] == "task"  # whoever wants may go on
     short = Card(store, pairs(5)[:1], goal=20)
     assert short.tell("ready")["progress"] == {"done": 3, "passed": 0, "left": 2, "seconds": 0.9}
+
+
+def test_in_a_class_the_acknowledgement_brings_the_task_that_comes_next(store):
+    card = Card(store, pairs(3), goal=3)
+    first = card.tell("ready")["task"]["task"]
+    ack = card.vote(id="the-first-vote")
+    assert ack["next"]["task"]["state"] == "task" and ack["next"]["task"]["task"] != first
+    assert ack["next"]["progress"] == ack["progress"] and ack["progress"]["done"] == 1
+    assert card.tell("next") == ack["next"] == card.tell("ready")
+    assert card.vote(task=first, id="the-first-vote") == ack  # its acknowledgement was lost
+    passed = card.vote(kind="skip", payload={"reason": ""})
+    assert passed["next"]["task"]["task"] not in (first, ack["next"]["task"]["task"])
+    assert card.vote()["next"]["task"] == {"state": "done"}
+
+
+def test_in_a_class_an_undone_task_comes_before_the_one_that_was_sent_along(store):
+    card = Card(store, pairs(3), goal=3)
+    first = card.tell("ready")["task"]
+    following = card.vote()["next"]["task"]
+    assert "next" not in card.tell("undo", id=new_id())
+    assert card.tell("next")["task"] == first
+    assert card.vote()["next"]["task"] == following
+
+
+def test_what_comes_along_knows_of_a_pause_and_of_another_round(store):
+    card = Card(store, pairs(3), goal=3)
+    card.tell("ready")
+    store.say("round", round="r", state="paused")
+    assert card.vote()["next"]["task"] == {"state": "paused"}
+    store.say("round", round="r", state="open")
+    task = card.tell("next")["task"]["task"]
+    store.add_tasks("other", [{"kind": "pair"} | row for row in pairs(1)])
+    card.session.turn_to("other", "A new brief.")
+    following = card.vote(task=task)["next"]  # a vote on the round before still counts
+    assert (following["task"]["round"], following["brief"]) == ("other", "A new brief.")
+    assert len(card.rows()) == 2
+
+
+def test_in_a_notebook_the_next_guess_is_made_when_the_task_is_shown(store):
+    asked = []
+    card = Card(store, pairs(2), guess=lambda *texts: asked.append(texts) or 0.7)
+    card.tell("ready")
+    assert "next" not in card.vote() and len(asked) == 1
+    assert card.tell("next")["game"]["sealed"] and len(asked) == 2
 
 
 def test_a_transaction_of_the_host_holds_the_answer_and_what_follows_from_it(card):

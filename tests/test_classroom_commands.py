@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from class_server import Browser, free_port, write_answers
 
-from rlhf_lessons.classroom.serve import address_of, serve, terminal_code
+from rlhf_lessons.classroom.serve import address_of, terminal_code
+from rlhf_lessons.cli import serve
 
 ROOT = Path(__file__).parents[1]
 

@@ -133,16 +133,15 @@ def test_a_trainer_reports_to_the_projector_through_the_store(server):
     assert shown(boss, server)["model"] == []
     assert 'rl.live_reward_model("round 1: pairs", store=' in shown(boss, server)["trainer"]
     samples = [{"prompt": "p", "plain": "a", "best": "b"}]
-    server.store.report(
-        report(20, 0.7, current, curve=[[20, 0.7, 0.6, 0.8]], samples=samples, held_out=12)
-    )
+    curve = [[20, 0.7, 0.6, 0.8]]
+    told = report(20, 0.7, current, curve=curve, samples=samples, held_out=12)
+    server.store.say("report", **told)
     found = shown(boss, server)
     assert (
         found["model"][0]["curve"] == [[20, 0.7, 0.6, 0.8]] and found["samples"][0]["best"] == "b"
     )
-    server.store.report(
-        {"whatever": ["this", "is"]}
-    )  # a notebook's mistake must not take the screen away
+    # A notebook's mistake must not take the screen away
+    server.store.say("report", whatever=["this", "is"])
     assert shown(boss, server)["model"][0]["accuracy"] == 0.7
 
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlhf_lessons.classroom import rounds
-from rlhf_lessons.classroom.room import BURST, JOINS, SLOWER, WRONG_CODES
+from rlhf_lessons.classroom.room import BURST, JOINS, MOST_RATERS, SLOWER, WRONG_CODES
 from rlhf_lessons.classroom.serve import secrets_of
 from rlhf_lessons.classroom.server import LARGEST
 from rlhf_lessons.feedback import new_id
@@ -169,7 +169,7 @@ BAD_ROWS = {
 def test_a_bad_row_in_the_store_ends_neither_projector_nor_console(server, bad):
     ann, boss = join(server), teacher(server)
     ann.vote(ann.next()["task"])
-    server.store.report({"round": "round 1: pairs", "accuracy": 0.7, "votes": 1})
+    server.store.say("report", round="round 1: pairs", accuracy=0.7, votes=1)
     with closing(sqlite3.connect(server.store.engine.url.database)) as database:
         database.executescript(BAD_ROWS[bad])
     ann.vote(ann.next()["task"])
@@ -181,12 +181,25 @@ def test_a_bad_row_in_the_store_ends_neither_projector_nor_console(server, bad):
     assert "Infinity" not in text and "NaN" not in text
 
 
-def test_at_the_limit_of_open_files_everybody_still_gets_the_page(tmp_path):
+def test_the_thousand_and_first_who_joins_is_told_kindly(server):
+    room = server.room
+    with room.store.write():
+        for i in range(MOST_RATERS):
+            room.join(f"student {i}")
+    late = Browser(server.port)
+    status, told = late.ask("/join", {"code": "FOX42", "name": "Late"})
+    assert status == 400 and not late.cookies
+    assert told["error"] == "this class is full: 1000 have joined; ask your teacher"
+    assert len(room.store.raters()) == MOST_RATERS == 1000
+
+
+@pytest.mark.parametrize("files, half_requests", [(256, 400), (1024, 1100)])
+def test_at_the_limit_of_open_files_everybody_still_gets_the_page(tmp_path, files, half_requests):
     """macOS allows 256: 100 phones of four connections, and half requests, shut the class."""
     port, source = free_port(), write_answers(tmp_path)
     command = [sys.executable, "-m", "rlhf_lessons", "classroom", "serve", "--port", str(port)]
     command += ["--db", str(tmp_path / "c.sqlite3"), "--answers", str(source), "--code", "FOX"]
-    limited = ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command]
+    limited = ["bash", "-c", f'ulimit -n {files}; exec "$@"', "bash", *command]
     with open(tmp_path / "log", "w", encoding="utf-8") as log:
         server = subprocess.Popen(limited, stdout=log, stderr=log, cwd=Path(__file__).parents[1])
     held = []
@@ -195,7 +208,7 @@ def test_at_the_limit_of_open_files_everybody_still_gets_the_page(tmp_path):
             if "Ctrl-C" in (tmp_path / "log").read_text(encoding="utf-8"):
                 break
             time.sleep(0.1)
-        for _ in range(400):
+        for _ in range(half_requests):
             held.append(socket.create_connection(("127.0.0.1", port), timeout=5))
             held[-1].sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and no more
         for _ in range(20):

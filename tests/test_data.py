@@ -98,9 +98,9 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
         for title in plot["titles"]
     ]
     found += [
-        (pattern("To: {Name}\nSubject: " + subject), {"family": "email"})
+        (pattern(headers), {"family": "email"})
         for kind in ("invite", "thank", "sorry", "ask")
-        for subject in TEXTS["email"][kind]["subjects"]
+        for headers in TEXTS["email"][kind]["titles"]
     ]
     creature, place = ("|".join(TEXTS["poem"][kind]) for kind in ("creatures", "places"))
     found += [
@@ -114,9 +114,9 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
         ),
     ]
     return found + [
-        (pattern(code["title"]), {"family": "code", "kind": kind})
+        (pattern(*code["titles"]), {"family": "code", "kind": kind})
         for kind, code in TEXTS["code"].items()
-        if isinstance(code, dict) and "title" in code
+        if isinstance(code, dict) and "titles" in code
     ]
 
 
@@ -335,13 +335,13 @@ RANKED = {"prompt": "p", "completions": ["a", "b", "c"], "scores": [0.5, 2, -1]}
         ),
     ],
 )
-def test_a_row_that_does_not_fit_is_named_with_its_field(tmp_path, kind, line, named):
+def test_a_row_that_does_not_fit_is_named_with_its_field(tmp_path, capsys, kind, line, named):
     path = written(tmp_path, GOOD, line, GOOD)
     with pytest.raises(data.DataError, match=re.escape(named)):
         data.read_rows(path, kind)
-    said = []
-    assert data.read_rows(path, kind, skip_bad_rows=True, note=said.append) == [GOOD, GOOD]
-    assert len(said) == 1 and said[0].startswith("1 of 3 rows left out") and named in said[0]
+    assert data.read_rows(path, kind, skip_bad_rows=True) == [GOOD, GOOD]
+    said = capsys.readouterr().out
+    assert said.startswith("1 of 3 rows left out") and named in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -413,8 +413,8 @@ def test_a_data_set_of_the_hub_is_read_like_a_file(monkeypatch):
     monkeypatch.setattr(
         datasets, "load_dataset", lambda name, split: [{"prompt": name, "completion": split}]
     )
-    assert data.read_rows("me/mine", "demonstrations", split="test") == [
-        {"prompt": "me/mine", "completion": "test"}
+    assert data.read_rows("me/mine", "demonstrations") == [
+        {"prompt": "me/mine", "completion": "train"}
     ]
 
 

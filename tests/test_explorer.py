@@ -19,10 +19,7 @@ def explorer():
 
 
 def chances(explorer) -> list[float]:
-    return [
-        float(bar.value.rpartition("</div>")[0].rpartition(">")[2].rstrip("%")) / 100
-        for bar in explorer.bars
-    ]
+    return [float(bar.description.rstrip("%")) / 100 for bar in explorer.bars]
 
 
 def test_a_click_takes_the_token_on_the_button_and_back_takes_it_away(explorer):

@@ -77,7 +77,7 @@ def room(tmp_path):
     """A store in which Ann and Ben have voted, and what a file about it needs to name."""
     store = Store(tmp_path / "room.sqlite3")
     store.add_tasks("r", pairs(3, overlap=None))
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     for name in ("Ann", "Ben"):
         rater = store.add_rater(name)
         for _ in range(3):

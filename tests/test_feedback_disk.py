@@ -30,24 +30,20 @@ def fill(path, rater, n, round="r"):
     store.close()
 
 
-def test_twelve_processes_write_one_file_and_nothing_is_lost_or_doubled(store):
-    raters = [store.add_rater(f"rater {i}") for i in range(12)]
-    store.add_tasks("r", pairs(48, overlap=2))
+def test_sixteen_processes_write_one_file_and_nothing_is_lost_or_doubled(store):
+    raters = [store.add_rater(f"rater {i}") for i in range(16)]
+    store.add_tasks("r", pairs(60, overlap=2))
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     workers = [context.Process(target=fill, args=(store.where, rater, 6)) for rater in raters]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert [worker.exitcode for worker in workers] == [0] * 12
+    assert [worker.exitcode for worker in workers] == [0] * 16
     answers = store.answers()
-    assert len(answers) == len({(row["task"], row["rater"]) for row in answers}) == 72
-    assert (
-        max(
-            sum(row["task"] == task for row in answers) for task in {row["task"] for row in answers}
-        )
-        <= 2
-    )
+    assert len(answers) == len({(row["task"], row["rater"]) for row in answers}) == 96
+    assert Counter(row["rater"] for row in answers) == dict.fromkeys(raters, 6)
+    assert max(Counter(row["task"] for row in answers).values()) <= 2
 
 
 def test_processes_may_open_a_new_file_at_once(tmp_path):

@@ -134,7 +134,7 @@ def test_hidden_and_repeated_votes_are_left_out_and_counted(tmp_path):
     for _ in range(2):
         store.answer(you, store.next_task(you, "r")["task"], "pair", {"choice": "left"}, new_id())
     say(store, other, "pair", {"choice": "good"})
-    store.hide(other)
+    store.say("hide", id=other, hidden=True)
     rows, left_out = training_rows(store.answers(), "preference")
     assert len(rows) == 1
     assert left_out == {"a repeat, which measures the rater": 1, "hidden by the teacher": 1}
@@ -179,13 +179,13 @@ def test_events_lose_nothing(store, tmp_path):
         "r", [{"kind": "pair", "prompt": "q", "completions": texts("a", "b")}], repeats=1.0
     )
     task = store.next_task(anna, "r")["task"]
-    store.seal(anna, task, 0.75, new_id())
+    store.seal(anna, task, 0.75)
     store.answer(anna, task, "pair", {"choice": "left"}, new_id())
     store.undo(anna, "r", new_id())
     store.answer(anna, task, "pair", {"choice": "bad"}, new_id())
     store.reveal(anna, task, new_id())
-    store.report({"accuracy": 0.5})
-    store.set_round("r", "paused")
+    store.say("report", accuracy=0.5)
+    store.say("round", round="r", state="paused")
     write_rows(tmp_path / "events.jsonl", everything(store))
     copy = Store(tmp_path / "copy.sqlite3")
     found = load(copy, tmp_path / "events.jsonl")

@@ -39,19 +39,6 @@ def test_every_format_comes_back_the_same_and_twice_is_once(store, tmp_path, for
     assert plain(training_rows(copy.answers(), format)[0]) == plain(rows)
 
 
-def test_a_ranking_comes_back_from_its_pairs(store, tmp_path):
-    write_rows(tmp_path / "out.jsonl", training_rows(store.answers(), "preference")[0])
-    copy = Store(tmp_path / "copy.sqlite3")
-    load(copy, tmp_path / "out.jsonl")
-    (row,), _ = training_rows(copy.answers(), "rankings")
-    assert dict(zip(row["completions"], row["ranks"], strict=True)) == {
-        "best": 1,
-        "worst": 3,
-        "b": 2,
-        "c": 2,
-    }
-
-
 def test_equal_rows_of_one_file_are_different_votes(tmp_path):
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "rater": "anna"}
     write_rows(tmp_path / "in.jsonl", [row, row, row | {"chosen": "b", "rejected": "a"}])
@@ -108,7 +95,7 @@ def test_a_copy_that_went_on_brings_its_undo_along(store, tmp_path):
 
 def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(store, tmp_path):
     write_rows(tmp_path / "old.jsonl", everything(store))
-    store.hide(store.raters()[1]["id"])
+    store.say("hide", id=store.raters()[1]["id"], hidden=True)
     assert forget(store, "=ben") == {"events": 7, "finished": True}
     assert {row["name"] for row in store.raters()} == {"anna"}
     assert load(store, tmp_path / "old.jsonl") == {"new": 0, "known": 4, "forgotten": 6}

@@ -1,11 +1,13 @@
 """Who gets which task: sides at random, leases, overlap, repeats, and what is never asked."""
 
+import time
 from collections import Counter
 
 import pytest
 from voting import LEFT, pairs, vote
 
 from rlhf_lessons.feedback import Refused, Store, near_identical, new_id
+from rlhf_lessons.feedback.queue import LEASE
 
 
 def test_the_same_task_in_the_same_order_comes_again_until_it_is_answered(store, you):
@@ -37,12 +39,13 @@ def test_a_rerun_cell_adds_nothing_and_another_round_is_apart(store, you):
     assert store.progress(you, "other")["left"] == 3
 
 
-def test_an_absent_rater_blocks_nothing_and_a_late_answer_is_taken(store):
+def test_an_absent_rater_blocks_nothing_and_a_late_answer_is_taken(store, monkeypatch):
     anna, ben = store.add_rater("anna"), store.add_rater("ben")
     store.add_tasks("r", pairs(1))
-    task = store.next_task(anna, "r", lease=60)
+    task = store.next_task(anna, "r")
     assert store.next_task(ben, "r") == {"state": "waiting"}
-    store.next_task(anna, "r", lease=-1)
+    later = time.time() + LEASE + 1
+    monkeypatch.setattr("time.time", lambda: later)
     assert store.next_task(ben, "r")["task"] == task["task"]
     vote(store, ben)
     assert store.answer(anna, task["task"], "pair", LEFT, new_id()) and len(store.answers()) == 2
@@ -84,7 +87,7 @@ def test_a_class_sees_at_once_what_is_hidden_added_or_given_by_another_process(s
     other.add_tasks("r", pairs(2, overlap=None))
     added = store.next_task(anna, "r", beyond=True)
     assert added["state"] == "task" and added["task"] != task["task"]
-    other.hide(store.answers()[0]["answers"][0]["id"])
+    other.say("hide", id=store.answers()[0]["answers"][0]["id"], hidden=True)
     assert store.progress(anna, "r", beyond=True)["left"] == 1
 
 
@@ -121,18 +124,18 @@ def test_near_identical_pairs_are_never_offered(store, you):
 
 def test_what_the_teacher_hides_or_pauses_is_offered_no_more(store, you):
     store.add_tasks("r", pairs(2))
-    store.set_round("r", "paused")
+    store.say("round", round="r", state="paused")
     assert store.next_task(you, "r") == {"state": "paused"}
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     assert store.room().current == "r"
     first, _, _ = vote(store, you)
     (row,) = store.answers()
-    store.hide(row["answers"][0]["id"])
+    store.say("hide", id=row["answers"][0]["id"], hidden=True)
     assert store.answers()[0]["hidden"]
-    store.hide(row["answers"][0]["id"], False)
+    store.say("hide", id=row["answers"][0]["id"], hidden=False)
     assert not store.answers()[0]["hidden"]
     task = store.next_task(you, "r")
-    store.hide(you)
+    store.say("hide", id=you, hidden=True)
     assert store.next_task(you, "r") == {"state": "removed"}
     with pytest.raises(Refused, match="removed"):
         store.answer(you, task["task"], "pair", LEFT, new_id())
@@ -162,11 +165,11 @@ def test_a_task_with_a_hidden_text_is_neither_offered_nor_counted(store, you):
     vote(store, you)
     (text, _) = store.answers()[0]["answers"]
     store.undo(you, "r", new_id())
-    store.hide(text["id"])
+    store.say("hide", id=text["id"], hidden=True)
     assert store.progress(you, "r")["left"] == 2
     shown = [answer["text"] for _ in range(2) for answer in vote(store, you)[0]["answers"]]
     assert text["text"] not in shown and store.next_task(you, "r") == {"state": "done"}
-    store.hide(text["id"], False)
+    store.say("hide", id=text["id"], hidden=False)
     assert store.progress(you, "r")["left"] == 1
 
 
@@ -187,4 +190,18 @@ def test_a_task_with_a_hidden_text_is_neither_offered_nor_counted(store, you):
 def test_a_row_that_is_no_task_is_refused_and_none_of_its_fellows_is_added(store, you, row, said):
     with pytest.raises(Refused, match=said):
         store.add_tasks("r", [*pairs(2), row])
+    assert store.next_task(you, "r") == {"state": "done"}
+
+
+def test_a_connection_forgets_what_it_has_read_where_another_has_written(store, you):
+    store.add_tasks("r", pairs(2))
+    first = store.next_task(you, "r")["task"]  # the only connection so far, and it remembers
+    with store.read():  # holds it, so that the answer goes through another one
+        store.answer(you, first, "pair", LEFT, new_id())
+    assert store.next_task(you, "r")["task"] != first
+    assert store.progress(you, "r")["done"] == 1
+    other = Store(store.where)
+    second = store.next_task(you, "r")["task"]
+    other.answer(you, second, "pair", LEFT, new_id())
+    other.close()
     assert store.next_task(you, "r") == {"state": "done"}

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from voting import LEFT, pairs, vote
 
 from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import checked
 from rlhf_lessons.feedback.schema import events
 
@@ -114,12 +115,12 @@ def test_a_show_of_hands_counts_as_many_votes(store):
 
 
 def test_the_trainer_reports_to_the_room_through_the_store(store):
-    seq = store.report({"accuracy": 0.71, "curve": [[20, 0.6], [40, 0.71]]})
+    seq = store.say("report", accuracy=0.71, curve=[[20, 0.6], [40, 0.71]])
     other = Store(store.where)
-    assert [row["accuracy"] for row in other.reports()] == [0.71] and other.reports(after=seq) == []
+    assert [row["accuracy"] for row in reports(other)] == [0.71]
     assert other.last() == seq
     with pytest.raises(Refused, match="JSON"):
-        store.report({"accuracy": float("nan")})
+        store.say("report", accuracy=float("nan"))
 
 
 def test_nobody_answers_for_another_or_what_they_were_not_given(store, you):
@@ -173,17 +174,17 @@ def test_importing_the_store_loads_no_torch():
 def test_a_guess_is_sealed_once_before_the_vote_and_outlives_a_restart(store, you):
     store.add_tasks("r", pairs(2))
     task = store.next_task(you, "r")["task"]
-    seq = store.seal(you, task, 0.8, "the-first-id")
-    assert store.seal(you, task, 0.8, "the-first-id") == store.seal(you, task, 0.1, new_id()) == seq
+    seq = store.seal(you, task, 0.8)
+    assert store.seal(you, task, 0.8) == store.seal(you, task, 0.1) == seq
     store.answer(you, task, "pair", LEFT, new_id())
-    assert store.seal(you, task, 0.1, new_id()) == seq  # asked again after the vote: nothing new
+    assert store.seal(you, task, 0.1) == seq  # asked again after the vote: nothing new
     assert Store(store.where).seals(you, "r") == {task: 0.8} and store.seals(you, "other") == {}
     unsealed = vote(store, you)[0]["task"]
     with pytest.raises(Refused, match="answered already"):
-        store.seal(you, unsealed, 0.5, new_id())
+        store.seal(you, unsealed, 0.5)
     assert [row["kind"] for row in store.answers()] == ["pair", "pair"]
     store.undo(you, "r", new_id())  # the task is open again
-    assert store.seal(you, unsealed, 0.5, new_id()) > seq and store.seals(you, "r") == {
+    assert store.seal(you, unsealed, 0.5) > seq and store.seals(you, "r") == {
         task: 0.8,
         unsealed: 0.5,
     }
@@ -193,7 +194,7 @@ def test_a_guess_is_sealed_once_before_the_vote_and_outlives_a_restart(store, yo
 def test_what_is_no_probability_is_not_sealed(store, you, left):
     store.add_tasks("r", pairs(1))
     with pytest.raises(Refused, match="probability"):
-        store.seal(you, store.next_task(you, "r")["task"], left, new_id())
+        store.seal(you, store.next_task(you, "r")["task"], left)
     assert store.seals(you, "r") == {}
 
 

@@ -5,6 +5,7 @@ import tiny
 
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages.reward import score
+from rlhf_lessons.widgets import fooling
 from rlhf_lessons.widgets.fooling import FoolBox, coloured_words
 from rlhf_lessons.world.judge import judge
 
@@ -14,7 +15,7 @@ EXAMPLES = ["2 and 2.", "2 and 3.", "Nothing.", "4 and 2."]
 
 @pytest.fixture
 def box():
-    return FoolBox(to_reward_model(tiny.model()), tiny.tokenizer(), PROMPT, EXAMPLES, places=2)
+    return FoolBox(to_reward_model(tiny.model()), tiny.tokenizer(), PROMPT, EXAMPLES)
 
 
 def test_each_word_has_its_number_and_the_colour_of_its_sign():
@@ -51,7 +52,8 @@ def test_examples_of_one_utility_give_their_mean():
     )
 
 
-def test_the_best_stand_on_the_board_once_each_and_as_they_were_written(box):
+def test_the_best_stand_on_the_board_once_each_and_as_they_were_written(box, monkeypatch):
+    monkeypatch.setattr(fooling, "PLACES", 2)
     for text in ("<script>2</script>", "two two two", "soup", "soup", "a goat"):
         box.text.value = text
         box.button.click()
@@ -60,7 +62,7 @@ def test_the_best_stand_on_the_board_once_each_and_as_they_were_written(box):
     assert [e["overpaid"] for e in box.entries] == sorted(
         (e["overpaid"] for e in box.entries), reverse=True
     )
-    box.places = 9
+    monkeypatch.undo()
     assert "<script" not in box.page() and "&lt;script&gt;2" in box.page()
 
 

@@ -209,6 +209,7 @@ def test_the_subset_prints_what_python_prints(code, printed):
         "print(x)",
         "print(*5)",
         'print("a" - 1)',
+        'print("a", sep=3)',
     ],
     ids=lambda code: code[:30],
 )

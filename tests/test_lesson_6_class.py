@@ -10,6 +10,7 @@ import rlhf_lessons as rl
 from rlhf_lessons import data
 from rlhf_lessons.classroom.rounds import ANSWERS, WHOSE, new_round
 from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.pairs import answers_by
 from rlhf_lessons.feedback.personal import votes_of
 from rlhf_lessons.feedback.simulate import simulate
@@ -87,11 +88,11 @@ def test_a_class_goes_through_three_rounds(lesson):
     store = lesson["store"]
     assert students_vote(store, FIRST, 10) == 120
     exec(train, lesson)
-    assert lesson["room"].seen > 40 and [report["round"] for report in store.reports()] == [FIRST]
+    assert lesson["room"].seen > 40 and [report["round"] for report in reports(store)] == [FIRST]
     exec(ppo, lesson)
     for block, name in ((second, "round 2: before and after"), (third, "round 3: once more")):
         exec(block, lesson)
-        store.set_round(name)  # as the console's "Go to it" does
+        store.say("round", round=name, state="open")  # as the console's "Go to it" does
         assert students_vote(store, name, 2) > 0
     assert set(lesson["policies"]) == {"sft", "class 1", "class 2"}
 

@@ -8,6 +8,7 @@ import pytest
 
 import rlhf_lessons as rl
 from rlhf_lessons.feedback import Store
+from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.online import blocks
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.lm.models import to_reward_model
@@ -164,7 +165,7 @@ def test_a_room_that_voted_already_is_told_at_once(tmp_path, models):
         for team in ("", "sun", "moon")
     )
     live.watch(sun, moon, minutes=0.01, pause=0.1)
-    report, *teams = store.reports()
+    report, *teams = reports(store)
     assert [row["team"] for row in teams] == ["sun", "moon"] and sun.seen == moon.seen == 36
     assert (
         live.seen == 72

@@ -37,14 +37,8 @@ PROMPTS = [
 
 def rows_of(samples):
     """Prompt and answer of each sample without padding, and where the answer begins."""
-    for p, pm, t, m in zip(
-        samples.prompt_tokens,
-        samples.prompt_mask,
-        samples.tokens,
-        samples.response_mask,
-        strict=True,
-    ):
-        yield torch.cat([p[pm], t[m]])[None], int(pm.sum())
+    for ids, mask in zip(samples.ids, samples.attention_mask, strict=True):
+        yield ids[mask][None], int(mask[: samples.context_length].sum())
 
 
 class TestTokenizer:

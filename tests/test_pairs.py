@@ -18,7 +18,8 @@ def test_pairs_too_alike_are_not_offered_and_both_models_come_on_both_sides(monk
         "rlhf_lessons.feedback.pairs.generate",
         lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}),
     )
-    pairs = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
-    assert len(pairs) == 18 and {pair["left_model"] for pair in pairs} == {"one", "two"}
-    assert all({pair["left"], pair["right"]} == {good, bad} for pair in pairs)
-    assert all((pair["left"] == good) == (pair["left_model"] == "one") for pair in pairs)
+    found = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
+    rows = [pair["completions"] for pair in found]
+    assert len(rows) == 18 and {left["model"] for left, _ in rows} == {"one", "two"}
+    written = {"one": good, "two": bad}
+    assert all(answer["text"] == written[answer["model"]] for row in rows for answer in row)

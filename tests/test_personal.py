@@ -112,7 +112,7 @@ def test_a_taste_in_thirty_noisy_votes_is_found(untrained):
         pair = (text + " dragon", text) if first else (text, text + " dragon")
         votes.append(vote(*pair, 0.95 if first != (rng.random() < 0.1) else 0.05))
     learned = untrained.fit(votes)
-    assert learned.words(1)[0][0][0] == "dragon"
+    assert learned.words()[0][0][0] == "dragon"
     new = [
         vote(" ".join(rng.choices(words, k=4)) + " dragon", " ".join(rng.choices(words, k=4)), 0.5)
         for _ in range(40)

@@ -33,7 +33,7 @@ def test_it_starts_with_pairs_and_asks_for_other_judgements_only_where_a_row_doe
 
 
 def test_pairs_that_are_almost_the_same_are_left_out_and_counted(store):
-    twins = [{"prompt": PROMPT, "left": GOOD, "right": GOOD + " "}]
+    twins = [{"prompt": PROMPT, "completions": [{"text": GOOD}, {"text": GOOD + " "}]}]
     card = rate([*pairs(1), *twins], "r", store=store)
     asked = card.session.handle({"type": "ready"})
     assert asked["message"] == "1 of 2 were left out: their answers are almost the same."
@@ -143,7 +143,7 @@ def test_what_follows_a_vote_runs_beside_it_in_order_once_each_and_may_fail(stor
 
 def test_with_nobody_there_a_simulated_rater_answers_and_it_is_said(store, capsys):
     rows = [
-        {"prompt": PROMPT, "left": GOOD, "right": BAD},
+        {"prompt": PROMPT, "completions": [{"text": GOOD}, {"text": BAD}]},
         {
             "kind": "ranking",
             "prompt": PROMPT,

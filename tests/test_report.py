@@ -157,7 +157,7 @@ def test_the_dotted_line_leaves_out_what_the_test_of_the_reward_model_leaves_out
         side = "left" if "dragon" in task["answers"][0]["text"] else "right"
         choice = side if (first.setdefault(task["prompt"], n) % 2 == 0 or not again) else "tie"
         store.answer(you, task["task"], "pair", {"choice": choice}, new_id(), ms=4000)
-    rows = mine.answers_of("you", store)
+    rows = store.answers()
     told, drawn = mine.statistics(rows)["self_agreement"], mine.decided_twice(rows)
     assert (told["n"], told["value"]) == (20, 0.5) and (drawn["n"], drawn["value"]) == (10, 1.0)
 

@@ -486,7 +486,7 @@ class TestPPO:
         wide.attention_mask = torch.nn.functional.pad(rollout.attention_mask, (3, 5))
         wide.context_length = rollout.context_length + 3
         wide.response_mask = torch.nn.functional.pad(rollout.response_mask, (0, 5))
-        wide.old_logprobs = torch.nn.functional.pad(rollout.old_logprobs, (0, 5), value=99.0)
+        wide.logprobs = torch.nn.functional.pad(rollout.logprobs, (0, 5), value=99.0)
         wide_estimates = copy.copy(estimates)
         for name in ("values", "advantages", "returns"):
             padded = torch.nn.functional.pad(getattr(estimates, name), (0, 5), value=99.0)

@@ -334,7 +334,7 @@ def test_simulated_raters_of_known_noise_are_seen_as_what_they_are(world, tmp_pa
     store = Store(tmp_path / "r.sqlite3")
     store.add_tasks("r", world, repeats=0.3)
     for i in range(8):
-        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}", seconds=4)
+        simulate(store, "r", Rater(flip_rate=0.2, noise=0.02), f"noisy {i}")
     for i in range(2):
         simulate(
             store, "r", Rater(weights={"utility": 0.05}, noise=0.1, side_bias=3.0), f"lefty {i}"
@@ -391,7 +391,7 @@ def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tm
         kind = ("pair", "pair", "ranking", "scores")[n % 4]
         rows.append({"kind": kind, "prompt": f"p{n}", "completions": texts, "overlap": None})
     store.add_tasks("r", rows, repeats=0.9)
-    store.set_round("r")
+    store.say("round", round="r", state="open")
     for i in range(7):
         rng = random.Random(i)
         rater = store.add_rater(f"rater {i}")

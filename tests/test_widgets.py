@@ -57,6 +57,7 @@ def test_a_prompt_that_cannot_be_answered_is_refused_kindly(models, prompt, word
     box.prompt.value = prompt
     box.button.click()
     assert word in box.note.value and not box.button.disabled
+    assert "Not asked: " in box.note.value and "aria-live" in box.note.value
 
 
 def test_a_base_model_takes_any_text(models):

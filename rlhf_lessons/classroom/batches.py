@@ -1,6 +1,6 @@
 """Many votes, one commit: a disk makes a few hundred a second, and a class votes all at once.
 
-While one transaction is being written, what arrives meanwhile waits, and goes into the next one
+What arrives within a moment, or while one transaction is being written, goes into the next one
 together, votes first: somebody watches a phone that says "Saving …".
 """
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rlhf_lessons.feedback import Refused, Store
 
+GATHER = 0.02  # seconds for which a transaction waits for more to come
 MOST = 32  # urgent actions in one transaction, and as many others
 
 
@@ -22,8 +23,8 @@ class Batches:
         self.busy = False
         self.thread = ThreadPoolExecutor(1, "votes")
 
-    async def do(self, action: Callable[[], object], urgent: bool = False) -> object:
-        """Return what `action` returns once that is safe on the disk; raise what it raises.
+    def do(self, action: Callable[[], object], urgent: bool = False) -> asyncio.Future:
+        """Return the future of what `action` returns or raises: done once it is safe on the disk.
 
         `Refused` by one action leaves the others of its transaction alone.
         """
@@ -32,11 +33,12 @@ class Batches:
         if not self.busy:
             self.busy = True
             self.writer = asyncio.create_task(self._write())
-        return await future
+        return future
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         while self.urgent or self.waiting:
+            await asyncio.sleep(GATHER)
             batch = self.urgent[:MOST] + self.waiting[:MOST]
             del self.urgent[:MOST]
             del self.waiting[:MOST]

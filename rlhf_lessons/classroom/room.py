@@ -1,7 +1,6 @@
 """The state of a class: who has joined, each rater's session, and what is on the screen."""
 
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +65,7 @@ class Classroom:
         self.joins = Limit(JOINS, JOINS_PER_SECOND)
         self.wrong = Limit(WRONG_CODES, WRONG_CODES / 60)
         self.sessions = {}  # {rater: Session}
-        self.replies = OrderedDict()  # {(rater, vote as it was sent): the reply, or its future}
+        self.votes = {}  # {(rater, vote as it was sent): its answer, a future}, of the last seconds
         self.seen = {}  # {rater: when last}, since the server started
         self.voted = set()  # raters, since the server started
         self.revealed = False
@@ -112,8 +111,7 @@ class Classroom:
             sizes = [row["team"] for row in self.people.values()]
             team = min(rounds.BRIEFS, key=sizes.count)
         rater = self.store.add_rater(name, team)
-        self.looked = float("-inf")
-        self.look()
+        (self.people[rater],) = self.store.raters(id=rater)
         self.seen[rater] = time.monotonic()
         return rater
 
@@ -173,7 +171,7 @@ class Classroom:
     def set_state(self, wish: dict) -> None:
         """Pause the round, or open it, or one that was before it."""
         state = "paused" if wish["do"] == "pause" else "open"
-        self.store.set_round(wish.get("round") or self.current, state)
+        self.store.say("round", round=wish.get("round") or self.current, state=state)
 
     def new_round(self, wish: dict) -> None:
         self.close_pair(wish)
@@ -182,7 +180,7 @@ class Classroom:
         rounds.new_round(self.store, self.source, kind, family, teams=bool(self.teams))
 
     def hide(self, wish: dict) -> None:
-        self.store.hide(str(wish.get("id")), bool(wish.get("hidden")))
+        self.store.say("hide", id=str(wish.get("id")), hidden=bool(wish.get("hidden")))
 
     def reveal(self, wish: dict) -> None:
         self.revealed = bool(wish.get("on"))
@@ -209,7 +207,4 @@ class Classroom:
 
     def teacher(self) -> str:
         """Return the id of the teacher's rater."""
-        for row in self.store.raters():
-            if row["kind"] == "teacher":
-                return row["id"]
-        return self.store.add_rater("teacher", kind="teacher")
+        return self.store.reader("teacher", kind="teacher")

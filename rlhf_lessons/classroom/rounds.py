@@ -18,17 +18,7 @@ from rlhf_lessons.world.tasks import FAMILIES, parse
 
 ANSWERS = paths.DATA / "class_answers.jsonl"  # by several models
 SHOWN = {"pair": 2, "ranking": 4, "scores": 2, "demonstration": 0}  # answers in a task
-NAMES = {
-    "pair": "pairs",
-    "ranking": "rankings",
-    "scores": "scores",
-    "demonstration": "ideal answers",
-    "story": "stories",
-    "email": "e-mails",
-    "poem": "poems",
-    "code": "code",
-    "maths": "sums",
-}
+NAMES = words()["rounds"]  # of kinds of task, and of families
 TEAMS = words()["teams"]
 BRIEFS = {name: TEAMS[name] for name in ("sun", "moon")}
 # Opposite tastes, neither of them wrong: two reward models can learn one each.
@@ -140,5 +130,5 @@ def new_round(
         name += f", {NAMES[family]}"
     with store.write():
         store.add_tasks(name, rows, REPEATS)
-        store.set_round(name)
+        store.say("round", round=name, state="open")
     return name

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.evaluation.votes import NOTHING, agreement, comparisons, leaderboard, share
+from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
 
 EVERY = 3  # seconds for which figures are good enough
@@ -95,7 +96,7 @@ class Screens:
             "guesses": of_each(guesses, rows, people) if guessing else [],
             "agreement": [] if guessing else of_each(agree, rows, people),
             "board": [] if guessing else leaderboard(comparisons(rows)),
-            **learned(store.reports(), current),
+            **learned(reports(store), current),
         }
         console = {
             "raters": [row | {"votes": votes[row["id"]]} for row in people],

@@ -36,17 +36,19 @@ HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, t
 
 
 def serve(
-    db: str = str(DEFAULT),
-    host: str = "127.0.0.1",
-    port: int = 8800,
-    code: str = "",
-    prefix: str = "",
-    url: str = "",
-    teams: int = 0,
-    answers: Path | None = None,
-    goal: int = 20,
+    db: str,
+    host: str,
+    port: int,
+    code: str,
+    prefix: str,
+    url: str,
+    teams: int,
+    answers: Path | None,
+    goal: int,
 ) -> None:
-    """Open the class page until Ctrl-C; the command `classroom serve` explains each argument."""
+    """Open the class page until Ctrl-C; the command `classroom serve` has the defaults, and
+    explains each argument.
+    """
     if teams not in (0, len(BRIEFS)):
         raise ValueError(f"teams must be 0 or {len(BRIEFS)}, not {teams}")
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
@@ -238,7 +240,6 @@ async def run(
         max_body_size=1 << 20,
         max_header_size=1 << 14,
         idle_connection_timeout=IDLE,
-        body_timeout=IDLE,
     )
     sys.setswitchinterval(0.0005)  # the thread that computes figures must not hold up votes
     try:
@@ -287,7 +288,7 @@ def commit_time(store: Store, n: int = 20) -> float:
     """Return the milliseconds that a commit takes, the mean of `n`."""
     began = time.perf_counter()
     for _ in range(n):
-        store.report({})
+        store.say("report")
     return 1000 * (time.perf_counter() - began) / n
 
 

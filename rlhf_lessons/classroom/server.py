@@ -14,11 +14,13 @@ import json
 import secrets
 import socket
 from collections.abc import Awaitable
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.httputil import parse_cookie
+from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
 from rlhf_lessons.feedback.export import FORMATS, NOTICE, written
@@ -37,7 +39,7 @@ POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
-KEPT = 2000  # replies to votes, for those that are sent twice
+KEPT = 2  # seconds for which the reply to a vote is kept, for the copy of one that is sent twice
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -54,8 +56,9 @@ REASONS = {  # of what Tornado refuses
 }
 
 
-def served(host: str, room: Classroom) -> bool:
-    """Return whether a page may be asked for under this name.
+@lru_cache(100)
+def served(host: str, address: str) -> bool:
+    """Return whether the page of this address may be asked for under this name.
 
     Others are refused, since any name on the web can be made to lead to this computer, and its
     pages would then read what ours answer (DNS rebinding).
@@ -65,7 +68,7 @@ def served(host: str, room: Classroom) -> bool:
         return True
     except ValueError:
         here = socket.gethostname().lower()
-        names = {"localhost", here, f"{here}.local", urlsplit(room.address).hostname}
+        names = {"localhost", here, f"{here}.local", urlsplit(address).hostname}
         return host.lower() in names
 
 
@@ -84,7 +87,7 @@ class Base(RequestHandler):
         self.room = self.settings["room"]
 
     def prepare(self):
-        if not served(self.request.host_name, self.room):
+        if not served(self.request.host_name, self.room.address):
             raise Refusal(403, f"this is not the class page's address: it is {self.room.address}")
 
     def remember(self, name: str, value: str) -> None:
@@ -110,8 +113,9 @@ class Base(RequestHandler):
         self.finish({"error": getattr(exc_info[1], "said", reason)})
 
     def signed(self, name: str) -> str | None:
-        found = self.get_signed_cookie(name)
-        return found.decode() if found else None
+        """Return what a signed cookie holds; None without one, or where it is forged or too old."""
+        cookies = self.request.headers.get("Cookie", "")
+        return unsigned(self.settings["cookie_secret"], name, cookies)
 
     def whence(self) -> str:
         """Return the address of whoever asks; a tunnel or proxy on this computer passes it on."""
@@ -123,7 +127,7 @@ class Base(RequestHandler):
 
     def check_key(self, screen: str) -> None:
         """Refuse a browser that has shown neither the screen's key nor the console's."""
-        if not any(self.get_signed_cookie(f"rlhf_{name}") for name in (screen, "console")):
+        if not any(self.signed(f"rlhf_{name}") for name in (screen, "console")):
             raise Refusal(
                 403, "this is for the teacher: open it as the terminal of the server says"
             )
@@ -156,6 +160,13 @@ class Base(RequestHandler):
             self.room.sessions.clear()  # what they keep may not have reached the disk
             print(f"The store failed: {type(error).__name__}: {error}", flush=True)
             raise Refusal(503, "the teacher's computer could not write it to the disk") from error
+
+
+@lru_cache(2000)
+def unsigned(secret: str, name: str, cookies: str) -> str | None:
+    """Return what a signed cookie holds, as `RequestHandler.get_signed_cookie` reads it."""
+    found = decode_signed_value(secret, name, parse_cookie(cookies).get(name))
+    return found.decode() if found else None
 
 
 class Missing(Base):
@@ -217,32 +228,30 @@ def bare(code: object) -> bytes:
 
 class Say(Base):
     async def post(self):
-        """Take a message of the card and answer with the card's answer, after the commit."""
+        """Take a message of the card and answer with the card's answer, after the commit.
+
+        The very same vote sent again gets the very same answer.
+        """
         room, rater, message = self.room, self.signed("rlhf_rater"), self.body()
         if rater is None:
             raise Refusal(401, "join the class first, with its code")
         if room.requests.reached(rater):
             raise Refusal(429, "too fast: wait a moment")
-        if message.get("type") == "answer":
-            reply = self.once(rater, message)
-        else:
-            reply = room.batches.do(lambda: room.reply(rater, message))
-        self.finish(await self.attempt(reply))
-
-    async def once(self, rater: str, message: dict) -> dict:
-        """Return the reply to a vote; the same one where the very same vote is sent again."""
-        room, key = self.room, (rater, self.request.body)
-        doing = room.replies.get(key)
+        urgent = message.get("type") == "answer"
+        key = (rater, self.request.body)
+        doing = room.votes.get(key)
         if doing is None:
-            vote = room.batches.do(lambda: room.reply(rater, message), urgent=True)
-            doing = room.replies[key] = asyncio.ensure_future(vote)
-            if len(room.replies) > KEPT:
-                room.replies.popitem(last=False)
+            doing = room.batches.do(lambda: json.dumps(room.reply(rater, message)), urgent)
+            if urgent:
+                room.votes[key] = doing
+                asyncio.get_running_loop().call_later(KEPT, room.votes.pop, key, None)
         try:
-            return await asyncio.shield(doing)
-        except Exception:
-            room.replies.pop(key, None)
+            answer = await self.attempt(asyncio.shield(doing))
+        except Refusal:
+            room.votes.pop(key, None)
             raise
+        self.set_header("Content-Type", "application/json")
+        self.finish(answer)
 
 
 class Show(Base):
@@ -308,10 +317,10 @@ class Export(Base):
 def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
     """Return the web application. `seen(handler)` is told of each finished request."""
     routes = {
+        "/say": Say,
         "/(|projector|console)": Page,
         "/files/([a-z.]+)": File,
         "/join": Join,
-        "/say": Say,
         "/show/(projector|console)": Show,
         "/texts": Texts,
         "/teach": Teach,

@@ -17,47 +17,70 @@ METRICS = ("relevance", "accuracy", "clarity", "utility", "ended", "fulfils")
 CLOSE = 0.05  # two answers whose utilities are closer than this count as a tie
 
 
-def answer_all(model, tokenizer, prompts: list[str], n: int, seed: int = 0):
+def answer_all(
+    model,
+    tokenizer,
+    prompts: list[str],
+    n: int,
+    seed: int = 0,
+) -> tuple[list[list[str]], list[list[bool]]]:
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
-    asked = np.repeat(np.array(prompts, dtype=object), n).tolist()
+    asked = repeated(prompts, n)
     samples = generate(model, tokenizer, asked, seed=seed)
-    texts = np.array(samples.texts, dtype=object).reshape(-1, n)
-    return texts.tolist(), samples.ended.view(-1, n).tolist()
+    starts = range(0, len(asked), n)
+    texts = [samples.texts[start : start + n] for start in starts]
+    return texts, samples.ended.view(-1, n).tolist()
+
+
+def repeated(prompts: list[str], n: int) -> list[str]:
+    """Return each prompt `n` times, one after the other."""
+    return [prompt for prompt in prompts for _ in range(n)]
 
 
 def score_all(
-    prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
+    prompts: list[str],
+    texts: list[list[str]],
+    ended: list[list[bool]],
 ) -> dict[str, np.ndarray]:
     """Judge the answers: an array (prompts, n) for each of METRICS."""
     judged = []
     for prompt, *answers in zip(prompts, texts, ended, strict=True):
         judged.append([judge(prompt, *answer) for answer in zip(*answers, strict=True)])
-    by_metric = np.moveaxis(np.array(judged, dtype=float), -1, 0)
-    scores = dict(zip(Scores._fields, by_metric, strict=True))
-    return scores | {"ended": np.array(ended, dtype=float)}
+    judged = np.array(judged, dtype=float)  # (prompts, n, metrics)
+    scores = {"ended": np.array(ended, dtype=float)}
+    for i, metric in enumerate(Scores._fields):
+        scores[metric] = judged[..., i]
+    return scores
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
     """1 where my utility is higher, 0 where it is lower, NaN where they are closer than CLOSE."""
     gap = mine - other
-    return np.where(np.abs(gap) < CLOSE, np.nan, (gap > 0).astype(float))
+    won = (gap > 0).astype(float)
+    won[abs(gap) < CLOSE] = np.nan
+    return won
 
 
 def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
     """Intervals of every metric, over all prompts and in each family."""
     family = np.array([task.family for task in tasks])
 
-    def intervals(chosen: np.ndarray) -> dict:
+    def intervals(chosen) -> dict:
         return {metric: interval(scores[metric][chosen]) for metric in METRICS}
 
-    return {
-        "overall": intervals(family != ""),
-        "families": {name: intervals(family == name) for name in FAMILIES if name in family},
-    }
+    families = {}
+    for name in FAMILIES:
+        if name in family:
+            families[name] = intervals(family == name)
+    return {"overall": intervals(...), "families": families}
 
 
 def evaluate(
-    models: dict, tasks: list[Task], n: int = 4, seed: int = 0, split: str = "heldout"
+    models: dict,
+    tasks: list[Task],
+    n: int = 4,
+    seed: int = 0,
+    split: str = "heldout",
 ) -> dict:
     """Let each of `models` (name to (model, tokenizer)) answer every task `n` times, and judge.
 
@@ -74,4 +97,9 @@ def evaluate(
         won = wins(scores[name]["utility"], scores[other]["utility"])
         rates.append({"model": name, "against": other, "rate": interval(won)})
     summaries = {name: summarise(tasks, found) for name, found in scores.items()}
-    return {"split": split, "n": n * len(tasks), "models": summaries, "win_rates": rates}
+    return {
+        "split": split,
+        "n": n * len(tasks),
+        "models": summaries,
+        "win_rates": rates,
+    }

@@ -3,11 +3,9 @@
 from rlhf_lessons.checkpoints import STAGES, load
 from rlhf_lessons.data import tasks
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.world.tasks import parse
 
 WRITERS = ("base", "sft", "ppo")  # the models that write; the reward model only scores
-MAX_NEW_TOKENS = 60
 MOST = 200  # answers of one model at a time
 
 
@@ -39,20 +37,11 @@ def ask(
         raise ValueError("the prompt is empty; ask for something")
     if not 1 <= n <= MOST:
         raise ValueError(f"n must lie between 1 and {MOST}, not {n}")
-    if not 0 <= temperature <= 10:
-        raise ValueError(f"temperature must lie between 0 and 10, not {temperature}")
     if not isinstance(models, dict):
         models = load_writers(list(models))
     samples = {}
     for name, (model, tokenizer) in models.items():
-        length = len(encode_prompts(tokenizer, [prompt])[0])
-        most = model.config.max_position_embeddings - MAX_NEW_TOKENS
-        if length > most:
-            raise ValueError(
-                f"the prompt is too long: {length} tokens, and {most} are the most that "
-                "leave space for an answer"
-            )
-        found = generate(model, tokenizer, [prompt] * n, MAX_NEW_TOKENS, temperature, seed)
+        found = generate(model, tokenizer, [prompt] * n, temperature=temperature, seed=seed)
         samples[name] = found.texts
     return samples
 

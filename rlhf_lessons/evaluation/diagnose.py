@@ -40,30 +40,40 @@ class Verdict:
 def check_base(found: dict) -> list[Verdict]:
     """`found`: the share of probes that the base gets right, by ability."""
     weak = [f"{name} {share:.2f}" for name, share in found.items() if not share >= ABLE]
-    evidence = f"all {len(found)} abilities above {ABLE}"
-    if weak:
-        evidence = f"weak: {', '.join(weak)} (each needs {ABLE})"
-    advice = (
-        "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later stages "
-        "cannot make up for it."
-    )
-    return [Verdict("base", "copies and adds", not weak, evidence, advice)]
+    return [
+        Verdict(
+            "base",
+            "copies and adds",
+            not weak,
+            f"weak of {len(found)} abilities: {', '.join(weak) or 'none'} (each needs {ABLE})",
+            "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later "
+            "stages cannot make up for it.",
+        )
+    ]
 
 
 def check_sft(found: dict) -> list[Verdict]:
     """`found`: the share of answers that `ended`."""
-    evidence = f"{found['ended']:.2f} end (needs {ENDS})"
-    advice = "The end token must be in the labels. Train for longer, or on more demonstrations."
-    return [Verdict("sft", "ends its answers", found["ended"] >= ENDS, evidence, advice)]
+    return [
+        Verdict(
+            "sft",
+            "ends its answers",
+            found["ended"] >= ENDS,
+            f"{found['ended']:.2f} end (needs {ENDS})",
+            "The end token must be in the labels. Train for longer, or on more demonstrations.",
+        )
+    ]
 
 
 def check_reward(found: dict) -> list[Verdict]:
     """`found`: `accuracy` on `pairs` held out, `true_accuracy`, and the labels' `ceiling`."""
-    accuracy, ceiling, truth = found["accuracy"], found["ceiling"], found["true_accuracy"]
-    noise = 2 * (0.25 / max(found["pairs"], 1)) ** 0.5
+    accuracy = found["accuracy"]
+    truth = found["true_accuracy"]
+    ceiling = found["ceiling"]
     if truth is None:  # no true utilities known: the labels must do
         truth = accuracy
-        ceiling = 1.0 if ceiling is None else ceiling
+        ceiling = 1.0
+    noise = 2 * (0.25 / max(found["pairs"], 1)) ** 0.5
     return [
         Verdict(
             "reward",
@@ -87,35 +97,37 @@ def check_reward(found: dict) -> list[Verdict]:
 def check_best_of(found: dict) -> list[Verdict]:
     """`found`: `gain` in true utility of the best of `n` by reward over the mean of n."""
     mean, low, high = found["gain"]
-    evidence = f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}"
-    advice = "What it likes is not better, and PPO would follow it: fix the reward model first."
-    return [Verdict("reward", f"best-of-{found['n']} gains", low > 0, evidence, advice)]
+    return [
+        Verdict(
+            "reward",
+            f"best-of-{found['n']} gains",
+            low > 0,
+            f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}",
+            "What it likes is not better, and PPO would follow it: fix the reward model first.",
+        )
+    ]
 
 
 def check_ppo(found: dict) -> list[Verdict]:
     """`found`: `explained_variance` and `kl`, one value a step (None for no number)."""
     explained = found["explained_variance"]
     late = [value for value in explained[len(explained) // 2 :] if value is not None]
-    critic = kl = (None, "no metrics")
-    if late:
-        mean = float(np.mean(late))
-        evidence = f"explained variance {mean:.2f} in the second half (needs {EXPLAINS})"
-        critic = (mean >= EXPLAINS, evidence)
-    if found["kl"]:
-        most = max(float("inf") if value is None else value for value in found["kl"])
-        kl = (most <= RUNAWAY, f"at most {most:.1f} nats a response (bound {RUNAWAY:.0f})")
+    mean = float(np.mean(late or np.nan))
+    most = max(float("inf") if value is None else value for value in found["kl"])
     return [
         Verdict(
             "ppo",
             "the critic explains",
-            *critic,
+            mean >= EXPLAINS if late else None,
+            f"explained variance {mean:.2f} in the second half (needs {EXPLAINS})",
             "Start the critic from the reward model, warm it up for longer, or raise its learning "
             "rate.",
         ),
         Verdict(
             "ppo",
             "the KL stays in bounds",
-            *kl,
+            most <= RUNAWAY,
+            f"at most {most:.1f} nats a response (bound {RUNAWAY:.0f})",
             "Raise kl_coef, lower the learning rate, or warm the critic up for longer.",
         ),
     ]
@@ -145,25 +157,26 @@ def measure(note=print) -> dict[str, dict]:
     """Return the values that the checks need, of the reader's own models or else the shipped."""
     folders = {}
     for name in STAGES:
-        places = [place for place in (paths.RUNS / name, shipped(name)) if place.is_dir()]
+        for place in (shipped(name), paths.RUNS / name):
+            if place.is_dir():
+                folders[name] = place
         stopped = (paths.RUNS / f"{name}.run" / "state.pt").is_file()
         later = "; a later run was stopped" if stopped else ""
-        note(f"{name}: {places[0] if places else 'there is none'}{later}")
-        if places:
-            folders[name] = places[0]
-    models = {name: load_model(folder) for name, folder in folders.items() if name != "ppo"}
+        note(f"{name}: {folders.get(name, 'there is none')}{later}")
     measured = {"ppo": ppo_metrics(folders)}
-    if "base" in models:
-        measured["base"] = base_probes(*models["base"])
-    if "sft" in models:
-        prompts = data.prompts_of("validation")
-        ended = answer_all(*models["sft"], prompts, 2)[1]
-        measured["sft"] = {"ended": float(np.mean(ended))}
-    if "reward" in models:
+    if "base" in folders:
+        measured["base"] = base_probes(*load_model(folders["base"]))
+    if "reward" in folders:
         measured["reward"] = load_card(folders["reward"])["measured"]
-    if {"sft", "reward"} <= models.keys():
-        gain = best_of_n_gain(*models["sft"], models["reward"][0], prompts[:PROMPTS], N)
-        measured["best_of"] = {"n": N, "gain": gain}
+    if "sft" in folders:
+        sft = load_model(folders["sft"])
+        prompts = data.prompts_of("validation")
+        _, ended = answer_all(*sft, prompts, 2)
+        measured["sft"] = {"ended": float(np.mean(ended))}
+        if "reward" in folders:
+            reward, _ = load_model(folders["reward"])
+            gain = best_of_n_gain(*sft, reward, prompts[:PROMPTS], N)
+            measured["best_of"] = {"n": N, "gain": gain}
     return measured
 
 
@@ -173,8 +186,9 @@ def ppo_metrics(folders: dict) -> dict:
     if not rows and "ppo" in folders:
         card = load_card(folders["ppo"])["measured"]
         rows = [card | {"kl": card.get("largest_kl", card["kl"])}]
-    names = ("explained_variance", "kl") if rows else ()
-    return {name: [row[name] for row in rows if name in row] for name in names}
+    if not rows:
+        return {}
+    return {name: [row[name] for row in rows] for name in ("explained_variance", "kl")}
 
 
 def summary(verdicts: list[Verdict]) -> dict:
@@ -191,6 +205,7 @@ def as_text(verdicts: list[Verdict]) -> str:
         lines.append(f"{mark:6}  {found.stage:6}  {found.check}: {found.evidence}")
         if found.ok is False:
             lines.append(f"{'':16}{found.advice}")
-    failed = summary(verdicts)["failed"]
-    last = f"Fix this stage first: {failed}. Later ones stand on it."
-    return "\n".join([*lines, "", last if failed else "No stage shows a known failure."])
+    last = "No stage shows a known failure."
+    if failed := summary(verdicts)["failed"]:
+        last = f"Fix this stage first: {failed}. Later ones stand on it."
+    return "\n".join([*lines, "", last])

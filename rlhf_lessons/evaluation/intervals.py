@@ -22,19 +22,29 @@ def wilson(share, n):
     where all trials ended alike.
     """
     middle = share + Z**2 / (2 * n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    variance = share * (1 - share) / n
+    half = Z * np.sqrt(variance + Z**2 / (4 * n**2))
     width = 1 + Z**2 / n
-    return np.maximum((middle - half) / width, 0.0), np.minimum((middle + half) / width, 1.0)
+    low = np.maximum((middle - half) / width, 0.0)
+    high = np.minimum((middle + half) / width, 1.0)
+    return low, high
 
 
-def bootstrap(statistic: Callable, groups: int, draws: int = DRAWS) -> tuple[float, float]:
+def bootstrap(
+    statistic: Callable,
+    groups: int,
+    draws: int = DRAWS,
+) -> tuple[float, float]:
     """Return (low, high) of a statistic over groups that are drawn with replacement.
 
     `statistic(weights)` takes how often each group was drawn, (draws, groups), and returns its
     values (draws,); NaN where a draw gives none.
     """
-    drawn = np.random.default_rng(0).integers(groups, size=(draws, groups))
-    weights = np.array([np.bincount(row, minlength=groups) for row in drawn], dtype=float)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(groups, size=(draws, groups))
+    weights = np.zeros((draws, groups))
+    for weight, row in zip(weights, drawn, strict=True):
+        weight += np.bincount(row, minlength=groups)
     low, high = np.nanpercentile(statistic(weights), [2.5, 97.5])
     return float(low), float(high)
 

@@ -6,8 +6,8 @@ import torch
 
 from rlhf_lessons.lm.sampling import inputs, pad
 from rlhf_lessons.stages.losses import IGNORE
-from rlhf_lessons.world.answers import result
 from rlhf_lessons.world.corpus import training_spec
+from rlhf_lessons.world.tasks import result
 
 CASES = 200  # of each ability
 
@@ -48,9 +48,10 @@ def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
         labels.append([IGNORE] * len(context) + target)
     ids, attention_mask = pad(rows, tokenizer.pad_token_id, device=model.device)
     labels, _ = pad(labels, IGNORE, device=model.device)
-    likeliest = model(**inputs(ids, attention_mask)).logits.argmax(-1)
-    right = (likeliest[:, :-1] == labels[:, 1:]) | (labels[:, 1:] == IGNORE)
-    return right.all(1).float().mean().item()
+    wanted = labels[:, 1:]
+    likeliest = model(**inputs(ids, attention_mask)).logits[:, :-1].argmax(-1)
+    right = (likeliest == wanted) | (wanted == IGNORE)
+    return right.all(1).double().mean().item()
 
 
 def base_probes(model, tokenizer) -> dict[str, float]:

@@ -24,14 +24,20 @@ class RewardReport:
     ceiling: float | None = None  # share of these with a true label: what label noise allows
 
 
-def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> RewardReport:
+def report(
+    model,
+    tokenizer,
+    comparisons: list[dict],
+    gap: float = 0.0,
+) -> RewardReport:
     """Measure `model` on comparisons held out from its training; equal scores count as half right.
 
     A bin of the calibration holds the pairs of which the model is about equally sure: how often it
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    scores = score_ids(model, *pad(all_rows(rankings), tokenizer.pad_token_id)).cpu()
+    ids, attention_mask = pad(all_rows(rankings), tokenizer.pad_token_id)
+    scores = score_ids(model, ids, attention_mask).cpu()
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
@@ -45,12 +51,15 @@ def report(model, tokenizer, comparisons: list[dict], gap: float = 0.0) -> Rewar
         calibration.append((predicted, observed, int(inside.sum())))
     found = RewardReport(len(lead), right.mean().item(), calibration)
 
-    utilities = np.concatenate([ranking.utilities for ranking in rankings]).astype(float)
-    truth = torch.from_numpy(utilities)  # NaN where there was None
+    utilities = []
+    for ranking in rankings:
+        utilities += ranking.answers.values()
+    truth = torch.from_numpy(np.array(utilities, dtype=float))  # NaN where there is None
     true_lead = truth[better] - truth[worse]
     far = (true_lead.abs() >= gap) & (true_lead.abs() > 0)  # False where a utility is missing
     if far.any():
-        found.true_pairs = int(far.sum())
-        found.true_accuracy = ((lead * true_lead)[far].sign() + 1).mean().item() / 2
+        agrees = (lead * true_lead)[far].sign()
+        found.true_pairs = len(agrees)
+        found.true_accuracy = (agrees.mean().item() + 1) / 2
         found.ceiling = (true_lead[far] > 0).float().mean().item()
     return found

@@ -15,9 +15,10 @@ agree are no proof.
 """
 
 from collections import Counter, defaultdict, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import combinations
+from statistics import multimode
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from rlhf_lessons.world.judge import judge
 
 ENOUGH = 5  # raters for a bootstrap by rater
 DRAWS = 500  # of it: screens wait for it
+PASSED = {"skip": "skipped", "flag": "flagged"}
 GAP = 0.05  # true utilities closer than this decide nothing
 FIGURES = {  # what each counts, and why it may have no value
     "agreement": ("raters agree with each other", "no pair of answers was judged by two raters"),
@@ -53,32 +55,44 @@ VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both
 # None where no side was chosen, or there were no sides. `click` is whether the two were compared as
 # such, on a pair or in a ranking.
 Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
+Outcomes = list[tuple[str, float]]  # (rater, outcome) of each vote
 
 
-def compared(kind: str, payload: dict) -> list[tuple[int, int, int | None]]:
-    """Return (place, other place, lead) of each two answers that a judgement compares, once for
-    each hand.
+def unusable(row: dict) -> str | None:
+    """Return why nothing can be learned from an answer, or None."""
+    if row["hidden"]:
+        return "hidden by the teacher"
+    if row["kind"] in PASSED:
+        return PASSED[row["kind"]]
+    if row["repeat_of"]:
+        return "a repeat, which measures the rater"
+    return "a guess at who wrote it" if row["source"] == "guess" else None
+
+
+def hands(row: dict) -> dict[str, int]:
+    """Return how many people made each choice in an answer to a pair."""
+    return row["payload"] if row["kind"] == "hands" else {row["payload"]["choice"]: 1}
+
+
+def compared(row: dict) -> list[tuple[int, int, int | None]]:
+    """Return (place, other place, lead) of each two answers that a pair, a ranking or scores
+    compare, once for each hand.
 
     The lead is by how much the first is better, below 0 where it is worse, 0 for a tie, None where
-    both are bad.
+    both are bad; that of scores is between their sums.
     """
+    kind, payload = row["kind"], row["payload"]
+    if kind in ("pair", "hands"):
+        much = payload.get("strength", 1)
+        lead = {"left": much, "right": -much, "tie": 0, "bad": None}
+        choices = Counter(hands(row)).elements()
+        return [(0, 1, lead[choice]) for choice in choices]
     if kind == "ranking":
-        ranks = payload["ranks"]
-        return [(i, j, ranks[j] - ranks[i]) for i, j in combinations(range(len(ranks)), 2)]
-    if kind not in ("pair", "hands"):
-        return []
-    much = payload.get("strength", 1)
-    lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-    counts = payload if kind == "hands" else {payload["choice"]: 1}
-    return [(0, 1, lead[choice]) for choice in Counter(counts).elements()]
-
-
-def scored(payload: dict) -> list[tuple[int, int, int]]:
-    """Return (place, other place, lead) of each two answers that were scored; the lead is that of
-    the sums.
-    """
-    sums = [sum(marks.values()) for marks in payload["scores"]]
-    return [(i, j, sums[i] - sums[j]) for i, j in combinations(range(len(sums)), 2)]
+        marks = [-rank for rank in payload["ranks"]]
+    else:
+        marks = [sum(each.values()) for each in payload.get("scores", ())]
+    places = combinations(range(len(marks)), 2)
+    return [(i, j, marks[i] - marks[j]) for i, j in places]
 
 
 def comparisons(answers: list[dict]) -> list[Comparison]:
@@ -90,9 +104,7 @@ def comparisons(answers: list[dict]) -> list[Comparison]:
         if row["hidden"] or row["source"] == "guess":  # at who wrote it: no preference
             continue
         kind = row["kind"]
-        payload = row["payload"]
-        leads = scored(payload) if kind == "scores" else compared(kind, payload)
-        for n, (i, j, lead) in enumerate(leads):
+        for n, (i, j, lead) in enumerate(compared(row)):
             verdict = None if lead is None else (lead > 0) - (lead < 0)
             a, b = row["answers"][i], row["answers"][j]
             if a["id"] > b["id"]:
@@ -120,12 +132,6 @@ def first_of(votes: list[Comparison]) -> list[Comparison]:
     return list(first.values())
 
 
-@cache
-def utility(prompt: str, text: str, ended: bool) -> float:
-    """Return the true utility of an answer to a prompt of the toy world."""
-    return judge(prompt, text, ended).utility
-
-
 def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     """Return (first, later) for each time a rater compared the same two answers again."""
     first = {}
@@ -137,44 +143,10 @@ def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     return found
 
 
-def decided_twice(rows: list[dict]) -> dict:
-    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
-    side, as a figure: a reward model, too, is tested on votes that chose a side.
-    """
-    outcomes = []
-    for before, vote in repeats(comparisons(rows)):
-        if vote.verdict and before.verdict:
-            outcomes.append((vote.rater, vote.verdict == before.verdict))
-    return share(outcomes) if outcomes else NOTHING
-
-
-def predictable(steady: dict) -> dict:
-    """Return the share of votes that a perfect model would predict, from how often raters agree
-    with themselves.
-
-    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
-    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
-    than s. Below s = 1/2 it is 1/2.
-    """
-    if steady["value"] is None:
-        return NOTHING
-    found = dict(steady)
-    for end in ("value", "low", "high"):
-        found[end] = (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2
-    return found
-
-
-def truth(vote: Comparison) -> float:
-    """Return the true utility of a comparison's first answer less that of the second; 0 outside the
-    toy world.
-    """
-    first = utility(vote.prompt, vote.a["text"], vote.a["ended"])
-    return first - utility(vote.prompt, vote.b["text"], vote.b["ended"])
-
-
-def nothing(name: str) -> dict:
-    """Return a figure without a value."""
-    return NOTHING | {"why": FIGURES[name][1]}
+@cache
+def utility(prompt: str, text: str, ended: bool) -> float:
+    """Return the true utility of an answer; 0 for a prompt from outside the toy world."""
+    return judge(prompt, text, ended).utility
 
 
 def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> dict:
@@ -196,18 +168,49 @@ def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> d
     return found | {"low": float(low), "high": float(high), "why": f"{why}: the interval {counts}"}
 
 
-def share(outcomes: list[tuple[str, float]]) -> dict:
-    """Return the figure of the share of true outcomes, given as (rater, outcome)."""
+def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
+    """Return the figure of the share of true outcomes, or their mean; `why` there may be none."""
+    if not outcomes:
+        return NOTHING | {"why": why}
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
-    hits = np.array([sum(found) for found in by_rater.values()])
-    trials = np.array([len(found) for found in by_rater.values()])
+    sums = np.array([sum(found) for found in by_rater.values()])
+    counts = np.array([len(found) for found in by_rater.values()])
 
     def by_draw(weights: np.ndarray) -> np.ndarray:
-        return weights @ hits / (weights @ trials)
+        return weights @ sums / (weights @ counts)
 
-    return figure(by_draw, len(trials), len(outcomes))
+    return figure(by_draw, len(sums), len(outcomes), is_share)
+
+
+def decided_twice(rows: list[dict]) -> dict:
+    """Return how often raters agreed with themselves, over repeats in which both verdicts chose a
+    side, as a figure: a reward model, too, is tested on votes that chose a side.
+    """
+    return share(
+        [
+            (vote.rater, vote.verdict == before.verdict)
+            for before, vote in repeats(comparisons(rows))
+            if vote.verdict and before.verdict
+        ]
+    )
+
+
+def predictable(steady: dict) -> dict:
+    """Return the share of votes that a perfect model would predict, from how often raters agree
+    with themselves.
+
+    Where a share e of votes are noise, raters repeat themselves in s = 1 - 2e(1 - e) of
+    the cases, and a perfect model, which never slips, predicts 1 - e = (1 + sqrt(2s - 1)) / 2: more
+    than s. Below s = 1/2 it is 1/2.
+    """
+    if steady["value"] is None:
+        return NOTHING
+    found = dict(steady)
+    for end in ("value", "low", "high"):
+        found[end] = (1 + max(2 * steady[end] - 1, 0.0) ** 0.5) / 2
+    return found
 
 
 def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +237,11 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
     return raw, alpha
 
 
+def numbered(names: Iterable) -> dict:
+    """Return {name: its number}, in the order in which they first come."""
+    return {name: n for n, name in enumerate(dict.fromkeys(names))}
+
+
 def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     """Return the figures of raw agreement, the share of pairs of raters who gave one verdict, and
     of alpha.
@@ -242,12 +250,14 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     often = Counter(vote.unit for vote in votes)
     votes = [vote for vote in votes if often[vote.unit] > 1]
     if not votes:
-        return nothing("agreement"), nothing("agreement")
-    raters = {name: n for n, name in enumerate(dict.fromkeys(vote.rater for vote in votes))}
-    units = {unit: n for n, unit in enumerate(dict.fromkeys(vote.unit for vote in votes))}
+        none = share([], FIGURES["agreement"][1])
+        return none, none
+    raters = numbered(vote.rater for vote in votes)
+    units = numbered(vote.unit for vote in votes)
     seen = np.zeros((len(raters), len(units), len(VERDICTS)))
     for vote in votes:
-        seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
+        verdict = VERDICTS.index(vote.verdict)
+        seen[raters[vote.rater], units[vote.unit], verdict] = 1
 
     def measured(part: int) -> dict:
         def by_draw(weights: np.ndarray) -> np.ndarray:
@@ -258,69 +268,69 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     raw = measured(0)
     alpha = measured(1)
     if np.isnan(alpha["value"]):
-        alpha = nothing("alpha")
+        alpha = share([], FIGURES["alpha"][1])
     return raw, alpha
 
 
-def with_class(votes: list[Comparison]) -> list[tuple[str, bool]]:
-    """Return (rater, whether the vote is that of most others) for each vote on which the others
-    have a majority.
-    """
+def with_class(votes: list[Comparison]) -> Outcomes:
+    """Return whether each vote is that of most others, where these have a majority."""
     by_unit = defaultdict(dict)
     found = []
     for vote in first_of(votes):
         by_unit[vote.unit][vote.rater] = vote.verdict
     for said in by_unit.values():
-        counts = Counter(said.values())
         for rater, verdict in said.items():
-            rest = (counts - Counter([verdict])).most_common(2)
-            if rest and (len(rest) == 1 or rest[0][1] > rest[1][1]):
-                found.append((rater, rest[0][0] == verdict))
+            most = multimode(theirs for other, theirs in said.items() if other != rater)
+            if len(most) == 1:
+                found.append((rater, most == [verdict]))
     return found
 
 
-def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, list[tuple[str, bool]]]:
-    """Return for each share what it counts, as (rater, outcome)."""
-    found = {name: [] for name in FIGURES if name not in ("agreement", "alpha", "seconds")}
-    scores = {}
+def with_the_higher(votes: list[Comparison], measure: Callable, least: float = 1) -> Outcomes:
+    """Return whether each click for a side is for the answer of the higher `measure(vote, answer)`,
+    where the two differ by `least`.
+    """
+    found = []
+    for vote in votes:
+        lead = measure(vote, vote.a) - measure(vote, vote.b)
+        if vote.verdict and vote.click and abs(lead) >= least:  # which no nan is
+            found.append((vote.rater, (lead > 0) == (vote.verdict > 0)))
+    return found
+
+
+def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, Outcomes]:
+    """Return for each share what it counts."""
+    sums = {}
     for row in answers:
         if row["kind"] == "scores" and not row["hidden"]:
             for answer, marks in zip(row["answers"], row["payload"]["scores"], strict=True):
-                scores[row["rater"], answer["id"]] = sum(marks.values())
-    for before, vote in repeats(votes):
-        found["self_agreement"].append((vote.rater, before.verdict == vote.verdict))
-    for vote in votes:
-        if vote.left_won is not None:
-            found["side_bias"].append((vote.rater, vote.left_won))
-        if not vote.verdict or not vote.click:
-            continue
-        words = [len(one["text"].split()) for one in (vote.a, vote.b)]
-        marks = [scores.get((vote.rater, id), np.nan) for id in vote.unit]
-        for name, lead, enough in (
-            ("length_bias", words[0] - words[1], 1),
-            ("with_truth", truth(vote), GAP),
-            ("contradictions", marks[1] - marks[0], 1),
-        ):
-            if abs(lead) >= enough:  # which no nan is
-                found[name].append((vote.rater, (lead > 0) == (vote.verdict > 0)))
-    return found | {"with_class": with_class(votes)}
+                sums[row["rater"], answer["id"]] = sum(marks.values())
+
+    return {
+        "self_agreement": [
+            (vote.rater, before.verdict == vote.verdict) for before, vote in repeats(votes)
+        ],
+        "with_class": with_class(votes),
+        "with_truth": with_the_higher(
+            votes, lambda vote, one: utility(vote.prompt, one["text"], one["ended"]), GAP
+        ),
+        "side_bias": [(vote.rater, vote.left_won) for vote in votes if vote.left_won is not None],
+        "length_bias": with_the_higher(votes, lambda vote, one: len(one["text"].split())),
+        "contradictions": with_the_higher(
+            votes, lambda vote, one: -sums.get((vote.rater, one["id"]), np.nan)
+        ),
+    }
 
 
 def seconds(answers: list[dict]) -> dict:
     """Return the figure of seconds a vote: each rater's median, and the mean of these."""
     times = defaultdict(list)
     for row in answers:
-        if row["ms"] is not None and row["kind"] not in ("skip", "flag") and not row["hidden"]:
+        if row["ms"] is not None and row["kind"] not in PASSED and not row["hidden"]:
             times[row["rater"]].append(row["ms"] / 1000)
-    if not times:
-        return nothing("seconds")
-    medians = np.array([np.median(values) for values in times.values()])
-    n = sum(map(len, times.values()))
-
-    def by_draw(weights: np.ndarray) -> np.ndarray:
-        return weights @ medians / weights.sum(1)
-
-    return figure(by_draw, len(medians), n, is_share=False)
+    medians = [(rater, np.median(values)) for rater, values in times.items()]
+    found = share(medians, FIGURES["seconds"][1], is_share=False)
+    return found | {"n": sum(map(len, times.values()))}
 
 
 def leaderboard(votes: list[Comparison]) -> list[dict]:
@@ -347,6 +357,7 @@ def statistics(answers: list[dict]) -> dict:
     """Return all figures of current answers (`Store.answers`), and the leaderboard."""
     votes = comparisons(answers)
     raw, alpha = agreement(votes)
+    shares = outcomes(answers, votes)
     return {
         "answers": dict(Counter("hidden" if row["hidden"] else row["kind"] for row in answers)),
         "raters": len({row["rater"] for row in answers}),
@@ -354,10 +365,7 @@ def statistics(answers: list[dict]) -> dict:
         "both_bad": sum(vote.verdict is None for vote in votes if vote.click),
         "agreement": raw,
         "alpha": alpha,
-        **{
-            name: share(found) if found else nothing(name)
-            for name, found in outcomes(answers, votes).items()
-        },
+        **{name: share(found, FIGURES[name][1]) for name, found in shares.items()},
         "seconds": seconds(answers),
         "leaderboard": leaderboard(votes),
     }

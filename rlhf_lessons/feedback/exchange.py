@@ -10,8 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
@@ -24,12 +22,13 @@ from rlhf_lessons.feedback.payloads import (
     MOST,
     NAME,
     Refused,
+    Room,
     checked,
     fit,
     on_one_line,
     storable,
 )
-from rlhf_lessons.feedback.queue import LEASE, follow
+from rlhf_lessons.feedback.queue import LEASE
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     TABLES,
@@ -41,10 +40,13 @@ from rlhf_lessons.feedback.schema import (
     key,
     raters,
     tasks,
+    unwiped,
+    wipe,
 )
-from rlhf_lessons.feedback.store import Room, Store
+from rlhf_lessons.feedback.store import Store, follow
 
 PORTION = 200  # rows in one transaction of an import: others wait for no more
+PAUSE = 0.01  # seconds after each, in which it is their turn
 
 
 def load(
@@ -63,14 +65,10 @@ def load(
     if is_database(path):
         with closing(Store(path, readonly=True)) as other:
             return merge(store, enumerate(rows_of(other), 1), str(path), forget)
-    rows = ((n, parsed(line, f"{path}, row {n}")) for n, line in lines_of(path))
-    first = next(rows, None)
-    if first is None:
+    if not any(lines_of(path)):
         raise DataError(f"{path}: holds no rows")
-    rows = chain([first], rows)
-    if "table" not in first[1]:
-        rows = from_rows(rows, str(path), round)
-    return merge(store, rows, str(path), forget)
+    rows = ((n, parsed(line, f"{path}, row {n}")) for n, line in lines_of(path))
+    return merge(store, from_rows(rows, str(path), round), str(path), forget)
 
 
 def merge(
@@ -92,9 +90,14 @@ def merge(
             if there.add(table, kept):
                 found.append((number, table, kept))
         said = [row for _, table, row in found if table is events]
-        found = [entry for entry in found if key(rater_of(*entry[1:])) not in there.gone]
-        for number, *entry in found:  # noqa: B007
-            there.check(*entry)
+        # Nothing but raters, and what is by them, has their id
+        found = [
+            (n, table, row)
+            for n, table, row in found
+            if key(row.get("rater") or row["id"]) not in there.gone
+        ]
+        for number, table, row in found:  # noqa: B007
+            there.check(table, row)
     except Refused as error:
         raise DataError(f"{where}, row {number}: {error}") from error
     with store.read() as c:
@@ -171,14 +174,17 @@ class Contents:
     def __init__(self, store: Store):
         with store.read() as c:
             self.ids = {
-                name: set(c.scalars(select(table.c.id)))
+                name: {None, *c.scalars(select(table.c.id))}
                 for name, table in TABLES.items()
                 if table is not assignments
             }
-            asked = c.execute(select(tasks.c.id, tasks.c.kind, tasks.c.completions))
-            self.asked = {id: (kind, sorted(texts)) for id, kind, texts in asked}
-            forgotten = c.scalars(select(events.c.payload).filter_by(kind="forget"))
-            self.gone = {payload["rater"] for payload in forgotten}  # hashes of their ids
+            self.asked = {
+                task.id: (task.kind, sorted(task.completions)) for task in c.execute(select(tasks))
+            }
+            self.gone = {  # hashes of their ids
+                payload["rater"]
+                for payload in c.scalars(select(events.c.payload).filter_by(kind="forget"))
+            }
 
     def add(self, table, row: dict) -> bool:
         """Count a row that fits as one that is there; return whether it was not."""
@@ -195,29 +201,22 @@ class Contents:
 
     def check(self, table, row: dict) -> None:
         """Refused where a row points to one that is nowhere, or answers what was not asked."""
-        for link in table.foreign_keys:
-            id = row[link.parent.name]
-            if id is not None and id not in self.ids[link.column.table.name]:
-                raise lost(link.parent.name)
+        lost = [
+            link.parent.name
+            for link in table.foreign_keys
+            if row[link.parent.name] not in self.ids[link.column.table.name]
+        ]
         if not self.ids["completion"].issuperset(row.get("completions") or ()):
-            raise lost("completions")
-        if row.get("task"):
+            lost.append("completions")
+        if row.get("task") and not lost:
             asked, texts = self.asked[row["task"]]
             if sorted(row["shown"] or ()) != texts:
-                raise lost("shown")
+                lost.append("shown")
             kind = "pair" if row.get("kind") == "hands" else row.get("kind")
             if kind in JUDGEMENTS and kind != asked:
-                raise lost("kind")
-
-
-def lost(field: str) -> Refused:
-    """Return the error of a row whose field names what is nowhere."""
-    return Refused(f"what its '{field}' names is not in the file, or not with that task")
-
-
-def rater_of(table, row: dict) -> str | None:
-    """Return the id of the rater whom a row is about."""
-    return row["id"] if table is raters else row.get("rater")
+                lost.append("kind")
+        if lost:
+            raise Refused(f"what its '{lost[0]}' names is not in the file, or not with that task")
 
 
 def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
@@ -253,31 +252,37 @@ def put_in(store: Store, rows: list[tuple]) -> int:
     """Write (number, table, row) into a store, a portion at a time, so that others get their turn;
     return how many events are new.
     """
-    order = list(TABLES)  # each after those it points to: an answer counts for what is there
-    rows.sort(key=lambda entry: (order.index(entry[1].name), bool(entry[2].get("repeat_of"))))
     new = 0
-    for start in range(0, len(rows), PORTION):
-        started = time.monotonic()
-        with store.write() as c:
-            for table, portion in groupby(rows[start : start + PORTION], itemgetter(1)):
-                of_table = [row for _, _, row in portion]
-                if table is events:
-                    ids = [row["id"] for row in of_table]
-                    known = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-                    of_table = [row for row in of_table if row["id"] not in known]
-                    follow(c, *(row for row in of_table if row["task"]))
-                    new += len(of_table)
-                insert_new(c, table, of_table)
-        time.sleep(min(0.05, (time.monotonic() - started) / 2))
+    for table in TABLES.values():  # each after those it points to: answers come last
+        of_table = [row for _, other, row in rows if other is table]
+        of_table.sort(key=lambda row: row.get("repeat_of") or "")  # repeats after the others
+        for start in range(0, len(of_table), PORTION):
+            with store.write() as c:
+                new += insert(c, table, of_table[start : start + PORTION])
+            time.sleep(PAUSE)
     return new
+
+
+def insert(c, table, rows: list[dict]) -> int:
+    """Insert the rows that are not there, and what follows from events; return how many of these
+    are new.
+    """
+    if table is not events:
+        insert_new(c, table, rows)
+        return 0
+    ids = [row["id"] for row in rows]
+    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
+    new = [row for row in rows if row["id"] not in there]
+    insert_new(c, events, new)
+    follow(c, *(row for row in new if row["task"]))
+    return len(new)
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
-    hidden = c.execute(select(events.c.seq, events.c.payload).filter_by(kind="hide"))
-    about = [seq for seq, payload in hidden if payload["id"] == rater]
-    of_rater = or_(events.c.rater == rater, events.c.seq.in_(about))
-    n = c.execute(delete(events).where(of_rater)).rowcount
+    c.info.clear()
+    hides = (events.c.kind == "hide") & (events.c.payload["id"].as_string() == rater)
+    n = c.execute(delete(events).where((events.c.rater == rater) | hides)).rowcount
     c.execute(delete(assignments).filter_by(rater=rater))
     c.execute(delete(raters).filter_by(id=rater))
     return n
@@ -301,7 +306,7 @@ def forget(store: Store, who: str) -> dict:
         n = 0
         if found:
             n = erase(c, found[0])
-            store.say("forget", {"rater": key(found[0]), "events": n})
-        if not store.unwiped(c, begin=bool(found)) and not found:
+            store.say("forget", rater=key(found[0]), events=n)
+        if not unwiped(c, begin=bool(found)) and not found:
             raise Refused(f"nobody here is called '{who}'")
-    return {"events": n, "finished": store.wipe()}
+    return {"events": n, "finished": wipe(store.engine)}

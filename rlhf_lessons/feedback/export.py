@@ -5,18 +5,18 @@ the reason.
 """
 
 import json
+import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from statistics import mean
-from typing import NamedTuple
 
 from sqlalchemy import func, select
 
 from rlhf_lessons.data import json_lines, spreadsheet
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.reading import of_round
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events
+from rlhf_lessons.evaluation.votes import compared, unusable
+from rlhf_lessons.feedback.payloads import sound
+from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, of_round
 from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
@@ -51,7 +51,8 @@ NOTICE = """What is kept about you, and where
 
 def anonymous_names(raters: Iterable[str]) -> dict[str, str]:
     """Return {rater: `rater 1` and so on}, numbered at random."""
-    drawn = sorted(raters, key=lambda _: secrets.token_hex(8))
+    drawn = list(raters)
+    random.SystemRandom().shuffle(drawn)
     return {rater: f"rater {n}" for n, rater in enumerate(drawn, 1)}
 
 
@@ -66,27 +67,6 @@ def label_raters(answers: list[dict], anonymous: bool = False) -> dict[str, str]
     }
 
 
-def unusable(row: dict) -> str | None:
-    """Return why nothing can be learned from an answer, or None."""
-    if row["hidden"]:
-        return "hidden by the teacher"
-    if row["kind"] in ("skip", "flag"):
-        return {"skip": "skipped", "flag": "flagged"}[row["kind"]]
-    if row["repeat_of"]:
-        return "a repeat, which measures the rater"
-    return "a guess at who wrote it" if row["source"] == "guess" else None
-
-
-class Format(NamedTuple):
-    """Rows that trainers take: what they hold, the kinds of answers that hold it, and a function
-    that yields an answer's rows, or in words why it has none.
-    """
-
-    content: str
-    kinds: tuple[str, ...]
-    rows: Callable[[dict], Iterable[dict | str]]
-
-
 def preferences(answer: dict) -> Iterator[dict | str]:
     """Yield TRL preference rows: {"chosen", "rejected", "ended": [bool, bool], "strength",
     "group"}.
@@ -94,7 +74,7 @@ def preferences(answer: dict) -> Iterator[dict | str]:
     A ranking of K gives its C(K,2) pairs, less ties, in one group; strength is the grade of a pair,
     or a difference of ranks.
     """
-    for i, j, lead in compared(answer["kind"], answer["payload"]):
+    for i, j, lead in compared(answer):
         if not lead:
             yield "both bad" if lead is None else "a tie"
             continue
@@ -112,32 +92,29 @@ def preferences(answer: dict) -> Iterator[dict | str]:
         }
 
 
-def labels(kind: str, payload: dict) -> list[bool | None]:
-    """Return whether each text is good, or bad; None where it is neither.
-
-    Good is who won a pair or came first in a ranking, or has a mean score of 5 or more; bad is who
-    lost, came last, or has 3 or less, and both of "both bad".
-    """
-    good, bad = 1, -1
-    if kind == "pair":
-        sides = {"left": [1, -1], "right": [-1, 1], "bad": [-1, -1], "tie": [0, 0]}
-        marks = sides[payload["choice"]]
-    elif kind == "ranking":
-        marks = [-rank for rank in payload["ranks"]]
-        good, bad = max(marks), min(marks)
-    else:
-        marks = [mean(scores.values()) for scores in payload["scores"]]
-        good, bad = 5, 3
-    if good == bad:  # all are equal
-        return [None] * len(marks)
-    return [True if mark >= good else False if mark <= bad else None for mark in marks]
-
-
 def unpaired(answer: dict) -> Iterator[dict | str]:
-    """Yield TRL unpaired rows: {"completion", "label", "ended"}."""
-    found = labels(answer["kind"], answer["payload"])
-    for text, label in zip(answer["answers"], found, strict=True):
-        if label is None:
+    """Yield TRL unpaired rows: {"completion", "label", "ended"}.
+
+    Good is what won and did not lose, so a ranking's first, or has a mean score of 5 or more; bad
+    is what lost and did not win, both of "both bad" too, or has 3 or less.
+    """
+    won, lost = set(), set()
+    if answer["kind"] == "scores":
+        for place, scores in enumerate(answer["payload"]["scores"]):
+            if mean(scores.values()) >= 5:
+                won.add(place)
+            if mean(scores.values()) <= 3:
+                lost.add(place)
+    else:
+        for i, j, lead in compared(answer):
+            if lead is None:
+                lost |= {i, j}
+            elif lead:
+                won.add(i if lead > 0 else j)
+                lost.add(j if lead > 0 else i)
+    for place, text in enumerate(answer["answers"]):
+        label = place in won
+        if label == (place in lost):
             yield "a tie or in the middle"
         else:
             yield {"completion": text["text"], "label": label, "ended": text["ended"]}
@@ -158,11 +135,13 @@ def demonstrations(answer: dict) -> Iterator[dict]:
     yield {"completion": answer["payload"]["text"]}
 
 
+# What the rows hold, which kinds of answers hold it, and what yields an answer's rows, or in words
+# why it has none
 FORMATS = {
-    "preference": Format("comparison", ("pair", "hands", "ranking"), preferences),
-    "unpaired": Format("judgement of one text", ("pair", "ranking", "scores"), unpaired),
-    "rankings": Format("ranking", ("ranking",), rankings),
-    "demonstrations": Format("demonstration", ("demonstration",), demonstrations),
+    "preference": ("comparison", ("pair", "hands", "ranking"), preferences),
+    "unpaired": ("judgement of one text", ("pair", "ranking", "scores"), unpaired),
+    "rankings": ("ranking", ("ranking",), rankings),
+    "demonstrations": ("demonstration", ("demonstration",), demonstrations),
 }
 
 
@@ -259,9 +238,17 @@ def renamed(row: dict, ids: dict[str, str]) -> None:
 
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
-    query = select(func.count()).select_from(events).where(events.c.replaces.isnot(None))
+    query = of_round(select(func.count(events.c.replaces)), round)
     with store.read() as c:
-        return c.scalar(of_round(query, round))
+        return c.scalar(query)
+
+
+def reports(store: Store) -> list[dict]:
+    """Return what trainers told the room, the oldest first: {"seq", "time", **payload}."""
+    said = select(events).filter_by(kind="report").order_by(events.c.seq)
+    with store.read() as c:
+        rows = c.execute(said).all()
+    return [row.payload | {"seq": row.seq, "time": row.time} for row in rows if sound(row)]
 
 
 def written(

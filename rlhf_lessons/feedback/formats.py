@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import chain, permutations
 
 from rlhf_lessons.data import DataError, text_row
-from rlhf_lessons.feedback.payloads import CRITERIA, MISFIT, MOST
+from rlhf_lessons.feedback.payloads import CRITERIA, MISFIT
 from rlhf_lessons.feedback.queue import task_rows
 from rlhf_lessons.feedback.schema import key
 
@@ -15,35 +14,40 @@ def from_rows(
 ) -> Iterator[tuple[int, dict]]:
     """Yield the rows of the store's tables that numbered rows stand for, as `merge` takes them.
 
-    A preference group that is a ranking becomes one. Equal rows are different votes, and each of
-    one rater about the same texts is another task, so that all count.
+    Those of `everything` are such rows already. Equal rows are different votes, and each of one
+    rater about the same texts is another task, so that all count.
     """
-    groups, copies, turns = {}, Counter(), Counter()
+    copies, turns = Counter(), Counter()
     for n, given in rows:
+        if "table" in given:  # as `everything` gives it
+            yield n, given
+            continue
         row = text_row(given, f"{where}, row {n}")
-        paired = "chosen" in row and row.get("group") is not None
-        place = key(row.get("prompt"), row["group"], row.get("rater")) if paired else n
-        groups.setdefault(place, []).append((n, row))
-    for place in list(groups):
-        members = groups.pop(place)  # what is read is let go of
-        n = members[0][0]
         try:
-            if len(members) > 1 and (ranking := as_ranking([row for _, row in members])):
-                members = [(n, ranking)]
-            for n, row in members:
-                said = judgement(row)
-                content = key(round, said)
-                task = key(said["prompt"], said["completions"], said["rater"])
-                copies[content] += 1
-                turns[task] += 1
-                id = key(content, copies[content])
-                for made in table_rows(said, round, id, turns[task]):
-                    yield n, made
+            said = judgement(row)
+            task, prompt, answers = next(task_rows(round, said, alike=True))
         except MISFIT as error:
             raise DataError(
                 f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion "
                 f"nor a demonstration ({type(error).__name__}: {error})"
             ) from error
+        content = key(round, said)
+        copies[content] += 1
+        rater = key("imported", said["rater"])
+        place = task["id"], rater
+        turns[place] += 1
+        if turns[place] > 1:
+            task["id"] = key(task["id"], turns[place])
+        vote = {"task": task["id"], "rater": rater, "shown": task["completions"]}
+        name = {"name": said["rater"], "team": said["team"], "kind": "imported"}
+        yield n, {"table": "prompt", **prompt}
+        for answer in answers:
+            yield n, {"table": "completion", **answer}
+        yield n, {"table": "task", **task, "place": 0}
+        yield n, {"table": "rater", "id": rater, **name}
+        yield n, {"table": "assignment", **vote, "lease": 0.0, "revealed": False}
+        vote |= {"id": key(content, copies[content]), "time": 0.0, "ui": "import"}
+        yield n, {"table": "event", **vote, "kind": said["kind"], "payload": said["payload"]}
 
 
 def judgement(row: dict) -> dict:
@@ -67,7 +71,8 @@ def judgement(row: dict) -> dict:
     else:
         kind, payload = "demonstration", {"text": row["completion"]}
     ended = row.get("ended", True)
-    ended = ended if isinstance(ended, list) else [ended] * len(texts)
+    if isinstance(ended, bool):
+        ended = [ended] * len(texts)
     return {
         "kind": kind,
         "prompt": row["prompt"],
@@ -78,51 +83,3 @@ def judgement(row: dict) -> dict:
             {"text": text, "ended": end} for text, end in zip(texts, ended, strict=True)
         ],
     }
-
-
-def as_ranking(rows: list[dict]) -> dict | None:
-    """Return the ranking of which these preference rows are all the pairs, or None where they are
-    not.
-    """
-    pairs = []
-    for row in rows:
-        ended = row.get("ended") or (True, True)
-        pairs.append(((row["chosen"], ended[0]), (row["rejected"], ended[1])))
-    texts = list(dict.fromkeys(chain.from_iterable(pairs)))
-    wins = Counter(better for better, _ in pairs)
-    meant = [(one, other) for one, other in permutations(texts, 2) if wins[one] > wins[other]]
-    if Counter(pairs) != Counter(meant) or len(texts) > MOST["ranking"][1]:
-        return None
-    return rows[0] | {
-        "completions": [text for text, _ in texts],
-        "ended": [end for _, end in texts],
-        "ranks": [len(texts) - wins[text] for text in texts],
-    }
-
-
-def table_rows(said: dict, round: str, id: str, turn: int) -> list[dict]:
-    """Return the event of this id that a judgement is, the last, and the rows that it points to."""
-    task, prompt, answers = next(task_rows(round, said, alike=True))
-    if turn > 1:
-        task["id"] = key(task["id"], turn)
-    rater = key("imported", said["rater"])
-    given = {
-        "task": task["id"],
-        "rater": rater,
-        "shown": [answer["id"] for answer in answers],
-    }
-    event = {"time": 0.0, "kind": said["kind"], "payload": said["payload"], "ui": "import"}
-    return [
-        {"table": "prompt", **prompt},
-        *({"table": "completion", **answer} for answer in answers),
-        {"table": "task", **task, "place": 0},
-        {
-            "table": "rater",
-            "id": rater,
-            "name": said["rater"],
-            "team": said["team"],
-            "kind": "imported",
-        },
-        {"table": "assignment", **given, "lease": 0.0, "revealed": False},
-        {"table": "event", **given, **event, "id": id},
-    ]

@@ -6,18 +6,17 @@ after it, so every vote is held out once and none is lost to testing. What it kn
 store, so it outlives a restart.
 """
 
-import itertools
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from rlhf_lessons.checkpoints import load
-from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import best_of
 from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, share
 from rlhf_lessons.feedback.personal import PersonalReward, Vote, votes_of
 from rlhf_lessons.feedback.store import Store
+from rlhf_lessons.lm.sampling import generate
 
 EVERY = 20  # votes between two trainings
 SAMPLES = 128  # answers on which the reward gets mean 0 and deviation 1
@@ -55,10 +54,12 @@ class OnlineReward:
         self.rater, self.team = rater, team
         self.policy = policy or load("sft", "shipped", say=str)
         self.shipped = reward_model or load("reward", "shipped", say=str)[0]
-        self.untrained, self.reward, self.best = None, None, None
-        self.points, self.seen = [], 0
+        self.untrained = self.reward = self.best = None
+        self.points = []
+        self.seen = 0  # votes from which `reward` learned
         self.steady = self.ceiling = NOTHING
-        self.tested, self.one_at_a_time = {}, threading.Lock()
+        self.tested = {}
+        self.one_at_a_time = threading.Lock()
 
     def guess(self, prompt: str, left: str, right: str) -> float | None:
         """Return P(the reader prefers the left answer); None before it learned from as many votes
@@ -66,7 +67,8 @@ class OnlineReward:
         """
         if self.seen < EVERY:
             return None
-        return self.reward.chances([Vote(prompt, (left, right), (True, True), 0.5)]).item()
+        asked = Vote(prompt, (left, right), (True, True), 0.5)
+        return self.reward.chances([asked]).item()
 
     def is_due(self) -> bool:
         """Return whether there are enough new votes to learn anew."""
@@ -81,31 +83,38 @@ class OnlineReward:
         """
         rows = self.store.answers(self.round)
         if self.rater is None:
-            mine = [row for row in rows if self.team in ("", row["team"])]
+            whose = {row["rater"] for row in rows if self.team in ("", row["team"])}
+        elif any(row["rater"] == self.rater for row in rows):
+            whose = {self.rater}
         else:
             simulated = [row["rater"] for row in rows if row["rater_kind"] == "simulated"]
-            voted = {row["rater"] for row in rows}
-            who = next((rater for rater in (self.rater, *simulated) if rater in voted), None)
-            mine = [row for row in rows if row["rater"] == who]
-        own = {row["seq"] for row in mine}
-        return votes_of(mine), votes_of([row for row in rows if row["seq"] not in own]), mine
+            whose = set(simulated[:1])
+        mine = [row for row in rows if row["rater"] in whose]
+        others = [row for row in rows if row["rater"] not in whose]
+        return votes_of(mine), votes_of(others), mine
 
     def learn(self) -> None:
         """Learn from all votes so far, and test each earlier training on the votes after it."""
         with self.one_at_a_time:
             mine, others, rows = self.votes()
-            if mine:
-                if self.untrained is None:
-                    samples = self.normalisation_set(mine)
-                    self.untrained = PersonalReward(self.shipped, self.policy[1], samples)
-                self.points = [
-                    self.test(mine[:a], mine[a:b], others) for a, b in blocks(len(mine), EVERY)
-                ]
-                self.reward, self.seen = self.untrained.fit(mine), len(mine)
-                prompt = mine[-1].prompt
-                self.best = (prompt, *best_of(*self.policy, self.reward, prompt, seed=self.seen))
             self.steady = decided_twice(rows)
             self.ceiling = predictable(self.steady)
+            if not mine:
+                return
+            if self.untrained is None:
+                asked = list(dict.fromkeys(vote.prompt for vote in mine))
+                prompts = (asked * SAMPLES)[:SAMPLES]
+                samples = generate(*self.policy, prompts)
+                normalisation_set = (prompts, samples.texts, samples.ended.tolist())
+                self.untrained = PersonalReward(self.shipped, self.policy[1], normalisation_set)
+            self.points = [
+                self.test(mine[:start], mine[start:end], others)
+                for start, end in blocks(len(mine), EVERY)
+            ]
+            self.reward = self.untrained.fit(mine)
+            self.seen = len(mine)
+            prompt = mine[-1].prompt
+            self.best = (prompt, *best_of(*self.policy, self.reward, prompt, seed=self.seen))
 
     def test(self, before: list[Vote], new: list[Vote], others: list[Vote]) -> Point:
         """Train on the votes before, test on the new ones; a test that was made already is looked
@@ -114,17 +123,9 @@ class OnlineReward:
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
-            self.tested[key] = Point(len(before), accuracy(reward, new), accuracy(reward, others))
+            found = [accuracy(reward, votes) for votes in (new, others)]
+            self.tested[key] = Point(len(before), *found)
         return self.tested[key]
-
-    def normalisation_set(self, votes: list[Vote]) -> tuple[list[str], list[str], list[bool]]:
-        """Return samples of the policy for the prompts of these votes: prompts, texts, and whether
-        each ended.
-        """
-        asked = itertools.cycle(dict.fromkeys(vote.prompt for vote in votes))
-        prompts = list(itertools.islice(asked, SAMPLES))
-        texts, ended = answer_all(*self.policy, prompts, 1)
-        return prompts, [row[0] for row in texts], [row[0] for row in ended]
 
     def report(self) -> None:
         """Tell the class page, through the store, what was tested; nothing where no vote chose a
@@ -133,22 +134,22 @@ class OnlineReward:
         points = [point for point in self.points if point.mine["n"]]
         if not points:
             return
-        (prompt, plain, best), newest = self.best, points[-1]
-        self.store.report(
-            {
-                "round": self.round,
-                "team": self.team,
-                "votes": newest.votes,
-                "held_out": newest.mine["n"],
-                "accuracy": newest.mine["value"],
-                "low": newest.mine["low"],
-                "high": newest.mine["high"],
-                "ceiling": self.ceiling["value"],
-                "samples": [{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
-                "curve": [
-                    [p.votes, p.mine["value"], p.mine["low"], p.mine["high"]] for p in points
-                ],
-            }
+        prompt, plain, best = self.best
+        ends = ("value", "low", "high")
+        curve = [[point.votes, *map(point.mine.get, ends)] for point in points]
+        votes, accuracy, low, high = curve[-1]
+        self.store.say(
+            "report",
+            round=self.round,
+            team=self.team,
+            votes=votes,
+            held_out=points[-1].mine["n"],
+            accuracy=accuracy,
+            low=low,
+            high=high,
+            ceiling=self.ceiling["value"],
+            samples=[{"prompt": prompt, "plain": plain, "best": best, "n": 16}],
+            curve=curve,
         )
 
 
@@ -158,17 +159,17 @@ def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.
 
     What is known already is told at once. Interrupt it to stop.
     """
-    until, last, told = time.monotonic() + 60 * minutes, None, {}
-    first = learners[0]
+    until = time.monotonic() + 60 * minutes
+    last, told = None, {}
+    store = learners[0].store
     while time.monotonic() < until:
-        now = first.store.last(first.round)
-        if now != last:
-            last = now
-            for learner in learners:
-                look(learner)
-                if learner.seen != told.get(learner.team, 0):
-                    told[learner.team] = learner.seen
-                    learner.report()
+        now = store.last()
+        for learner in learners if now != last else ():
+            look(learner)
+            if learner.seen != told.get(learner.team, 0):
+                told[learner.team] = learner.seen
+                learner.report()
+        last = now
         time.sleep(pause)
 
 
@@ -187,10 +188,7 @@ def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
     decided = [vote for vote in votes if vote.left != 0.5]
     if not decided:
         return NOTHING
-    chances = reward.chances(decided).tolist()
-    return share(
-        [
-            (vote.rater, (chance > 0.5) == (vote.left > 0.5))
-            for vote, chance in zip(decided, chances, strict=True)
-        ]
-    )
+    outcomes = []
+    for vote, chance in zip(decided, reward.chances(decided).tolist(), strict=True):
+        outcomes.append((vote.rater, (chance > 0.5) == (vote.left > 0.5)))
+    return share(outcomes)

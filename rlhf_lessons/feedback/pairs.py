@@ -17,10 +17,15 @@ from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
 RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
+GAP = 0.05  # two answers whose true utilities are closer would waste a reader's time
 
 
 def answers_by(
-    models: dict, prompts: list[str], n: int = 1, reward=None, seed: int = 0
+    models: dict,
+    prompts: list[str],
+    n: int = 1,
+    reward=None,
+    seed: int = 0,
 ) -> list[dict]:
     """Return a row for each prompt with `n` answers by each of `models` (name to (model,
     tokenizer)).
@@ -31,20 +36,24 @@ def answers_by(
     rows = [{"prompt": prompt, "completions": []} for prompt in prompts]
     for place, (name, (model, tokenizer)) in enumerate(models.items()):
         texts, ended = answer_all(model, tokenizer, prompts, n, seed + 1000 * place)
-        rewards = [[None] * n for _ in prompts]
+        rewards = [[None] * n] * len(prompts)
         if reward is not None:
-            found = rewards_of(reward, tokenizer, prompts, texts, ended).tolist()
-            rewards = [[round(number, 2) for number in row] for row in found]
+            rewards = rewards_of(reward, tokenizer, prompts, texts, ended).tolist()
         for row, *answers in zip(rows, texts, ended, rewards, strict=True):
-            row["completions"] += [
-                {"text": text, "ended": end, "model": name, "reward": number}
-                for text, end, number in zip(*answers, strict=True)
-            ]
+            for text, end, number in zip(*answers, strict=True):
+                number = number and round(number, 2)
+                answer = {"text": text, "ended": end, "model": name, "reward": number}
+                row["completions"].append(answer)
     return rows
 
 
 def pairs_to_rate(
-    model, tokenizer, reward, prompts: list[str], seed: int = 0, name: str = "sft"
+    model,
+    tokenizer,
+    reward,
+    prompts: list[str],
+    seed: int = 0,
+    name: str = "sft",
 ) -> list[dict]:
     """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
 
@@ -54,42 +63,38 @@ def pairs_to_rate(
     model overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
-    rows = answers_by({name: (model, tokenizer)}, prompts, CANDIDATES, reward, seed)
-    for row in rows:
-        different = list({answer["text"]: answer for answer in row["completions"]}.values())
-        row["kind"], row["source"] = (
-            "pair",
-            "random" if rng.random() < RANDOM_SHARE else "uncertain",
-        )
-        order = rng.sample(different, len(different))
-        if row["source"] == "uncertain":
+    found = []
+    models = {name: (model, tokenizer)}
+    for row in answers_by(models, prompts, CANDIDATES, reward, seed):
+        different = {answer["text"]: answer for answer in row["completions"]}
+        source = "random" if rng.random() < RANDOM_SHARE else "uncertain"
+        order = rng.sample(list(different.values()), len(different))
+        if source == "uncertain":
             order.sort(key=lambda answer: -answer["reward"])
-        row["completions"] = order[:2]
-    return [row for row in rows if len(row["completions"]) == 2]
+        if len(order) > 1:
+            row |= {"kind": "pair", "source": source, "completions": order[:2]}
+            found.append(row)
+    return found
 
 
-def make_pairs(
-    models: dict, prompts: list[str], n: int, seed: int = 0, gap: float = 0.05
-) -> list[dict]:
+def make_pairs(models: dict, prompts: list[str], n: int, seed: int = 0) -> list[dict]:
     """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at
     random.
 
-    A pair is {prompt, left, right, left_model, right_model}. Pairs whose true utilities are closer
-    than `gap` are left out: they would waste a reader's time. A model may compete with itself, as
-    {"sft": m, "sft again": m}.
+    A model may compete with itself, as {"sft": m, "sft again": m}.
     """
-    texts = {
-        name: generate(*model, prompts, seed=seed + i).texts
-        for i, (name, model) in enumerate(models.items())
-    }
-    rng, pairs = random.Random(seed), []
+    texts = {}
+    for place, (name, model) in enumerate(models.items()):
+        texts[name] = generate(*model, prompts, seed=seed + place).texts
+    rng = random.Random(seed)
+    rows = []
     for i, prompt in enumerate(prompts):
         names = rng.sample(list(models), 2)
-        left, right = (texts[name][i] for name in names)
-        if abs(judge(prompt, left).utility - judge(prompt, right).utility) >= gap:
-            pair = {"prompt": prompt, "left": left, "right": right}
-            pairs.append(pair | {"left_model": names[0], "right_model": names[1]})
-    return pairs[:n]
+        completions = [{"text": texts[name][i], "model": name} for name in names]
+        left, right = (judge(prompt, answer["text"]).utility for answer in completions)
+        if abs(left - right) >= GAP:
+            rows.append({"prompt": prompt, "completions": completions})
+    return rows[:n]
 
 
 def class_answers(n: int = 300) -> list[dict]:

@@ -10,9 +10,14 @@ import math
 import re
 import unicodedata
 import uuid
+from collections import namedtuple
+from collections.abc import Iterable
+from statistics import mean
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rlhf_lessons.evaluation.votes import hands
 
 CRITERIA = {
     "relevance": "Does it do what was asked?",
@@ -36,6 +41,7 @@ BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(map(chr, range(0xFE00, 
 NAME, REASON, TEXT = 40, 500, 5000  # characters at most
 # Words: from here on, texts that differ in fewer than one word in twenty are too alike to compare.
 LONG = 50
+STRAIGHT = str.maketrans("’“”", '\'""')
 # A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number
 # is of characters.
 SHAPES = {
@@ -56,6 +62,10 @@ SHAPES = {
     "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
 }
 DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
+
+
+# Ids of hidden raters and completions, {round: state}, the current round
+Room = namedtuple("Room", "hidden states current")
 
 
 class Refused(ValueError):
@@ -109,13 +119,20 @@ def on_one_line(text: str) -> str:
     return " ".join(re.sub(r"(^|(?<=[\s\u0300-\u036f]))[\u0300-\u036f]+", "", seen).split())
 
 
-def nickname(value: object) -> str:
+def nickname(value: object, what: str = "name", empty: bool = False) -> str:
     """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
-    if not isinstance(value, str):
-        raise Refused(f"the name must be text, not {type(value).__name__}")
-    if value != storable(value):
-        raise Refused("the name holds characters that are no text")
-    return plain(on_one_line(value), "name", NAME)
+    whole = plain(value, what, longest=10**6, empty=True)
+    return plain(on_one_line(whole), what, NAME, empty)
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return the name, with a number behind it where others have it already."""
+    taken = {other.casefold() for other in taken}
+    free, n = name, 1
+    while free.casefold() in taken:
+        n += 1
+        free = f"{name[: NAME - len(str(n)) - 1]} {n}"
+    return free
 
 
 def fit(value: object, shape: object, name: str, n: int = 0) -> object:
@@ -197,6 +214,57 @@ def sound(row) -> bool:
         return False
 
 
+def room_of(said: Iterable) -> Room:
+    """Return what these events of a teacher's, the oldest first, make of the room."""
+    hidden, states, current = set(), {}, None
+    for row in filter(sound, said):
+        if row.kind == "round":
+            current = row.payload["round"]
+            states[current] = row.payload["state"]
+        elif row.payload["hidden"]:
+            hidden.add(row.payload["id"])
+        else:
+            hidden.discard(row.payload["id"])
+    return Room(hidden, states, current)
+
+
+def others(mine: dict, answers: list[dict]) -> dict:
+    """Return what other raters said of the task of `mine`, in the order in which that was shown;
+    `answers` are all to the task.
+
+    {"n": answers, "simulated": how many of them simulated raters gave}, and with it "choices":
+    {"left", "right", "tie", "bad"} of a pair, "ranks": [means] of a ranking, "scores": [{criterion:
+    mean}].
+    """
+    kind = mine["task_kind"]
+    said = []
+    for row in answers:
+        if row["rater"] != mine["rater"] and not row["hidden"] and row["kind"] in (kind, "hands"):
+            said.append(row)
+    found = {"n": len(said), "simulated": 0}
+    for row in said:
+        found["simulated"] += row["rater_kind"] == "simulated"
+    if said and kind == "pair":
+        choices = dict.fromkeys(CHOICES, 0)
+        for row in said:
+            turned = row["shown"] != mine["shown"]
+            swap = {"left": "right", "right": "left"} if turned else {}
+            for choice, n in hands(row).items():
+                choices[swap.get(choice, choice)] += n
+        found |= {"n": sum(choices.values()), "choices": choices}
+    if said and kind in ("ranking", "scores"):
+        field = "ranks" if kind == "ranking" else "scores"
+        found[field] = []
+        for id in mine["shown"]:
+            marks = [row["payload"][field][row["shown"].index(id)] for row in said]
+            if kind == "ranking":
+                found[field].append(mean(marks))
+            else:
+                means = {name: mean(mark[name] for mark in marks) for name in CRITERIA}
+                found[field].append(means)
+    return found
+
+
 Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None
 
 
@@ -247,10 +315,7 @@ def near_identical(a: str, b: str) -> bool:
     be what matters: `3-1 is 2`.
     """
     first, second = (
-        re.sub(r"[ \t]+", " ", text.replace("’", "'").replace("“", '"').replace("”", '"')).strip(
-            " \n.!"
-        )
-        for text in (a, b)
+        re.sub(r"[ \t]+", " ", text.translate(STRAIGHT)).strip(" \n.!") for text in (a, b)
     )
     if first == second:
         return True

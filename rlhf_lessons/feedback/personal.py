@@ -26,8 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlhf_lessons.evaluation.votes import compared
-from rlhf_lessons.feedback.export import unusable
+from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.lm.sampling import most_tokens
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages.reward import score
@@ -47,9 +46,8 @@ class Vote:
     ended: tuple[bool, bool]  # whether each has an end token
     left: float  # the probability that the left one wins, which the vote stands for
     rater: str = ""
-    weight: float = (
-        1.0  # a ranking of K gives C(K,2) votes, which together weigh K - 1, the choices it took
-    )
+    # A ranking of K gives C(K,2) votes, which together weigh K - 1, the choices it took
+    weight: float = 1.0
 
 
 def votes_of(answers: list[dict]) -> list[Vote]:
@@ -60,22 +58,19 @@ def votes_of(answers: list[dict]) -> list[Vote]:
     repeats, guesses).
     """
     votes = []
-    for row in (row for row in answers if not unusable(row)):
-        for i, j, lead in compared(row["kind"], row["payload"]):
+    for row in answers:
+        if unusable(row) or row["kind"] == "scores":
+            continue
+        for i, j, lead in compared(row):
             first, second = row["answers"][i], row["answers"][j]
-            if lead is None or first["text"] == second["text"]:
+            texts = (first["text"], second["text"])
+            if lead is None or len(set(texts)) == 1:
                 continue
             chance = CHANCES[min(abs(lead), 2)]
-            votes.append(
-                Vote(
-                    row["prompt"],
-                    (first["text"], second["text"]),
-                    (first["ended"], second["ended"]),
-                    chance if lead >= 0 else 1 - chance,
-                    row["rater"],
-                    2 / len(row["answers"]),
-                )
-            )
+            left = chance if lead >= 0 else 1 - chance
+            ended = (first["ended"], second["ended"])
+            weight = 2 / len(row["answers"])
+            votes.append(Vote(row["prompt"], texts, ended, left, row["rater"], weight))
     return votes
 
 
@@ -99,40 +94,35 @@ class PersonalReward:
     for each reader.
     """
 
-    def __init__(
-        self, reward_model, tokenizer, normalisation_set: tuple[list[str], list[str], list[bool]]
-    ):
+    def __init__(self, reward_model, tokenizer, normalisation_set: tuple):
         self.model, self.tokenizer = reward_model, tokenizer
+        self.normalisation_set = normalisation_set
         self.weights = torch.zeros(len(tokenizer))
         # (prompt, completion, ended) -> the shipped model's reward: asked once for each
         self.shipped = {}
-        self.measured_on = (self.base(*normalisation_set), self.tokens(normalisation_set[1]))
-        self.mean, self.deviation = 0.0, 1.0
         self.normalise()
 
     def fit(self, votes: list[Vote]) -> "PersonalReward":
         """Return a copy whose weights come from these votes alone."""
         learned = copy.copy(self)
         lead, tokens = self.leads(votes)
-        target, weight = (
-            torch.tensor([getattr(v, name) for v in votes]) for name in ("left", "weight")
-        )
+        target = torch.tensor([vote.left for vote in votes])
+        weight = torch.tensor([vote.weight for vote in votes])
         learned.weights = ridge_logistic(tokens, CREDIT * lead, target, weight, RIDGE)
         learned.normalise()
         return learned
 
     def normalise(self) -> None:
         """Measure mean and deviation of the reward on the normalisation set."""
-        base, tokens = self.measured_on
-        rewards = GAIN * base + tokens @ self.weights
-        self.mean, self.deviation = rewards.mean().item(), max(rewards.std().item(), 1e-6)
+        self.mean, self.deviation = 0.0, 1.0
+        rewards = self(*self.normalisation_set)
+        self.mean = rewards.mean().item()
+        self.deviation = max(rewards.std().item(), 1e-6)
 
     def __call__(self, prompts: list[str], completions: list[str], ended) -> Tensor:
-        ended = [bool(end) for end in ended]
-        shipped = score(self.model, self.tokenizer, prompts, completions, ended)
-        return (
-            GAIN * shipped + self.tokens(completions) @ self.weights - self.mean
-        ) / self.deviation
+        shipped = self.base(prompts, completions, ended)
+        rewards = GAIN * shipped + self.tokens(completions) @ self.weights
+        return (rewards - self.mean) / self.deviation
 
     def chances(self, votes: list[Vote]) -> Tensor:
         """P(left wins) of each vote's answers (votes,); the votes themselves are not looked at."""
@@ -144,34 +134,34 @@ class PersonalReward:
         vocabulary).
         """
         prompts = [vote.prompt for vote in votes]
-        (left, left_tokens), (right, right_tokens) = (
-            (
-                self.base(prompts, [v.texts[s] for v in votes], [v.ended[s] for v in votes]),
-                self.tokens([v.texts[s] for v in votes]),
-            )
-            for s in (0, 1)
-        )
-        return left - right, left_tokens - right_tokens
+        lead, tokens = 0, 0
+        for side, sign in ((0, 1), (1, -1)):
+            texts = [vote.texts[side] for vote in votes]
+            ended = [vote.ended[side] for vote in votes]
+            lead += sign * self.base(prompts, texts, ended)
+            tokens += sign * self.tokens(texts)
+        return lead, tokens
 
-    def words(self, n: int = 6) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    def words(self, n: int = 6) -> tuple[list, list]:
         """Return the `n` words that raise the reward most, and those that lower it most, each with
         its weight.
         """
-        order = self.weights.argsort(descending=True).tolist()
-        named = [(self.tokenizer.decode([i]), self.weights[i].item()) for i in order]
-        named = [
-            (word[1:], weight)
-            for word, weight in named  # a token with its space before it is a whole word
-            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01
-        ]
-        return [row for row in named[:n] if row[1] > 0], [
-            row for row in named[::-1][:n] if row[1] < 0
-        ]
+        weights = {}
+        for id, weight in enumerate(self.weights.tolist()):
+            word = self.tokenizer.decode([id])
+            # A token with its space before it is a whole word
+            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01:
+                weights[word[1:]] = weight
+        order = sorted(weights.items(), key=lambda row: row[1])
+        raising = [row for row in order[::-1] if row[1] > 0]
+        lowering = [row for row in order if row[1] < 0]
+        return raising[:n], lowering[:n]
 
-    def base(self, prompts: list[str], completions: list[str], ended: list[bool]) -> Tensor:
+    def base(self, prompts: list[str], completions: list[str], ended) -> Tensor:
         """The shipped model's rewards (batch,), which are remembered."""
-        rows = list(zip(prompts, completions, ended, strict=True))
-        if new := list(dict.fromkeys(row for row in rows if row not in self.shipped)):
+        rows = list(zip(prompts, completions, map(bool, ended), strict=True))
+        new = [row for row in dict.fromkeys(rows) if row not in self.shipped]
+        if new:
             found = score(self.model, self.tokenizer, *map(list, zip(*new, strict=True)))
             self.shipped |= zip(new, found.tolist(), strict=True)
         return torch.tensor([self.shipped[row] for row in rows])
@@ -179,10 +169,8 @@ class PersonalReward:
     def tokens(self, completions: list[str]) -> Tensor:
         """1 where a token stands in a completion, else 0: (batch, vocabulary)."""
         found = torch.zeros(len(completions), len(self.tokenizer))
-        for row, ids in zip(
-            found, encode_completions(self.tokenizer, completions, False), strict=True
-        ):
-            row[ids] = 1.0
+        for row, ids in enumerate(encode_completions(self.tokenizer, completions, False)):
+            found[row, ids] = 1.0
         return found
 
 
@@ -192,14 +180,15 @@ def ridge_logistic(
     """The w (features,) that minimises the cross-entropy of sigmoid(x w + offset) with `target`
     (rows,), the rows weighted, plus ridge/2 |w|^2.
     """
-    x, offset, target, weight = (part.double() for part in (x, offset, target, weight))
+    x = x.double()
     w = torch.zeros(x.shape[1], dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([w], max_iter=500, line_search_fn="strong_wolfe")
 
     def loss():
         optimiser.zero_grad()
+        logits = x @ w + offset
         surprise = F.binary_cross_entropy_with_logits(
-            x @ w + offset, target, weight, reduction="sum"
+            logits, target.double(), weight.double(), reduction="sum"
         )
         total = surprise + ridge / 2 * w @ w
         total.backward()

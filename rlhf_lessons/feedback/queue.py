@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from itertools import combinations
 from statistics import median_high
 
-from sqlalchemy import bindparam, exists, func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
     MOST,
-    PASSES,
     Refused,
     fit,
     near_identical,
@@ -110,27 +109,23 @@ TAKEN = (
     .group_by(assignments.c.task)
 )
 OF_RATER = (
-    select(assignments, events.c.seq, events.c.ms)
+    select(assignments, tasks.c.kind, events.c.seq, events.c.ms)
     .join(tasks, tasks.c.id == assignments.c.task)
     .outerjoin(events, events.c.id == assignments.c.answer)
     .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
 )
-MINE, THEIRS = assignments.alias(), assignments.alias()
-WITH_OTHERS = select(tasks.c.id).where(  # not done by RATER, and lent to others
-    tasks.c.round == ROUND,
-    tasks.c.repeat_of.is_(None),
-    ~exists().where(MINE.c.task == tasks.c.id, MINE.c.rater == RATER, MINE.c.answer.isnot(None)),
-    exists().where(
-        THEIRS.c.task == tasks.c.id,
-        THEIRS.c.rater != RATER,
-        THEIRS.c.lease > NOW,
-        THEIRS.c.lease < FOREVER,
-    ),
+LEND = assignments.insert()
+LENT = (  # to others, who have not answered yet
+    select(assignments.c.task)
+    .join(tasks, tasks.c.id == assignments.c.task)
+    .where(tasks.c.round == ROUND, tasks.c.repeat_of.is_(None), assignments.c.rater != RATER)
+    .where(assignments.c.lease > NOW, assignments.c.lease < FOREVER)
 )
 
 
-# A task that a rater has: completions as shown, until when, the answer, its number and time.
-Assigned = namedtuple("Assigned", "task shown lease answer seq ms", defaults=[None] * 3)
+# A task that a rater has: completions as shown, until when, the answer, whether it is revealed, the
+# task's kind, the answer's number and time.
+Assigned = namedtuple("Assigned", "task rater shown lease answer revealed kind seq ms")
 
 
 class Queue:
@@ -148,34 +143,31 @@ class Queue:
         self.repeats = {}  # {task: its repeat}
         self.taken = Counter()  # {task: raters who have answered it, or still have time to}
         self.fewest = 0  # turns of the first in that order, as of the last count
-        self.order = []  # in which `first` are given, as of the last count
+        self.order = {}  # in which `first` are given, as of the last count
         self.counted = float("-inf")
         self.hidden = None  # the completions for which `visible` was made
         self.visible = {}
         self.first = {}  # of the visible ones, those that are no repeats
         self.texts = {}  # of prompts and completions, by id
 
-    def give(
-        self, c, known: dict, rater: str, hidden: set[str], lease: float, beyond: bool = False
-    ) -> dict:
-        """Return what `Store.next_task` does for a rater who may have one.
-
-        `known` is what this transaction has read already.
-        """
+    def give(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+        """Return what `Store.next_task` does for a rater who may have one."""
         now = time.time()
-        until = now + lease
-        self._read(c, known, hidden, now, beyond)
-        mine = self._of(c, known, rater)
-        task = (
-            first_of(self._unanswered(mine, now, beyond))
-            or first_of(self._repeats_of(mine, REPEAT_AFTER))
+        until = now + LEASE
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
+        found = (
+            self._unanswered(mine, now, beyond)
+            or self._repeats_of(mine, REPEAT_AFTER)
             or self._fresh(mine, beyond)
-            or first_of(self._repeats_of(mine, 0))
+            or self._repeats_of(mine, 0)
         )
-        if task is None:
+        if not found:
             who = {"for_rater": rater, "in_round": self.round, "now": now}
-            waiting = not beyond and c.execute(WITH_OTHERS, who).first()
+            lent = [] if beyond else c.scalars(LENT, who)
+            waiting = any(id not in mine or not mine[id].answer for id in lent)
             return {"state": "waiting" if waiting else "done"}
+        task = found[0]
         row = mine.get(task.id)
         if row is None:
             row = self._lend(c, rater, task, mine, until)
@@ -183,13 +175,14 @@ class Queue:
         elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
             lent = update(assignments).filter_by(task=task.id, rater=rater)
             c.execute(lent.values(lease=until))
+            mine[task.id] = row._replace(lease=until)
         return self._shown(c, task, row.shown)
 
-    def progress(self, c, known: dict, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+    def progress(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
         """Return what `Store.progress` does."""
         now = time.time()
-        self._read(c, known, hidden, now, beyond)
-        mine = self._of(c, known, rater)
+        self._read(c, hidden, now, beyond)
+        mine = self._of(c, rater)
         done = done_of(mine)
         answered = sum(row.answer is not None for row in mine.values())
         times = [row.ms / 1000 for row in done if row.ms is not None]
@@ -205,12 +198,12 @@ class Queue:
             "seconds": median_high(times) if times else None,
         }
 
-    def _read(self, c, known: dict, hidden: set[str], now: float, beyond: bool) -> None:
+    def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
         """Bring what is kept up to date."""
-        size = known.get(("size", self.round))
+        size = c.info.get(("size", self.round))
         if size is None:
             size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
-            known["size", self.round] = size
+            c.info["size", self.round] = size
         if size != self.size:
             found = c.execute(TASKS, {"in_round": self.round}).all()
             self.tasks = {task.id: task for task in found}
@@ -228,16 +221,17 @@ class Queue:
         if not beyond or now - self.counted > RECOUNT:
             rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
             self.taken = Counter(dict(rows))
-            self.order = sorted(self.first, key=self._turns) if beyond else list(self.first)
-            self.fewest = self._turns(self.order[0]) if beyond and self.order else 0
+            order = sorted(self.first, key=self._turns) if beyond else self.first
+            self.order = dict.fromkeys(order)
+            self.fewest = self._turns(order[0]) if beyond and order else 0
             self.counted = now
 
-    def _of(self, c, known: dict, rater: str) -> dict:
+    def _of(self, c, rater: str) -> dict[str, Assigned]:
         """Return what this rater has of the round, by task."""
-        rounds = known.setdefault(("rater", rater), {})
+        rounds = c.info.setdefault(("rater", rater), {})
         if self.round not in rounds:
             rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
-            rounds[self.round] = {row.task: row for row in rows}
+            rounds[self.round] = {row.task: Assigned(**row._mapping) for row in rows}
         return rounds[self.round]
 
     def _turns(self, id: str) -> int:
@@ -256,17 +250,18 @@ class Queue:
         begun.sort(key=lambda row: row.lease, reverse=True)
         return [self.visible[row.task] for row in begun]
 
-    def _fresh(self, mine: dict, beyond: bool):
+    def _fresh(self, mine: dict, beyond: bool) -> list:
         """Return the next task that a rater has not seen; in a class, one that fewest have."""
-        best, least = None, float("inf")
+        best, least = [], float("inf")
         for id in self.order:
             if id in mine or not self._wanted(id, beyond):
                 continue
             turns = self._turns(id) if beyond else 0
             if turns < least:
-                best, least = self.tasks[id], turns
+                best, least = [self.tasks[id]], turns
             if least <= self.fewest:
-                break
+                return best
+        self.fewest = least  # until the next count: all others were given meanwhile
         return best
 
     def _repeats_of(self, mine: dict, after: int) -> list:
@@ -285,10 +280,13 @@ class Queue:
             shown = mine[task.repeat_of].shown[::-1]
         else:
             shown = SIDES.sample(task.completions, len(task.completions))
-        row = {"task": task.id, "shown": shown, "lease": until}
-        c.execute(assignments.insert(), row | {"rater": rater, "revealed": False})
+        row = {"task": task.id, "rater": rater, "shown": shown, "lease": until, "revealed": False}
+        c.execute(LEND, row)
+        turns = self._turns(task.id)
         self.taken[task.id] += 1
-        return Assigned(**row)
+        if self._turns(task.id) > turns and task.id in self.order:  # behind those with fewer
+            self.order[task.id] = self.order.pop(task.id)
+        return Assigned(**row, answer=None, kind=task.kind, seq=None, ms=None)
 
     def _shown(self, c, task, shown: list[str]) -> dict:
         """Return what a rater may see of a task."""
@@ -309,50 +307,3 @@ class Queue:
 def done_of(mine: dict) -> list:
     """Return what a rater has judged, skips and flags left out."""
     return [row for row in mine.values() if row.answer and row.lease == FOREVER]
-
-
-def first_of(found: list):
-    """Return the first of what was found, None where nothing was."""
-    return found[0] if found else None
-
-
-ANSWERED = (
-    update(assignments)
-    .where(
-        assignments.c.task == bindparam("of_task"),
-        assignments.c.rater == bindparam("of_rater"),
-        assignments.c.answer.is_not_distinct_from(bindparam("before")),
-    )
-    .values(answer=bindparam("now"), shown=bindparam("order"), lease=bindparam("until"))
-)
-
-
-def follow(c, *rows: dict) -> None:
-    """Bring the assignments of these events' tasks and raters up to date.
-
-    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
-    it replaces the current one, or where there is none.
-    """
-    answered = []
-    for event in rows:
-        if event["kind"] == "reveal":
-            mine = update(assignments).filter_by(task=event["task"], rater=event["rater"])
-            c.execute(mine.values(revealed=True))
-        elif event["kind"] != "seal":
-            current, until = event["id"], FOREVER
-            if event["kind"] == "undo":
-                current, until = None, event["time"] + LEASE
-            elif event["kind"] in PASSES:
-                until = 0.0
-            answered.append(
-                {
-                    "of_task": event["task"],
-                    "of_rater": event["rater"],
-                    "before": event["replaces"],
-                    "now": current,
-                    "order": event["shown"],
-                    "until": until,
-                }
-            )
-    if answered:
-        c.execute(ANSWERED, answered)

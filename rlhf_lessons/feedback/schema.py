@@ -96,6 +96,25 @@ events = sa.Table(
     needed("ui", Text),
     sqlite_autoincrement=True,
 )
+# Answers that stand, and what belongs to them
+current_answers = (
+    sa.select(
+        events,
+        raters.c.name,
+        raters.c.team,
+        raters.c.kind.label("rater_kind"),
+        tasks.c.round,
+        tasks.c.kind.label("task_kind"),
+        tasks.c.source,
+        tasks.c.repeat_of,
+        prompts.c.text.label("prompt"),
+    )
+    .join(assignments, assignments.c.answer == events.c.id)
+    .join(raters, raters.c.id == events.c.rater)
+    .join(tasks, tasks.c.id == events.c.task)
+    .join(prompts, prompts.c.id == tasks.c.prompt)
+    .subquery("current_answer")
+)
 TABLES = dict(META.tables)  # by name, each after those it points to
 MAKING = threading.Lock()
 FOREVER = 1e12  # seconds since 1970
@@ -110,8 +129,16 @@ def key(*content: object) -> str:
 def insert_new(c, table: sa.Table, rows: list[dict]) -> None:
     """Insert the rows whose key is new; leave alone those that are there."""
     if rows:
+        c.info.clear()  # see `Store.write`
         dialect = {"sqlite": sqlite, "postgresql": postgresql}[c.dialect.name]
         c.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def of_round(query, round: str | None):
+    """Return a query of events, only those on a round's tasks where one is named."""
+    if round is not None:
+        query = query.join(tasks, tasks.c.id == events.c.task).where(tasks.c.round == round)
+    return query
 
 
 def on_network_disk(path: Path) -> bool:
@@ -142,16 +169,18 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
         if url.get_backend_name() == "sqlite":
             file = Path(url.database or "").absolute()
         options = {"creator": lambda: connect(file, readonly)} if file else {}
-        engine = sa.create_engine(url, **options)
+        # The connection that was used last, since that knows the latest
+        engine = sa.create_engine(url, pool_use_lifo=True, **options)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error
     if file:
         if not readonly:
             file.parent.mkdir(parents=True, exist_ok=True)
             make(file)
-        sa.event.listen(engine, "begin", begin)
     try:
-        with engine.execution_options(write=not readonly).begin() as connection:
+        with engine.begin() as connection:
+            if file:
+                connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
             if not readonly:
                 META.create_all(connection)
             elif not set(TABLES) <= set(sa.inspect(connection).get_table_names()):
@@ -247,9 +276,29 @@ def prepare(connection: sqlite3.Connection, journal: str) -> None:
             time.sleep(0.05)
 
 
-def begin(connection) -> None:
-    """Begin a transaction. One that will write takes the lock at once: one that reads first and
-    then finds the file changed is thrown out by SQLite without waiting, and its votes with it.
+def unwiped(c, begin: bool = False) -> bool:
+    """Return whether deleted text may still be found in the file's journal; with `begin`, note
+    that it may.
+
+    The note is a number in the file's head, so that it outlives this program.
     """
-    write = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    if c.dialect.name != "sqlite":
+        return False
+    if begin:
+        c.exec_driver_sql("PRAGMA user_version=1")
+    return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
+
+
+def wipe(engine: sa.Engine) -> bool:
+    """Write the journal back into the file and empty it; return False while another program
+    reads the file.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with closing(engine.raw_connection()) as c:  # outside of any transaction
+        c.execute("PRAGMA busy_timeout=3000")
+        busy, *_ = c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            c.execute("PRAGMA user_version=0")
+        c.execute("PRAGMA busy_timeout=30000")
+    return not busy

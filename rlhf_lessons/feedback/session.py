@@ -19,7 +19,8 @@ The answers:
                                 "brief" (what the team looks for), "message" (words to show), "game"
                                 {"sealed": whether a guess is, "right", "of": the score}
     {"type": "ack", "id", "seq", "progress"}
-                                it is on the disk; of an answer also "task", "kind", "payload"
+                                it is on the disk; of an answer also "task", "kind", "payload", and
+                                from a class "next": the task message for which the card would ask
     {"type": "reveal", "task", "seq", "models", "rewards", "others"}
                                 as `Store.reveal`, and where a guess was sealed "game"
                                 {"guess", "hit", "right", "of"}
@@ -29,13 +30,19 @@ The answers:
 
 The card makes an `id` for each act, and sends the act under this id until it is acknowledged: it
 counts once.
+
+A class, whose server has one core for hundreds of cards, sends the next task along with the
+acknowledgement. The card shows it when it would have asked for it; where somebody looks at the
+saved answer for longer than a few seconds, or undoes or reveals it, the card asks all the same,
+since the round may have changed. A notebook sends none: what its card's task comes with, a sealed
+guess, is to be made by a model that has learned from the answer before.
 """
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused, new_id
+from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused
 from rlhf_lessons.feedback.schema import in_short
 from rlhf_lessons.feedback.store import Store
 
@@ -145,22 +152,26 @@ class Session:
             ms = None  # a broken clock loses no vote
         with self.store.write():
             seq = self.store.answer(self.rater, task, kind, payload, id, ms=ms, ui=self.ui)
-            progress = self.progress()
+            following = None if self.goal is None else self.next(message)
+            progress = following["progress"] if following else self.progress()
         saved = {"seq": seq, "kind": kind, "payload": payload}
-        if kind in PASSES:
+        ack = {"type": "ack", "id": id, "task": task, "progress": progress, **saved}
+        if following:
+            ack["next"] = following
+        elif kind in PASSES:
             self.current = None  # the card asks for the next task by itself
         elif self.current and self.current["task"].get("task") == task:
             self.current |= {"saved": saved, "progress": progress}
         if self.after_vote and kind not in PASSES and self.counted != id:
             self.counted = id
             self.worker.submit(self.run_after_vote, progress["done"])
-        return {"type": "ack", "id": id, "task": task, "progress": progress, **saved}
+        return ack
 
     def undo(self, message: dict) -> dict:
         """Take the last answer back; the card then asks for the next task: that one again."""
         id = text(message, "id")
         with self.store.write():
-            seq = self.store.undo(self.rater, self.round or "", id, ui=self.ui)
+            seq = self.store.undo(self.rater, self.round or "", id)
             progress = self.progress()
         self.current = None
         return {"type": "ack", "id": id, "seq": seq, "progress": progress}
@@ -168,7 +179,7 @@ class Session:
     def reveal(self, message: dict) -> dict:
         """Lock the answer and tell what was hidden: models, rewards, others, the sealed guess."""
         task, id = text(message, "task"), text(message, "id")
-        hidden = self.store.reveal(self.rater, task, id, ui=self.ui)
+        hidden = self.store.reveal(self.rater, task, id)
         found = {"type": "reveal", "task": task, **hidden}
         sealed = self.seals().get(task)
         if sealed is not None:
@@ -207,7 +218,7 @@ class Session:
             left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
             if left is None:
                 return False
-            return self.store.seal(self.rater, task["task"], float(left), new_id()) > 0
+            return self.store.seal(self.rater, task["task"], float(left)) > 0
         except Exception as error:
             self.note(f"The reward model could not guess: {in_short(error)}")
             return False

@@ -5,15 +5,17 @@ see whether its pipeline finds a truth that is known, before it trusts it with p
 import random
 import zlib
 from dataclasses import replace
+from math import inf
 
 from rlhf_lessons.feedback.payloads import CRITERIA, new_id
 from rlhf_lessons.feedback.store import Store
-from rlhf_lessons.world.answers import answer
+from rlhf_lessons.world.answers import answer as write
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 from rlhf_lessons.world.tasks import parse
 
 AT_ONCE = 20  # answers in one commit
+SECONDS = 5.0  # about what it takes for each
 MUCH = 0.4  # answers whose utilities differ by this much: one is much better
 
 
@@ -23,32 +25,30 @@ def simulate(
     rater: Rater,
     name: str | None = None,
     seed: int = 0,
-    n: int | None = None,
+    n: float = inf,
     team: str = "",
-    seconds: float = 5.0,
 ) -> str:
-    """Let a simulated rater do `n` tasks of a round (all that it gets, where None), and return its
+    """Let a simulated rater do `n` tasks of a round, all that it gets by default, and return its
     id.
 
     The same name is the same person each time, who only does what is new; without a name, it is
-    made of the rater. What it says to a task depends on name, seed and task alone. `seconds` is
-    about what it takes for each.
+    made of the rater. What it says to a task depends on name, seed and task alone.
     """
     # As fields were first named: a rater keeps its name in stores, and what it says in the lessons.
     made_of = repr(rater).replace("flip_rate=", "lapse=")
     name = name or f"simulated {zlib.crc32(made_of.encode()):08x}"
-    who, done = store.reader(name, team, kind="simulated"), 0
-    while n is None or done < n:
-        with (
-            store.write()
-        ):  # a few at a time: each commit waits for the disk, and people want their turn
-            for _ in range(AT_ONCE if n is None else min(AT_ONCE, n - done)):
+    who = store.reader(name, team, kind="simulated")
+    done = 0
+    while done < n:
+        # A few at a time: each commit waits for the disk, and people want their turn
+        with store.write():
+            for _ in range(min(AT_ONCE, n - done)):
                 task = store.next_task(who, round)
                 if task["state"] != "task":
                     return who
                 rng = random.Random(f"{name}/{seed}/{task['task']}")
                 kind, payload = judgement(rater, task, rng)
-                ms = int(1000 * seconds * rng.lognormvariate(0, 0.4))
+                ms = int(1000 * SECONDS * rng.lognormvariate(0, 0.4))
                 store.answer(who, task["task"], kind, payload, new_id(), ms, ui="simulated")
                 done += 1
     return who
@@ -58,34 +58,29 @@ def judgement(rater: Rater, task: dict, rng: random.Random) -> tuple[str, dict]:
     """Return (kind, payload) of what a simulated rater says to a task of `Store.next_task`, places
     as shown.
     """
-    prompt, kind, shown = (
-        task["prompt"],
-        task["kind"],
-        [(a["text"], a["ended"]) for a in task["answers"]],
-    )
-    order = sorted(
-        range(len(shown)), key=lambda i: shown[i]
-    )  # chance must not hang on sides that are drawn at random
+    prompt, kind = task["prompt"], task["kind"]
+    shown = [(answer["text"], answer["ended"]) for answer in task["answers"]]
+    # Chance must not hang on sides that are drawn at random
+    order = sorted(range(len(shown)), key=lambda i: shown[i])
     if kind == "pair":
         first, second = (rater.utility_of(prompt, *shown[i]) for i in order)
         turned = order[0] == 1
-        seen = replace(rater, side_bias=-rater.side_bias) if turned else rater
-        choice = seen.pick(first - second, rng)
-        other = {"left": "right", "right": "left"} if turned else {}
-        return kind, {
-            "choice": other.get(choice, choice),
-            "strength": 2 if abs(first - second) >= MUCH else 1,
-        }
+        if turned:
+            rater = replace(rater, side_bias=-rater.side_bias)
+        choice = rater.pick(first - second, rng)
+        if turned:
+            choice = {"left": "right", "right": "left"}.get(choice, choice)
+        return kind, {"choice": choice, "strength": 1 + (abs(first - second) >= MUCH)}
     if kind == "ranking":
-        ranks = dict(zip(order, rater.rank(prompt, [shown[i][0] for i in order], rng), strict=True))
-        return kind, {"ranks": [ranks[i] + 1 for i in range(len(shown))]}
+        found = rater.rank(prompt, [shown[i][0] for i in order], rng)
+        ranks = dict(zip(order, found, strict=True))
+        return kind, {"ranks": [1 + ranks[i] for i in sorted(order)]}
     if kind == "scores":
-        marks = [judge(prompt, *one) for one in shown]
-        return kind, {
-            "scores": [
-                {name: 1 + round(6 * getattr(mark, name)) for name in CRITERIA} for mark in marks
-            ]
-        }
+        scores = []
+        for answer in shown:
+            marks = judge(prompt, *answer)
+            scores.append({name: 1 + round(6 * getattr(marks, name)) for name in CRITERIA})
+        return kind, {"scores": scores}
     if spec := parse(prompt):
-        return kind, {"text": answer(spec, rng)}
+        return kind, {"text": write(spec, rng)}
     return "skip", {"reason": "a simulated rater knows only the toy world"}

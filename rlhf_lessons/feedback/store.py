@@ -9,33 +9,38 @@ may be called from any thread and from many processes on one database.
 import os
 import threading
 import time
-from collections import namedtuple
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import cache
 from json import JSONDecodeError
 from pathlib import Path
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.exc import DBAPIError
 
 from rlhf_lessons import paths
-from rlhf_lessons.feedback import reading
 from rlhf_lessons.feedback.payloads import (
-    NAME,
     PASSES,
     Refused,
+    Room,
     checked,
     checked_id,
     fit,
+    free_name,
     new_id,
     nickname,
-    plain,
+    others,
+    room_of,
     sound,
 )
-from rlhf_lessons.feedback.queue import LEASE, Queue, follow, insert_tasks, task_rows
+from rlhf_lessons.feedback.queue import LEASE, Queue, insert_tasks, task_rows
 from rlhf_lessons.feedback.schema import (
+    FOREVER,
     assignments,
+    completions,
+    current_answers,
     events,
     in_short,
+    of_round,
     open_engine,
     raters,
     shown,
@@ -43,13 +48,63 @@ from rlhf_lessons.feedback.schema import (
 )
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
-GIVEN = select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task)
-OF_RATER = GIVEN.where(
-    assignments.c.task == bindparam("of_task"), assignments.c.rater == bindparam("of_rater")
+OF_RATER = (
+    assignments.c.task == bindparam("of_task"),
+    assignments.c.rater == bindparam("of_rater"),
 )
+GIVEN = (
+    select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task).where(*OF_RATER)
+)
+ANSWERED = update(assignments).where(
+    *OF_RATER, assignments.c.answer.is_not_distinct_from(bindparam("before"))
+)
+SAY = events.insert()
 EVENT = select(events).where(events.c.id == bindparam("event"))
-# Ids of hidden raters and completions, {round: state}, the current round
-Room = namedtuple("Room", "hidden states current")
+
+
+def follow(c, *rows: dict) -> None:
+    """Bring the assignments of these events' tasks and raters up to date.
+
+    Of two answers to one task, from two copies of a file, the first stands: an answer counts where
+    it replaces the current one, or where there is none.
+    """
+    answered = []
+    for event in rows:
+        of = {"of_task": event["task"], "of_rater": event["rater"]}
+        if event["kind"] == "reveal":
+            c.execute(update(assignments).where(*OF_RATER), of | changes(event))
+        elif event["kind"] != "seal":
+            answered.append(of | changes(event) | {"before": event["replaces"]})
+    if answered:
+        c.execute(ANSWERED, answered)
+
+
+def changes(event: dict) -> dict:
+    """Return the fields of an assignment that an event about its task and rater sets."""
+    kind = event["kind"]
+    if kind == "seal":
+        return {}
+    if kind == "reveal":
+        return {"revealed": True}
+    answer, until = event["id"], FOREVER
+    if kind == "undo":
+        answer, until = None, event["time"] + LEASE
+    elif kind in PASSES:
+        until = 0.0
+    return {"answer": answer, "shown": event["shown"], "lease": until}
+
+
+def forget_changes(c, write: bool) -> None:
+    """Keep of what a connection has read, its `info`, only what no other may have changed.
+
+    Only SQLite tells whether any has, and only who writes can be sure that none does meanwhile.
+    """
+    version = None
+    if write and c.dialect.name == "sqlite":
+        version = c.exec_driver_sql("PRAGMA data_version").scalar()
+    if version is None or version != c.info.get("version"):
+        c.info.clear()
+    c.info["version"] = version
 
 
 class Store:
@@ -65,7 +120,7 @@ class Store:
         self.engine = open_engine(where, readonly)
         self.pid = os.getpid()
         self.local = threading.local()
-        self.queues = {}
+        self.queue = cache(Queue)  # one a round
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -77,10 +132,19 @@ class Store:
             self.pid = os.getpid()
             self.engine = open_engine(self.where, self.readonly)
         try:
-            with self.engine.execution_options(write=write).begin() as c:
+            with self.engine.connect() as c:
+                if c.dialect.name == "sqlite":
+                    # Who writes takes the lock at once: SQLite throws out without waiting who reads
+                    # first and then finds the file changed, and the votes with it.
+                    c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+                forget_changes(c, write)
                 self.local.connection = c if write else None
-                self.local.known = {}
-                yield c
+                try:
+                    yield c
+                    c.commit()
+                except BaseException:
+                    c.info.clear()  # what was not committed among it
+                    raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
                 f"{shown(self.where)}: the database failed ({in_short(error)})"
@@ -88,69 +152,17 @@ class Store:
         finally:
             self.local.connection = None
 
-    def _known(self) -> dict:
-        """Return what this transaction has read and nobody has changed since: a class asks much in
-        one.
-        """
-        return self.local.known if self.local.connection else {}
-
-    def _room(self, c) -> Room:
-        """Return what `room` does."""
-        known = self._known()
-        if "room" in known:
-            return known["room"]
-        hidden, states, current = set(), {}, None
-        said = select(events).where(events.c.kind.in_(("hide", "round"))).order_by(events.c.seq)
-        for row in c.execute(said):
-            if not sound(row):
-                continue
-            if row.kind == "round":
-                current = row.payload["round"]
-                states[current] = row.payload["state"]
-            elif row.payload["hidden"]:
-                hidden.add(row.payload["id"])
-            else:
-                hidden.discard(row.payload["id"])
-        known["room"] = Room(hidden, states, current)
-        return known["room"]
-
     def write(self):
         """A transaction that writes: one at a time in all processes; the others wait.
 
         Calls inside `with store.write():` share it: one commit for all, such as an answer and the
-        next task.
+        next task. What was read stays in the connection's `info`, as long as it holds.
         """
         return self._transaction(write=True)
 
     def read(self):
         """A transaction that sees one moment of the database, whatever others write meanwhile."""
         return self._transaction(write=False)
-
-    def unwiped(self, c, begin: bool = False) -> bool:
-        """Return whether deleted text may still be found in the file's journal; with `begin`, note
-        that it may.
-
-        The note is a number in the file's head, so that it outlives this program.
-        """
-        if self.engine.dialect.name != "sqlite":
-            return False
-        if begin:
-            c.exec_driver_sql("PRAGMA user_version=1")
-        return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
-
-    def wipe(self) -> bool:
-        """Write the journal back into the file and empty it; return False while another program
-        reads the file.
-        """
-        if self.engine.dialect.name != "sqlite":
-            return True
-        with closing(self.engine.raw_connection()) as c:  # outside of any transaction
-            c.execute("PRAGMA busy_timeout=3000")
-            busy, *_ = c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if not busy:
-                c.execute("PRAGMA user_version=0")
-            c.execute("PRAGMA busy_timeout=30000")
-        return not busy
 
     def close(self) -> None:
         """Let go of the file."""
@@ -160,33 +172,27 @@ class Store:
 
     def add_rater(self, name: str, team: str = "", kind: str = "person") -> str:
         """Add a rater and return the id. A second Alice of the same kind is called `Alice 2`."""
-        name, team = nickname(name), plain(team, "team", NAME, empty=True)
+        name, team = nickname(name), nickname(team, "team", empty=True)
         with self.write() as c:
-            same_kind = c.scalars(select(raters.c.name).filter_by(kind=kind))
-            taken = {other.casefold() for other in same_kind}
-            free, n = name, 1
-            while free.casefold() in taken:
-                n += 1
-                free = f"{name[: NAME - len(str(n)) - 1]} {n}"
-            id = new_id()
-            c.execute(raters.insert(), dict(id=id, name=free, team=team, kind=kind))
-        return id
+            free = free_name(name, c.scalars(select(raters.c.name).filter_by(kind=kind)))
+            row = dict(id=new_id(), name=free, team=team, kind=kind)
+            c.execute(raters.insert(), row)
+        return row["id"]
 
     def reader(self, name: str = "you", team: str = "", kind: str = "person") -> str:
         """Return the id of the one rater of this name and kind, added where there is none: for a
         notebook.
         """
         with self.write() as c:
-            found = c.scalar(select(raters.c.id).filter_by(name=nickname(name), kind=kind))
-            return found or self.add_rater(name, team, kind)
+            found = select(raters.c.id).filter_by(name=nickname(name), kind=kind)
+            return c.scalar(found) or self.add_rater(name, team, kind)
 
-    def raters(self) -> list[dict]:
-        """Return all raters: id, name, team, kind, hidden."""
+    def raters(self, **only: str) -> list[dict]:
+        """Return all raters, or `only` those of an id or kind: id, name, team, kind, hidden."""
+        hidden = self.room().hidden
         with self.read() as c:
-            hidden = self._room(c).hidden
-            return [
-                row._asdict() | {"hidden": row.id in hidden} for row in c.execute(select(raters))
-            ]
+            rows = c.execute(select(raters).filter_by(**only)).all()
+        return [row._asdict() | {"hidden": row.id in hidden} for row in rows]
 
     # Tasks
 
@@ -201,16 +207,11 @@ class Store:
         """
         found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
-            self._known().clear()
             insert_tasks(c, round, found)
         return [task["id"] for task, _, _ in found if not task["repeat_of"]]
 
-    def _queue(self, round: str) -> Queue:
-        return self.queues.setdefault(round, Queue(round))
-
-    def next_task(self, rater: str, round: str, lease: float = LEASE, beyond: bool = False) -> dict:
-        """Return the task that this rater is to do now, and keep it for the rater for `lease`
-        seconds.
+    def next_task(self, rater: str, round: str, beyond: bool = False) -> dict:
+        """Return the task that this rater is to do now, and keep it for the rater for some minutes.
 
         {"state": "task", "task": id, "round", "kind", "prompt", "answers": [{"text", "ended"}] in
         the order to show them}; or only a state: "paused" by the teacher, "removed" (this rater),
@@ -220,14 +221,17 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            if not c.scalar(select(raters.c.id).filter_by(id=checked_id(rater))):
-                raise Refused("this store knows no such rater: join again")
-            room = self._room(c)
+            there = c.info.setdefault("raters", set())
+            if checked_id(rater) not in there:
+                if not c.scalar(select(raters.c.id).filter_by(id=rater)):
+                    raise Refused("this store knows no such rater: join again")
+                there.add(rater)
+            room = self.room()
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self._queue(round).give(c, self._known(), rater, room.hidden, lease, beyond)
+            return self.queue(round).give(c, rater, room.hidden, beyond)
 
     # Answers
 
@@ -256,7 +260,7 @@ class Store:
             if kind not in (given.kind, *PASSES) and (kind, given.kind) != ("hands", "pair"):
                 raise Refused(f"this task asks for a {given.kind}, not for a {kind}")
             kept = checked(kind, payload, len(given.shown))
-            if rater in self._room(c).hidden:
+            if rater in self.room().hidden:
                 raise Refused(
                     "the teacher has removed you from this class, so this answer was not recorded"
                 )
@@ -268,138 +272,134 @@ class Store:
                     if given.answer
                     else "the answer that this one replaces was undone, or was never given"
                 )
-            return self._record(c, given, kind, id, kept, ms=ms, replaces=replaces, ui=ui)
+            if ms is not None:
+                fit(ms, range(2**31), "ms")
+            return self._record(c, kind, id, kept, given, ms=ms, replaces=replaces, ui=ui)
 
-    def undo(self, rater: str, round: str, id: str, ui: str = "") -> int:
+    def undo(self, rater: str, round: str, id: str) -> int:
         """Take back the rater's last answer in a round; the task comes again. Refused once it is
         revealed.
         """
         with self.write() as c:
             if before := self._before(c, id, rater, None, "undo"):
                 return before.seq
-            last = c.execute(
-                GIVEN.join(events, events.c.id == assignments.c.answer)
-                .where(tasks.c.round == round, assignments.c.rater == checked_id(rater))
-                .order_by(events.c.seq.desc())
-            ).first()
-            if last is None:
+            last = (
+                select(current_answers.c.task)
+                .filter_by(round=round, rater=checked_id(rater))
+                .order_by(current_answers.c.seq.desc())
+            )
+            task = c.scalar(last)
+            if not task:
                 raise Refused("there is nothing to undo")
-            if last.revealed:
+            given = self._given(c, rater, task)
+            if given.revealed:
                 raise Refused("your last answer was revealed, so it can no longer be undone")
-            return self._record(c, last, "undo", id, {}, replaces=last.answer, ui=ui)
+            return self._record(c, "undo", id, {}, given, replaces=given.answer)
 
-    def reveal(self, rater: str, task: str, id: str, ui: str = "") -> dict:
+    def reveal(self, rater: str, task: str, id: str) -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
 
         {"seq", "models": [names], "rewards": [numbers or None], "others": what other raters said
-        (`others`)}.
+        (`payloads.others`)}.
         """
         with self.write() as c:
             before = self._before(c, id, rater, task, "reveal")
             given = self._given(c, rater, task)
-            if not given.answer:
+            said = self.answers(task=task)
+            mine = next((row for row in said if row["rater"] == rater), None)
+            if not mine:
                 raise Refused("answer first: the models are shown after that")
-            seq = before.seq if before else self._record(c, given, "reveal", id, {}, ui=ui)
-            return {"seq": seq, **reading.hidden_side(c, given, self._room(c).hidden)}
+            return {
+                "seq": before.seq if before else self._record(c, "reveal", id, {}, given),
+                "models": [one["model"] for one in mine["answers"]],
+                "rewards": [one["reward"] for one in mine["answers"]],
+                "others": others(mine, said),
+            }
 
-    def seal(self, rater: str, task: str, left: float, id: str) -> int:
-        """Record a guess at the rater's vote before it is given: P(the answer shown left is
-        preferred).
+    def seal(self, rater: str, task: str, left: float) -> int:
+        """Record a guess at the rater's vote before it is given, P(the answer shown left is
+        preferred), and return its number.
 
         The first guess on a task counts; later calls return its number. Refused once the rater has
         answered.
         """
         with self.write() as c:
-            self._before(c, id, rater, task, "seal")
-            kept = checked("seal", {"left": left})
             given = self._given(c, rater, task)
-            first = select(events.c.seq).filter_by(kind="seal", rater=rater, task=task)
-            sealed = c.scalar(first)
-            if not sealed and given.answer:
+            first = c.scalar(select(events.c.seq).filter_by(kind="seal", rater=rater, task=task))
+            if given.answer and not first:
                 raise Refused("the rater has answered already: a guess must come before")
-            return sealed or self._record(c, given, "seal", id, kept)
+            return first or self._record(
+                c, "seal", new_id(), checked("seal", {"left": left}), given
+            )
 
     def seals(self, rater: str, round: str) -> dict[str, float]:
         """Return the guesses sealed on a rater's votes in a round: {task: P(left is preferred)}."""
         with self.read() as c:
-            said = reading.of_round(select(events.c.task, events.c.payload), round)
-            said = said.filter(events.c.kind == "seal", events.c.rater == rater)
+            said = select(events.c.task, events.c.payload).filter_by(kind="seal", rater=rater)
+            said = of_round(said, round)
             # The first of each task comes last, and stays
-            rows = c.execute(said.order_by(events.c.seq.desc()))
-            return {task: payload["left"] for task, payload in rows}
+            said = c.execute(said.order_by(events.c.seq.desc()))
+            return {task: payload["left"] for task, payload in said}
 
     @staticmethod
-    def _before(c, id: str, rater: str | None, task: str | None, kind: str):
+    def _before(c, id: str, rater: str, task: str | None, kind: str):
         """Return the event of this id, if it was recorded before; Refused where it is another's."""
         row = c.execute(EVENT, {"event": checked_id(id)}).first()
-        if row and (row.rater != rater or row.kind != kind or task and row.task != task):
+        if row and ((row.rater, row.kind) != (rater, kind) or task and row.task != task):
             raise Refused("this id belongs to another event: make a new one for each")
         return row
 
     @staticmethod
-    def _given(c, rater: str, task: str):
-        whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
-        row = c.execute(OF_RATER, whose).first()
-        if row is None:
-            raise Refused("this task was not given to this rater: ask for the next task")
-        return row
+    def _known(c, rater: str, task: str) -> dict:
+        """Return what is known of the rater's tasks in the round of this one."""
+        rounds = c.info.get(("rater", rater), {}).values()
+        return next((mine for mine in rounds if task in mine), {})
 
-    def _record(
-        self, c, given, kind: str, id: str, payload: dict, ms=None, replaces=None, ui=""
-    ) -> int:
-        """Add an event about a rater's task, and what follows from it, and return its number."""
-        row = dict(
-            id=id,
-            time=time.time(),
-            kind=kind,
-            rater=given.rater,
-            task=given.task,
-            payload=payload,
-            shown=given.shown,
-            replaces=replaces,
-            ms=None if ms is None else fit(ms, range(2**31), "ms"),
-            ui=ui,
-        )
-        follow(c, row)
-        self._known().pop(("rater", given.rater), None)
-        return c.execute(events.insert(), row).inserted_primary_key[0]
+    def _given(self, c, rater: str, task: str):
+        whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
+        known = self._known(c, rater, task)
+        given = known.get(task) or c.execute(GIVEN, whose).first()
+        if not given:
+            raise Refused("this task was not given to this rater: ask for the next task")
+        return given
+
+    def _record(self, c, kind: str, id: str, payload: dict, given=None, **more) -> int:
+        """Add an event, about the room or a rater's task, and what follows; return its number."""
+        row = dict(id=id, time=time.time(), kind=kind, payload=payload, replaces=None, ui="") | more
+        if given:
+            row |= dict(rater=given.rater, task=given.task, shown=given.shown)
+            follow(c, row)
+        else:
+            c.info.clear()
+        seq = c.execute(SAY, row).inserted_primary_key[0]
+        known = given and self._known(c, given.rater, given.task)
+        if known:
+            changed = changes(row)
+            if "answer" in changed:
+                changed |= {"seq": seq, "ms": row.get("ms")}
+            known[given.task] = known[given.task]._replace(**changed)
+        return seq
 
     # The room: what the teacher and the trainer say
 
-    def say(self, kind: str, payload: dict) -> int:
-        """Add an event about the room itself (round, hide, report, forget); return its number."""
-        row = dict(id=new_id(), time=time.time(), kind=kind, payload=checked(kind, payload), ui="")
+    def say(self, kind: str, /, **payload) -> int:
+        """Add an event about the room itself, and return its number.
+
+        ("round", round=name, state="open"), or "paused"; the last one named is the current round.
+        ("hide", id=of a rater or a completion, hidden=True): offered no more, left out of exports
+        and statistics. ("report", anything=...): what a trainer tells the room, such as its
+        accuracy. ("forget", rater=..., events=...): somebody was deleted.
+        """
         with self.write() as c:
-            self._known().clear()
-            return c.execute(events.insert(), row).inserted_primary_key[0]
-
-    def set_round(self, round: str, state: str = "open") -> int:
-        """Open a round, which makes it the current one, or pause it: "open" or "paused"."""
-        return self.say("round", {"round": round, "state": state})
-
-    def hide(self, id: str, hidden: bool = True) -> int:
-        """Take a rater or a completion out (or back in): offered no more, left out of exports and
-        statistics.
-        """
-        return self.say("hide", {"id": id, "hidden": hidden})
-
-    def report(self, payload: dict) -> int:
-        """Tell the room something, such as a trainer its accuracy: any JSON object."""
-        return self.say("report", payload)
-
-    def reports(self, after: int = 0) -> list[dict]:
-        """Return the reports with numbers above `after`, the oldest first: {"seq", "time",
-        **payload}.
-        """
-        with self.read() as c:
-            said = select(events).where(events.c.kind == "report", events.c.seq > after)
-            rows = c.execute(said.order_by(events.c.seq))
-            return [{**row.payload, "seq": row.seq, "time": row.time} for row in rows if sound(row)]
+            return self._record(c, kind, new_id(), checked(kind, payload))
 
     def room(self) -> Room:
         """Return (hidden ids, {round: "open" or "paused"}, the round last opened or paused)."""
         with self.read() as c:
-            return self._room(c)
+            if "room" not in c.info:
+                said = select(events).where(events.c.kind.in_(("hide", "round")))
+                c.info["room"] = room_of(c.execute(said.order_by(events.c.seq)))
+            return c.info["room"]
 
     # Reading
 
@@ -408,23 +408,40 @@ class Store:
         there for this rater, and the median seconds an answer took (None before the first).
         """
         with self.read() as c:
-            return self._queue(round).progress(
-                c, self._known(), rater, self._room(c).hidden, beyond
-            )
+            return self.queue(round).progress(c, rater, self.room().hidden, beyond)
 
-    def last(self, round: str | None = None) -> int:
-        """Return the number of the last event (of a round): has anything happened since then?"""
+    def last(self) -> int:
+        """Return the number of the last event: has anything happened since then?"""
         with self.read() as c:
-            return c.scalar(reading.of_round(select(func.max(events.c.seq)), round)) or 0
+            return c.scalar(select(func.max(events.c.seq))) or 0
 
-    def answers(self, round: str | None = None, rater: str | None = None) -> list[dict]:
+    def answers(
+        self, round: str | None = None, rater: str | None = None, task: str | None = None
+    ) -> list[dict]:
         """Return current answers (not undone, not replaced), the oldest first, skips and flags
-        among them: all, or those on a round, or by a rater.
+        among them: all, or those on a round, by a rater, to a task.
 
         Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
         "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers":
         [{"id", "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater
         or a text is hidden}.
         """
+        answers = select(current_answers).order_by("seq")
+        for name, value in (("round", round), ("rater", rater), ("task", task)):
+            if value is not None:
+                answers = answers.filter_by(**{name: value})
+        texts = select(completions)
+        hidden = self.room().hidden
         with self.read() as c:
-            return reading.read_answers(c, self._room(c).hidden, round, rater)
+            rows = [row._asdict() for row in c.execute(answers) if sound(row)]
+            if rater or task:  # few: no need to read all
+                ids = {id for row in rows for id in row["shown"] or ()}
+                texts = texts.where(completions.c.id.in_(ids))
+            texts = {row.id: row._asdict() for row in c.execute(texts)}
+        found = []
+        for row in rows:
+            ids = row["shown"] or ()
+            if texts.keys() >= set(ids):
+                is_hidden = bool(hidden & {row["rater"], *ids})
+                found.append(row | {"answers": [texts[id] for id in ids], "hidden": is_hidden})
+        return found

@@ -64,10 +64,22 @@ def _try_out(model) -> tuple[Tensor, Tensor]:
         return torch.cat([score(row) for row in alone]), together
 
     cache = DynamicCache(config=model.config)
-    cached = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
-    model(ids[:, :-1], attention_mask=mask[:, :-1], position_ids=positions[:, :-1], **cached)
-    cache.batch_select_indices(torch.tensor([1, 2], device=model.device))  # row 0 leaves
-    last = {"attention_mask": mask[1:], "position_ids": positions[1:, -1:]}
-    together = model(ids[1:, -1:], **last, **cached).logits[:, -1]
+    model(
+        ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=positions[:, :-1],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    left = torch.tensor([1, 2], device=model.device)
+    cache.batch_select_indices(left)  # row 0 leaves
+    together = model(
+        ids[left, -1:],
+        attention_mask=mask[left],
+        position_ids=positions[left, -1:],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
     alone = [model(row, use_cache=False).logits[:, -1] for row in alone[1:]]
-    return torch.cat(alone), together
+    return torch.cat(alone), together.logits[:, -1]

@@ -54,8 +54,8 @@ def check_lengths(model, rows: list[list[int]], what: str, room: int = 0) -> Non
         if len(row) + room > positions:
             more = f" and {room} to come" if room else ""
             raise ValueError(
-                f"{what} {i} (counted from 0) has {len(row)} tokens{more}, but the model has "
-                f"{positions} positions: shorten it"
+                f"{what} {i} (counted from 0) is too long: {len(row)} tokens{more}, but the model "
+                f"has {positions} positions: shorten it"
             )
 
 
@@ -76,7 +76,8 @@ def inputs(ids: Tensor, attention_mask: Tensor) -> dict:
 
 def micro_batches(attention_mask: Tensor, size: int) -> Iterator[tuple[Tensor, slice]]:
     """Row numbers in groups of `size` of similar length, each with the columns that they span."""
-    for rows in attention_mask.sum(1).argsort(stable=True).split(size):
+    by_length = attention_mask.sum(1).argsort(stable=True)
+    for rows in by_length.split(size):
         columns = attention_mask[rows].any(0).nonzero()
         yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -98,8 +99,9 @@ def process_logits(logits: Tensor, temperature: float = 1.0, suppressed=()) -> T
 
     They are divided by `temperature`, and the ids in `suppressed` get -inf.
     """
+    logits = logits.float() / temperature
     index = torch.tensor(suppressed, dtype=torch.long, device=logits.device)
-    return (logits.float() / temperature).index_fill(-1, index, float("-inf"))
+    return logits.index_fill(-1, index, float("-inf"))
 
 
 def response_logprobs(
@@ -155,15 +157,24 @@ def eval_mode(model) -> Iterator[None]:
 
 @dataclass
 class Samples:
-    """Responses to a batch of prompts; tensors are on the model's device."""
+    """Responses to a batch of prompts, on the model's device.
 
-    tokens: Tensor  # (batch, time) ids up to and with <eos>, then padding
-    response_mask: Tensor  # (batch, time) True on the response, <eos> included
-    logprobs: Tensor  # (batch, time) of the distribution sampled from, 0 on padding
-    ended: Tensor  # (batch,) whether <eos> came before the budget ran out
+    Prompts are padded on the left and responses on the right, so that all responses begin at the
+    column `context_length`. The response tensors begin there: (batch, response length).
+    """
+
     texts: list[str]  # the responses without special tokens
-    prompt_tokens: Tensor  # (batch, context_length) padded on the left
-    prompt_mask: Tensor  # (batch, context_length)
+    ids: Tensor  # (batch, context length + response length)
+    attention_mask: Tensor  # the same shape, True where ids are no padding
+    context_length: int
+    response_mask: Tensor  # (batch, response length), True on a response, its <eos> included
+    logprobs: Tensor  # (batch, response length), of the distribution sampled from; 0 on padding
+    ended: Tensor  # (batch,), whether <eos> came before the budget ran out
+
+    @property
+    def tokens(self) -> Tensor:
+        """The responses' ids (batch, response length)."""
+        return self.ids[:, self.context_length :]
 
 
 def sample_next_token(logits: Tensor, uniform: Tensor) -> Tensor:
@@ -224,22 +235,25 @@ def generate(
         raise ValueError("there are no prompts to answer")
     if tokenizer not in CHECKED.get(model, ()):
         check_model(model, tokenizer)
-    rows = encode_prompts(tokenizer, prompts) if isinstance(prompts[0], str) else prompts
-    check_lengths(model, rows, "prompt", room=max_new_tokens)
-    prompt_tokens, prompt_mask = pad(rows, tokenizer.pad_token_id, "left", model.device)
-    uniforms = torch.rand(len(rows), max_new_tokens, generator=torch.Generator().manual_seed(seed))
-    uniforms = uniforms.to(model.device)
+    if isinstance(prompts[0], str):
+        prompts = encode_prompts(tokenizer, prompts)
+    check_lengths(model, prompts, "prompt", room=max_new_tokens)
+    prompt_ids, prompt_mask = pad(prompts, tokenizer.pad_token_id, "left", model.device)
+    rng = torch.Generator().manual_seed(seed)
+    uniforms = torch.rand(len(prompts), max_new_tokens, generator=rng).to(model.device)
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
     suppressed = suppressed_ids(model, tokenizer)
     with eval_mode(model):
-        for places, columns in micro_batches(prompt_mask, batch_size):
-            tokens[places], logprobs[places] = _decode(
+        for rows, columns in micro_batches(prompt_mask, batch_size):
+            _decode(
                 model,
-                prompt_tokens[places, columns],
-                prompt_mask[places, columns],
-                places,
-                uniforms[places],
+                prompt_ids[rows, columns],
+                prompt_mask[rows, columns],
+                rows,
+                uniforms,
+                tokens,
+                logprobs,
                 tokenizer.eos_token_id,
                 suppressed,
                 temperature,
@@ -248,20 +262,20 @@ def generate(
             )
     ends = (tokens == tokenizer.eos_token_id).long()
     response_mask = ends.cumsum(1) - ends == 0  # up to and including the first end token
-    tokens = tokens.masked_fill(~response_mask, tokenizer.pad_token_id)
-    logprobs = logprobs.masked_fill(~response_mask, 0.0)
-    time = slice(int(response_mask.sum(1).max()))
+    response_mask = response_mask[:, : response_mask.sum(1).max()]
+    length = response_mask.shape[1]
+    tokens = tokens[:, :length].masked_fill(~response_mask, tokenizer.pad_token_id)
     texts = tokenizer.batch_decode(
         tokens.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
     return Samples(
-        tokens[:, time],
-        response_mask[:, time],
-        logprobs[:, time],
-        ends.any(1),
         texts,
-        prompt_tokens,
-        prompt_mask,
+        torch.cat([prompt_ids, tokens], 1),
+        torch.cat([prompt_mask, response_mask], 1),
+        prompt_ids.shape[1],
+        response_mask,
+        logprobs[:, :length].masked_fill(~response_mask, 0.0),
+        ends.any(1),
     )
 
 
@@ -270,22 +284,21 @@ def _decode(
     model,
     ids: Tensor,
     attention_mask: Tensor,
-    places: Tensor,
+    rows: Tensor,
     uniforms: Tensor,
+    tokens: Tensor,
+    logprobs: Tensor,
     eos: int,
     suppressed: list[int],
     temperature: float,
     top_k: int,
     top_p: float,
-) -> tuple[Tensor, Tensor]:
-    """Tokens and log-probs (batch, time) after one batch of prompts.
+) -> None:
+    """Continue one batch of prompts: write into `tokens` and `logprobs` (prompts, time).
 
-    What stands after a row's end token is to be ignored. `places` (batch,) are those of the prompts
-    in the whole list, for the error where a model's logits are no numbers.
+    `rows` (batch,) are the numbers of the batch's prompts among all. What is written after a row's
+    end token is to be ignored.
     """
-    tokens = torch.zeros_like(uniforms, dtype=torch.long)
-    logprobs = torch.zeros_like(uniforms)
-    rows = torch.arange(len(ids), device=ids.device)  # those still in the batch
     ended = torch.zeros_like(rows, dtype=torch.bool)
     positions = position_ids(attention_mask)
     cache = DynamicCache(config=model.config)
@@ -301,15 +314,18 @@ def _decode(
         logits = process_logits(logits, temperature or 1.0, suppressed)
         total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf for every token
         if not total.isfinite().all():
-            place = int(places[rows[~total.isfinite()][0]])
+            row = rows[~total.isfinite()][0]
             raise ValueError(
-                f"prompt {place}, token {t} of its answer (both counted from 0): the model gives "
+                f"prompt {row}, token {t} of its answer (both counted from 0): the model gives "
                 "logits that are NaN or infinite, so no token can be drawn. Its weights are "
                 "damaged, as by too high a learning rate: load an earlier checkpoint, or train "
                 "again with a lower rate"
             )
         kept = filter_top_k_top_p(logits, top_k, top_p)
-        token = sample_next_token(kept, uniforms[rows, t]) if temperature else kept.argmax(-1)
+        if temperature:
+            token = sample_next_token(kept, uniforms[rows, t])
+        else:
+            token = kept.argmax(-1)
         tokens[rows, t] = token
         logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
         ended |= token == eos
@@ -321,6 +337,8 @@ def _decode(
         if 5 * ended.sum() > len(rows):  # ended rows leave the batch
             keep = (~ended).nonzero()[:, 0]
             cache.batch_select_indices(keep)
-            rows, ended = rows[keep], ended[keep]
-            ids, positions, attention_mask = ids[keep], positions[keep], attention_mask[keep]
-    return tokens, logprobs
+            rows = rows[keep]
+            ended = ended[keep]
+            ids = ids[keep]
+            positions = positions[keep]
+            attention_mask = attention_mask[keep]

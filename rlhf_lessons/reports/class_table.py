@@ -6,7 +6,6 @@ holds. Reports in which the same votes stand are named beside each other.
 """
 
 import json
-from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +52,7 @@ class Row(BaseModel):
     blind_won: Share | None
     blind_low: Share | None
     blind_high: Share | None
-    blind_of: Count | None
+    blind_of: Count
     core: Count | None
     core_of: Count | None
     exercises: Count | None
@@ -82,11 +81,8 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
             rows.append({"file": name} | read(file).model_dump())
         except (OSError, ValueError) as error:
             problems.append(f"{name}: {error}")
-    groups = defaultdict(list)
     for row in rows:
-        groups[row["votes_id"]].append(row["file"])
-    for row in rows:
-        same = groups[row["votes_id"]] if row["votes_id"] else []
+        same = [other["file"] for other in rows if other["votes_id"] == row["votes_id"] != ""]
         row["same_votes_as"] = ", ".join(file for file in same if file != row["file"])
     columns = ["file", *Row.model_fields, "same_votes_as"]
     paths.write_text(out, spreadsheet(columns, rows))

@@ -6,25 +6,31 @@ folder `runs`. The page is `report.html.jinja`; a browser prints it.
 """
 
 import base64
-import hashlib
 import io
 import json
 import re
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.data import printable, to_json
-from rlhf_lessons.evaluation.intervals import wilson
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, statistics
+from rlhf_lessons.evaluation.votes import (
+    NOTHING,
+    decided_twice,
+    predictable,
+    seconds,
+    share,
+    statistics,
+)
 from rlhf_lessons.exercises import catalogue
 from rlhf_lessons.exercises.check import passed_file
 from rlhf_lessons.feedback.payloads import PASSES, storable
 from rlhf_lessons.feedback.personal import PersonalReward, readable, votes_of
+from rlhf_lessons.feedback.schema import key
 from rlhf_lessons.feedback.store import DEFAULT, Store
 from rlhf_lessons.lm.models import CheckpointError, load_card
 from rlhf_lessons.reports.class_table import Row
@@ -104,7 +110,7 @@ def plural(n: int, word: str) -> str:
 
 def row_of(found: dict) -> Row:
     """Return a report as the row of a class's table."""
-    best = found["blind"][0] if found["blind"] else dict.fromkeys(("model", *NOTHING))
+    best = found["blind"][0] if found["blind"] else NOTHING
     exercises = found["exercises"] or dict.fromkeys(("core", "core_of", "passed", "of"))
     return Row(
         **{name: found[name] for name in ("name", "made", "votes", "median_seconds", "votes_id")},
@@ -113,7 +119,7 @@ def row_of(found: dict) -> Row:
         last_vote=max((row["last"] for row in found["rounds"]), default=None),
         **cells(found["self_agreement"], "self_agreement", "self_low", "self_high", "repeats"),
         **cells(found["predicted"], "predicted", "predicted_low", "predicted_high", "predicted_of"),
-        blind_model=best["model"],
+        blind_model=best.get("model"),
         **cells(best, "blind_won", "blind_low", "blind_high", "blind_of"),
         core=exercises["core"],
         core_of=exercises["core_of"],
@@ -152,19 +158,18 @@ def picture(curve: dict) -> str:
 def gather(name: str = "", rater: str = "you", store: Store | str | Path | None = None) -> dict:
     """Return all that the page shows, as plain data; nothing in it is made up where nothing was
     done."""
-    rows = answers_of(rater, store)
+    rows = [row for row in people(store) if row["name"] == rater]
     judged = [row for row in rows if row["kind"] not in PASSES]
     found = statistics(rows)
     curves = learning_curves(rows)
     on_class_page = bool(rows) and all(row["ui"] == "page" for row in rows)
-    models = [] if on_class_page else own_models()
     return {
         "name": storable(" ".join(str(name).split())[:NAME]),
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "votes": len(judged),
         "votes_id": fingerprint(judged),
         "rounds": rounds(judged),
-        "median_seconds": seconds(judged),
+        "median_seconds": found["seconds"]["value"],
         "self_agreement": found["self_agreement"],
         "curves": curves,
         "predicted": predicted([point for curve in curves for point in curve["points"]]),
@@ -172,14 +177,9 @@ def gather(name: str = "", rater: str = "you", store: Store | str | Path | None 
         "chosen": chosen(judged),
         "on_class_page": on_class_page,
         "exercises": None if on_class_page else exercises(),
-        "models": models,
-        "before_after": before_after({row["stage"] for row in models}),
+        "models": [] if on_class_page else own_models(),
+        "before_after": None if on_class_page else before_after(),
     }
-
-
-def answers_of(rater: str, store: Store | str | Path | None) -> list[dict]:
-    """Return a person's current answers, the oldest first; none where there is no store yet."""
-    return [row for row in people(store) if row["name"] == rater]
 
 
 def people(store: Store | str | Path | None) -> list[dict]:
@@ -194,29 +194,23 @@ def people(store: Store | str | Path | None) -> list[dict]:
 
 def voters(store: Store | str | Path | None) -> str:
     """Return the names of all people who voted, in one line."""
-    return ", ".join(sorted({printable(row["name"]) for row in people(store)})) or "nobody yet"
+    names = {printable(row["name"]) for row in people(store)}
+    return ", ".join(sorted(names)) or "nobody yet"
 
 
 def fingerprint(rows: list[dict]) -> str:
     """Return a mark of these very judgements: two reports with the same mark rest on one person's
     clicks."""
-    ids = "".join(sorted(row["id"] for row in rows))
-    return hashlib.sha256(ids.encode()).hexdigest()[:16] if rows else ""
+    ids = sorted(row["id"] for row in rows)
+    return key(*ids)[:16] if ids else ""
 
 
 def day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
 
 
-def seconds(rows: list[dict]) -> float | None:
-    """Return the median of seconds a judgement took, where it is known."""
-    times = [row["ms"] / 1000 for row in rows if row["ms"] is not None]
-    return round(median(times), 1) if times else None
-
-
 def rounds(rows: list[dict]) -> list[dict]:
-    """Return what was judged in each round: {"round", "kinds", "votes", "first", "last",
-    "seconds"}."""
+    """Return what was judged in each round: {"round", "kinds", "first", "last", "seconds"}."""
     found = []
     for name in dict.fromkeys(row["round"] for row in rows):
         here = [row for row in rows if row["round"] == name]
@@ -224,10 +218,9 @@ def rounds(rows: list[dict]) -> list[dict]:
             {
                 "round": name,
                 "kinds": dict(Counter(row["kind"].removesuffix("s") for row in here)),
-                "votes": len(here),
                 "first": day(here[0]["time"]),
                 "last": day(here[-1]["time"]),
-                "seconds": seconds(here),
+                "seconds": seconds(here)["value"],
             }
         )
     return found
@@ -288,30 +281,30 @@ def learning_curve(rows: list[dict]) -> list[dict]:
 def predicted(curve: list[dict]) -> dict:
     """Return the share of all votes that were predicted by a model that had learned from votes, as
     a figure."""
-    learned = [point for point in curve if point["votes"]]
-    n = sum(point["n"] for point in learned)
-    if not n:
-        return NOTHING
-    value = sum(point["value"] * point["n"] for point in learned) / n
-    low, high = wilson(value, n)
-    return {"value": value, "low": float(low), "high": float(high), "n": n}
+    outcomes = []
+    for point in curve:
+        if not point["votes"]:
+            continue
+        hits = round(point["value"] * point["n"])
+        outcomes += [("you", vote < hits) for vote in range(point["n"])]
+    return share(outcomes) if outcomes else NOTHING
 
 
 def chosen(rows: list[dict]) -> dict | None:
     """Return the newest pair by two models in which a side was chosen, if there is one: {"prompt",
     "better", "worse"}, each of the two an answer with its "model" and "text"."""
     for row in reversed(rows):
-        names = [answer["model"] for answer in row["answers"]]
-        choice = row["payload"]["choice"] if row["kind"] == "pair" else None
-        if choice in ("left", "right") and len(set(names)) == 2 and all(names):
+        models = {answer["model"] for answer in row["answers"]} - {""}
+        choice = row["payload"].get("choice")
+        if choice in ("left", "right") and len(models) == 2:
             better, worse = row["answers"] if choice == "left" else row["answers"][::-1]
             return {"prompt": row["prompt"], "better": better, "worse": worse}
     return None
 
 
 def own_models() -> list[dict]:
-    """Return the reader's finished models: {"folder", "stage", "quality", "means", "shipped",
-    "seconds", "made"}."""
+    """Return the reader's finished models: {"folder", "quality", "seconds", "means",
+    "shipped", "made"}."""
     found = []
     for card in sorted(paths.RUNS.glob("*/card.json"), key=lambda file: file.stat().st_mtime):
         try:
@@ -320,7 +313,6 @@ def own_models() -> list[dict]:
             found.append(
                 {
                     "folder": card.parent.name,
-                    "stage": stage,
                     "quality": checkpoints.quality(card.parent),
                     "seconds": told["seconds"],
                     "means": checkpoints.QUALITY[stage],
@@ -333,23 +325,19 @@ def own_models() -> list[dict]:
     return found
 
 
-def before_after(stages: set[str]) -> dict | None:
+def before_after() -> dict | None:
     """Return the article's prompts as the reader's last model answers them, and the model that it
     was made from: {"before", "after", "answers": [{"prompt", "before", "after", "done": [bool,
     bool]}]}; None without such a model.
     """
     from rlhf_lessons.evaluation.ask import ask
 
-    after = next((name for name in ("ppo", "sft") if name in stages), None)
-    if after is None:
-        return None
-    before = {"sft": "base", "ppo": "sft"}[after]
-    try:
-        pair = {
-            before: checkpoints.load(before, say=str),
-            after: checkpoints.load(after, "mine", say=str),
-        }
-    except CheckpointError:
+    for before, after in (("sft", "ppo"), ("base", "sft")):
+        with suppress(CheckpointError):
+            mine = checkpoints.load(after, "mine", say=str)
+            pair = {before: checkpoints.load(before, say=str), after: mine}
+            break
+    else:
         return None
     answers = []
     for prompt in ARTICLE_PROMPTS:
@@ -374,7 +362,7 @@ def exercises() -> dict:
             "of": len(core),
         }
         lessons.append({"name": lesson.replace("lesson", "Lesson "), "names": names, **counts})
-    return {"lessons": lessons} | {key: sum(row[key] for row in lessons) for key in counts}
+    return {"lessons": lessons} | {name: sum(row[name] for row in lessons) for name in counts}
 
 
 def passed_exercises() -> set[str]:
@@ -382,8 +370,6 @@ def passed_exercises() -> set[str]:
     file, passed = passed_file(), set()
     lines = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     for line in lines.splitlines():
-        try:
+        with suppress(ValueError, KeyError, TypeError):  # a line that was cut short
             passed.add(str(json.loads(line)["exercise"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that was cut short
     return passed

@@ -15,11 +15,9 @@ def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
     for name, texts in samples.items():
         lines += ["", name.upper()]
         for number, text in enumerate(texts, 1):
-            parts = []
-            for line in data.printable(text).strip("\n").split("\n"):
-                parts += textwrap.wrap(line, WIDTH) or [""]
-            first = parts[0] or "(nothing: it ended at once)"
-            lines += [f"{number:4}  {first}", *(f"      {part}" for part in parts[1:])]
+            shown = data.printable(text).strip("\n") or "(nothing: it ended at once)"
+            folded = "\n".join(textwrap.fill(line, WIDTH) for line in shown.split("\n"))
+            lines.append(f"{number:4}  " + folded.replace("\n", "\n      "))
     return "\n".join(lines)
 
 

@@ -55,7 +55,9 @@ def check_finite(number: Tensor, what: str, step: int) -> None:
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
     """Return the learning rate's factor: up over `warmup` steps, then linearly down to zero."""
-    return min((step + 1) / max(warmup, 1), (steps - step) / max(steps - warmup, 1), 1.0)
+    up = (step + 1) / max(warmup, 1)
+    down = (steps - step) / max(steps - warmup, 1)
+    return min(up, down, 1.0)
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -78,19 +80,22 @@ def length_grouped_rows(lengths: list[int], size: int, step: int, seed: int) -> 
     this_pass, place = divmod(step, math.ceil(len(lengths) / size))
     rng = generator(seed, this_pass)
     batches = []
-    for group in torch.randperm(len(lengths), generator=rng).split(8 * size):
-        rows = sorted(group.tolist(), key=lambda i: lengths[i])
-        batches += [rows[i : i + size] for i in range(0, len(rows), size)]
+    shuffled = torch.randperm(len(lengths), generator=rng)
+    for group in shuffled.split(8 * size):
+        by_length = torch.tensor(lengths)[group].argsort(stable=True)
+        batches += group[by_length].split(size)
     order = torch.randperm(len(batches), generator=rng)
-    return batches[order[place]]
+    return batches[order[place]].tolist()
 
 
 def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
     """Return the `size` row numbers that `step` uses: all rows once in random order, then again."""
-    first = step * size
-    passes = range(first // rows, (first + size - 1) // rows + 1)
-    order = torch.cat([torch.randperm(rows, generator=generator(seed, n)) for n in passes])
-    return order[first - passes[0] * rows :][:size].tolist()
+    this_pass, place = divmod(step * size, rows)
+    order = []
+    while len(order) < place + size:
+        order += torch.randperm(rows, generator=generator(seed, this_pass)).tolist()
+        this_pass += 1
+    return order[place : place + size]
 
 
 class Stage(Iterator):
@@ -111,14 +116,15 @@ class Stage(Iterator):
         self.step += 1
         return result
 
-    def descend(self, loss: Tensor, step: int) -> tuple[float, float]:
-        """Take one step down `loss` in a stage of one model; return learning rate and norm."""
+    def descend(self, loss: Tensor, step: int) -> dict:
+        """Take one step down `loss` in a stage of one model; return the step's metrics."""
         optimiser = self.optimisers["model"]
         scale = linear_schedule(step, self.steps, self.config.warmup)
         optimiser.zero_grad()
         backward(loss, step)
         norm = optimiser.apply(step, scale)
-        return optimiser.max_lr * scale, norm
+        lr = optimiser.max_lr * scale
+        return {"step": step, "loss": loss.item(), "lr": lr, "grad_norm": norm}
 
     def state_dict(self) -> dict:
         """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""

@@ -18,7 +18,8 @@ IGNORE = -100  # the label that takes no part in a loss
 def next_token_loss(model, windows: Tensor) -> Tensor:
     """Return the mean cross-entropy of windows (batch, time + 1), each token predicted in turn."""
     logits = model(windows[:, :-1], use_cache=False).logits
-    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten())
+    targets = windows[:, 1:]
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -40,7 +41,8 @@ def bradley_terry_loss(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 def ranking_loss(chosen: Tensor, rejected: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean over pairs (pairs,) of the Bradley-Terry loss."""
-    return (weight * bradley_terry_loss(chosen, rejected)).sum() / weight.sum()
+    pair_losses = bradley_terry_loss(chosen, rejected)
+    return (weight * pair_losses).sum() / weight.sum()
 
 
 # KL divergence: Schulman, "Approximating KL divergence", 2020. Each takes x = log policy -
@@ -84,12 +86,12 @@ def gae(
     """
     rewards = rewards * mask
     values = values * mask
+    next_values = F.pad(values[:, 1:], (0, 1))
+    deltas = rewards + gamma * next_values - values
     advantages = torch.zeros_like(values)
-    later = torch.zeros_like(values[:, 0])
+    later = 0.0
     for t in reversed(range(values.shape[1])):
-        next_value = values[:, t + 1] if t + 1 < values.shape[1] else 0.0
-        delta = rewards[:, t] + gamma * next_value - values[:, t]
-        later = delta + gamma * gae_lambda * later
+        later = deltas[:, t] + gamma * gae_lambda * later
         advantages[:, t] = later
     return advantages * mask, (advantages + values) * mask
 

@@ -98,13 +98,12 @@ class PPO(Stage):
         self.tokenizer = tokenizer
         self.prompts = list(prompts)
         self.prompt_ids = encode_prompts(tokenizer, self.prompts)
-        models = {
-            "policy": policy,
-            "reward model": reward,
-            "critic": critic,
-            "reference": reference,
-        }
-        rollout.check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
+        rollout.check_models(
+            {"policy": policy, "reward model": reward, "critic": critic, "reference": reference},
+            tokenizer,
+            self.prompt_ids,
+            config.max_new_tokens,
+        )
         self.policy = policy
         self.reward = reward
         self.true_utility = true_utility
@@ -112,49 +111,34 @@ class PPO(Stage):
         self.reference = reference or copy.deepcopy(policy)
         self.suppressed = suppressed_ids(policy, tokenizer)
         self.models = {"policy": policy, "critic": self.critic, "reference": self.reference}
+        settings = {"eps": 1e-5, "max_grad_norm": config.max_grad_norm}
         self.optimisers = {
-            "policy": Optimiser(policy, config.lr, 1e-5, max_grad_norm=config.max_grad_norm),
-            "critic": Optimiser(
-                self.critic, config.critic_lr, 1e-5, max_grad_norm=config.max_grad_norm
-            ),
+            "policy": Optimiser(policy, config.lr, **settings),
+            "critic": Optimiser(self.critic, config.critic_lr, **settings),
         }
 
     def train_step(self, step: int) -> PPOStep:
-        config = self.config
         batch = self.collect(step)
         estimates = self.estimate(batch)
-        # Learn from the batch: some passes, and one step of each optimiser a minibatch.
-        rng = generator(config.seed, step, 2)
-        minibatches = []
-        for _ in range(config.update_epochs):
-            order = torch.randperm(config.batch_size, generator=rng)
-            minibatches += order.split(config.batch_size // config.num_minibatches)
-        history = []
-        for rows in minibatches:
-            history.append(self.minibatch(batch, estimates, rows.to(batch.ids.device), step))
-            stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
-            if stopped:
-                break
-            for optimiser in self.optimisers.values():
-                optimiser.apply(step, scale=1 - step / config.steps)
-        means = {name: sum(part[name] for part in history) / len(history) for name in history[0]}
-        means["ratio_error"] = history[0]["ratio_error"]
+        metrics = self.update(batch, estimates, step)
         if self.true_utility:
-            utilities = self.true_utility(batch.prompts, batch.responses, batch.ended)
-            means["true_utility"] = torch.as_tensor(utilities, dtype=torch.float32).mean().item()
-        texts = zip(batch.prompts, batch.responses, batch.scores.tolist(), strict=True)
+            utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
+            metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
+        samples = []
+        rows = zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True)
+        for prompt, response, reward in islice(rows, 8):
+            samples.append({"prompt": prompt, "response": response, "reward": reward})
         return PPOStep(
             step=step,
             reward=batch.scores.mean().item(),
-            kl=(batch.old_logprobs - batch.reference_logprobs).sum(1).mean().item(),
+            kl=(batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
             length=batch.response_mask.sum(1).float().mean().item(),
             ended=batch.ended.float().mean().item(),
             explained_variance=losses.explained_variance(
                 estimates.values, estimates.returns, batch.response_mask
             ),
-            stopped=stopped,
-            samples=[{"prompt": p, "response": r, "reward": s} for p, r, s in islice(texts, 8)],
-            **means,
+            samples=samples,
+            **metrics,
         )
 
     def collect(self, step: int) -> Rollout:
@@ -169,17 +153,38 @@ class PPO(Stage):
         config = self.config
         mask = batch.response_mask
         # 1. The critic's values.
-        values = torch.zeros_like(batch.old_logprobs)
+        values = torch.zeros_like(batch.logprobs)
         for place, text in batch.parts():
             values[place] = self.token_values(*text)
         # 2. Each token pays for its KL; the last gets the score, less the price of a missing end.
         scores = batch.scores - config.missing_eos_penalty * ~batch.ended
         rewards = losses.token_rewards(
-            batch.old_logprobs, batch.reference_logprobs, mask, scores, config.kl_coef
+            batch.logprobs, batch.reference_logprobs, mask, scores, config.kl_coef
         )
         # 3. Advantages and returns, then whitening, in this order: the critic learns real returns.
         advantages, returns = losses.gae(rewards, values, mask, config.gamma, config.gae_lambda)
         return Estimates(values, losses.whiten(advantages, mask), returns)
+
+    def update(self, batch: Rollout, estimates: Estimates, step: int) -> dict:
+        """Learn from the batch: some passes, and one step of each optimiser a minibatch."""
+        config = self.config
+        rng = generator(config.seed, step, 2)
+        minibatches = []
+        for _ in range(config.update_epochs):
+            order = torch.randperm(config.batch_size, generator=rng).to(batch.ids.device)
+            minibatches += order.split(config.batch_size // config.num_minibatches)
+        history = []
+        for rows in minibatches:
+            history.append(self.minibatch(batch, estimates, rows, step))
+            stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
+            if stopped:
+                break
+            for optimiser in self.optimisers.values():
+                optimiser.apply(step, scale=1 - step / config.steps)
+        metrics = {"stopped": stopped}
+        for name in history[0]:
+            metrics[name] = sum(part[name] for part in history) / len(history)
+        return metrics | {"ratio_error": history[0]["ratio_error"]}
 
     def minibatch(self, batch: Rollout, estimates: Estimates, rows: Tensor, step: int) -> dict:
         """Add up the gradients of one minibatch; return its metrics, means over its tokens."""
@@ -190,29 +195,32 @@ class PPO(Stage):
             optimiser.zero_grad()
         for place, text in batch.parts(rows):
             mask = batch.response_mask[place]
+            old_logprobs = batch.logprobs[place]
             value_losses = losses.clipped_value_loss(
                 self.token_values(*text),
                 estimates.values[place],
                 estimates.returns[place],
                 config.clip_range_value,
-            )[mask]
+            )
             with torch.set_grad_enabled(step >= config.critic_warmup):
                 logprobs, logits = response_logprobs(
                     self.policy, *text, config.temperature, self.suppressed
                 )
             policy_losses = losses.clipped_policy_loss(
-                logprobs, batch.old_logprobs[place], estimates.advantages[place], config.clip_range
-            )[mask]
-            # Two models and no weight in common: the gradients of the sum are those of each.
-            backward((policy_losses.sum() + value_losses.sum()) / tokens, step)
+                logprobs, old_logprobs, estimates.advantages[place], config.clip_range
+            )
+            value_loss = value_losses[mask].sum() / tokens
+            policy_loss = policy_losses[mask].sum() / tokens
+            # Two models with no weight in common: each gets the gradient of its own loss.
+            backward(value_loss + policy_loss, step)
 
             with torch.no_grad():
-                logratio = (logprobs - batch.old_logprobs[place])[mask]
+                logratio = (logprobs - old_logprobs)[mask]
                 ratio_errors = (logratio.exp() - 1).abs()
                 clipped = ratio_errors > config.clip_range
                 entropies = torch.special.entr(logits.softmax(-1)).sum(-1)[mask]
-                metrics["policy_loss"] += policy_losses.sum().item() / tokens
-                metrics["value_loss"] += value_losses.sum().item() / tokens
+                metrics["policy_loss"] += policy_loss.item()
+                metrics["value_loss"] += value_loss.item()
                 metrics["entropy"] += entropies.sum().item() / tokens
                 metrics["clip_fraction"] += clipped.sum().item() / tokens
                 metrics["approx_kl"] += losses.kl_k3(-logratio).sum().item() / tokens

@@ -70,12 +70,14 @@ class Pretrain(Stage):
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
         loss = losses.next_token_loss(self.model, self.batch(step))
-        lr, grad_norm = self.descend(loss, step)
-        validation = None
-        if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
-            validation = validation_loss(self.model, self.validation_tokens, config.context)
-        tokens = (step + 1) * config.batch_size * config.context
-        return PretrainStep(step, tokens, loss.item(), lr, grad_norm, validation)
+        done = step + 1
+        tokens = done * config.batch_size * config.context
+        result = PretrainStep(tokens=tokens, **self.descend(loss, step))
+        if done % config.validate_every == 0 or done == config.steps:
+            result.validation_loss = validation_loss(
+                self.model, self.validation_tokens, config.context
+            )
+        return result
 
 
 @torch.inference_mode()

@@ -42,14 +42,14 @@ class RewardStep:
     grad_norm: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranking:
     """The answers to one prompt, and which of them beat which."""
 
     first: int  # the number of the comparison that it began with
-    rows: list[list[int]]  # token ids of prompt and answer
-    pairs: list[tuple[int, int]]  # (better row, worse row)
-    utilities: list[float | None]
+    answers: dict[tuple[str, bool], float | None]  # (text, whether it ended) -> true utility
+    pairs: list[tuple[int, int]]  # places of answers: (better, worse)
+    rows: list[list[int]]  # token ids of the prompt with each answer
 
 
 class RewardModelling(Stage):
@@ -59,7 +59,13 @@ class RewardModelling(Stage):
     where there is nothing to learn from or a text is longer than the model's positions.
     """
 
-    def __init__(self, lm, tokenizer, comparisons: list[dict], config: RewardConfig):
+    def __init__(
+        self,
+        lm,
+        tokenizer,
+        comparisons: list[dict],
+        config: RewardConfig,
+    ):
         self.config = config
         self.pad_id = tokenizer.pad_token_id
         self.rankings = to_rankings(tokenizer, comparisons)
@@ -77,16 +83,15 @@ class RewardModelling(Stage):
         config = self.config
         numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
         batch = [self.rankings[i] for i in numbers]
-        texts = pad(all_rows(batch), self.pad_id, device=self.model.device)
-        scores = rollout.last_scores(self.model, *texts)  # each answer once
+        ids, attention_mask = pad(all_rows(batch), self.pad_id, device=self.model.device)
+        scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
         better, worse, weight = flat_pairs(batch)
         chosen = scores[better]
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
         accuracy = (chosen > rejected).float().mean().item()
-        lr, grad_norm = self.descend(loss, step)
         epoch = (step + 1) * config.epochs / self.steps
-        return RewardStep(step, epoch, loss.item(), accuracy, lr, grad_norm)
+        return RewardStep(epoch=epoch, accuracy=accuracy, **self.descend(loss, step))
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
@@ -94,41 +99,43 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
 
     ValueError if no pair is left; it names the row and the field where a row cannot be read.
     """
-    groups = {}  # (prompt, group) -> its first comparison, places of answers, pairs, utilities
+    rankings = {}  # (prompt, group) -> ranking
     for n, row in enumerate(comparisons):
         row = check_row(row, "comparisons", f"comparison {n}")
-        if "chosen" in row:
-            texts = [row["chosen"], row["rejected"]]
-            marks = [1, 0]  # whatever a margin beside it says
-        else:
-            texts = row["completions"]
-            marks = row["scores"] if "scores" in row else [-rank for rank in row["ranks"]]
+        texts, marks = texts_and_marks(row)
         ended = row.get("ended", [True] * len(texts))
         utilities = row.get("utilities", [None] * len(texts))
         if not len(texts) == len(ended) == len(utilities):
             raise ValueError(f"comparison {n}: 'ended' and 'utilities' need one entry an answer")
         key = row["prompt"], row.get("group", ("alone", n))
-        _, places, pairs, known = groups.setdefault(key, (n, {}, [], {}))
-        here = []  # the place of each answer in its group, where it may stand already
-        for answer in zip(texts, map(bool, ended), strict=True):
-            here.append(places.setdefault(answer, len(places)))
-        known.update(zip(here, utilities, strict=True))
-        for (i, high), (j, low) in permutations(zip(here, marks, strict=True), 2):
-            if high > low:
-                pairs.append((i, j))
-    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in groups])
-    rankings = []
-    for prompt, (first, places, pairs, known) in zip(prompts, groups.values(), strict=True):
-        answers = encode_completions(tokenizer, *zip(*places, strict=True))
+        ranking = rankings.setdefault(key, Ranking(n, {}, [], []))
+        answers = list(zip(texts, map(bool, ended), strict=True))
+        ranking.answers.update(zip(answers, utilities, strict=True))
+        place = list(ranking.answers).index
+        for i, j in permutations(range(len(texts)), 2):
+            if marks[i] > marks[j]:
+                ranking.pairs.append((place(answers[i]), place(answers[j])))
+    prompts = encode_prompts(tokenizer, [prompt for prompt, _ in rankings])
+    for prompt, ranking in zip(prompts, rankings.values(), strict=True):
+        answers = encode_completions(tokenizer, *zip(*ranking.answers, strict=True))
         rows = [prompt + answer for answer in answers]
-        pairs = [(i, j) for i, j in pairs if rows[i] != rows[j]]
-        if pairs:
-            rankings.append(Ranking(first, rows, pairs, list(known.values())))
-    if not rankings:
+        ranking.rows = rows
+        ranking.pairs = [(i, j) for i, j in ranking.pairs if rows[i] != rows[j]]
+    found = [ranking for ranking in rankings.values() if ranking.pairs]
+    if not found:
         raise ValueError(
             "no comparison prefers one answer to a different one: there is nothing to learn from"
         )
-    return rankings
+    return found
+
+
+def texts_and_marks(row: dict) -> tuple[list[str], list[float]]:
+    """Return the answers of a comparison, and a mark for each: the higher, the better."""
+    if "chosen" in row:
+        return [row["chosen"], row["rejected"]], [1, 0]  # whatever a margin beside it says
+    if "scores" in row:
+        return row["completions"], row["scores"]
+    return row["completions"], [-rank for rank in row["ranks"]]
 
 
 def all_rows(rankings: list[Ranking]) -> list[list[int]]:
@@ -163,11 +170,13 @@ def score(
     The model scores without dropout, and is left in the mode it was in. ValueError names a row that
     is too long.
     """
+    prompt_ids = encode_prompts(tokenizer, prompts)
     answers = encode_completions(tokenizer, completions, ended)
-    rows = [p + a for p, a in zip(encode_prompts(tokenizer, prompts), answers, strict=True)]
+    rows = [prompt + answer for prompt, answer in zip(prompt_ids, answers, strict=True)]
     check_model(model, tokenizer)
     check_lengths(model, rows, "row")
-    return rollout.score_ids(model, *pad(rows, tokenizer.pad_token_id)).cpu()
+    ids, attention_mask = pad(rows, tokenizer.pad_token_id)
+    return rollout.score_ids(model, ids, attention_mask).cpu()
 
 
 def normalise(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.sampling import (
+    Samples,
     check_lengths,
     eval_mode,
     generate,
@@ -26,23 +27,12 @@ MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory
 
 
 @dataclass
-class Rollout:
-    """A batch of responses, on the policy's device.
-
-    Prompts are padded on the left and responses on the right, so that all responses begin at the
-    column `context_length`. The response tensors begin there: (batch, response length).
-    """
+class Rollout(Samples):
+    """Responses and what is said of them; `logprobs` are of the policy that sampled."""
 
     prompts: list[str]
-    responses: list[str]
-    ids: Tensor  # (batch, context length + response length)
-    attention_mask: Tensor  # the same shape, True where ids are no padding
-    context_length: int
-    response_mask: Tensor  # (batch, response length), the part of `attention_mask` that is response
-    old_logprobs: Tensor  # (batch, response length), of the policy that sampled; 0 on padding
-    reference_logprobs: Tensor  # (batch, response length); 0 on padding
-    ended: Tensor  # (batch,), whether a response has an end token
     scores: Tensor  # (batch,), what the reward says
+    reference_logprobs: Tensor  # (batch, response length); 0 on padding
 
     def parts(self, rows: Tensor | None = None) -> Iterator[tuple[tuple, tuple]]:
         """Cut the batch, or some rows of it, into parts that fit into one forward pass.
@@ -93,25 +83,14 @@ def sample_rollout(stage, rows: list[int], seed: int) -> Rollout:
     samples = generate(
         stage.policy, stage.tokenizer, prompt_ids, config.max_new_tokens, config.temperature, seed
     )
-    ids = torch.cat([samples.prompt_tokens, samples.tokens], 1)
-    attention_mask = torch.cat([samples.prompt_mask, samples.response_mask], 1)
     # 2. Score each response at its last token.
     if isinstance(stage.reward, nn.Module):
-        scores = score_ids(stage.reward, ids, attention_mask)
+        scores = score_ids(stage.reward, samples.ids, samples.attention_mask)
     else:
         scores = stage.reward(prompts, samples.texts, samples.ended)
-    batch = Rollout(
-        prompts,
-        samples.texts,
-        ids,
-        attention_mask,
-        samples.prompt_tokens.shape[1],
-        samples.response_mask,
-        samples.logprobs,
-        torch.zeros_like(samples.logprobs),
-        samples.ended,
-        torch.as_tensor(scores, dtype=torch.float32, device=ids.device),
-    )
+    scores = torch.as_tensor(scores, dtype=torch.float32, device=samples.ids.device)
+    unknown = torch.zeros_like(samples.logprobs)
+    batch = Rollout(**vars(samples), prompts=prompts, scores=scores, reference_logprobs=unknown)
     # 3. Ask the reference how likely each token is, under the distribution sampled from.
     for place, text in batch.parts():
         batch.reference_logprobs[place], _ = response_logprobs(
@@ -122,8 +101,10 @@ def sample_rollout(stage, rows: list[int], seed: int) -> Rollout:
 
 def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the head's output (batch,) at each row's last token, wherever the padding is."""
-    last = attention_mask.shape[1] - 1 - attention_mask.long().flip(1).argmax(1)
-    return token_scores(model, ids, attention_mask).gather(1, last[:, None])[:, 0]
+    scores = token_scores(model, ids, attention_mask)
+    places = torch.arange(ids.shape[1], device=ids.device)
+    last = (places * attention_mask).argmax(1, keepdim=True)
+    return scores.gather(1, last)[:, 0]
 
 
 @torch.no_grad()

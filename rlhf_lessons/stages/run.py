@@ -120,12 +120,13 @@ def fingerprint(stage) -> str:
     """Return a hash of what a stage starts from: its weights, its data and its number of steps."""
     digest = hashlib.sha256(str(len(stage)).encode())
     for model in stage.models.values():
-        for name, weights in model.state_dict().items():
-            plain = weights.detach().cpu().contiguous().view(-1).view(torch.uint8)
-            digest.update(name.encode() + plain.numpy().tobytes())  # bfloat16 is unknown to NumPy
+        for weights in model.state_dict().values():
+            flat = weights.cpu().contiguous().view(-1)
+            digest.update(flat.view(torch.uint8).numpy())  # bfloat16 is unknown to NumPy
     for name in ("tokens", "rows", "rankings", "prompts"):  # whichever the stage learns from
         rows = getattr(stage, name, ())
-        digest.update(rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode())
+        plain = rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode()
+        digest.update(plain)
     return digest.hexdigest()
 
 
@@ -158,13 +159,10 @@ def interruptible():
 
 def read_metrics(folder: Path) -> list[dict]:
     """Return a run's metrics, a dictionary a step, without a last line that a kill cut short."""
-    file = Path(folder) / "metrics.jsonl"
     rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
-        try:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
             rows.append(json.loads(line))
-        except ValueError:
-            break
     return rows
 
 

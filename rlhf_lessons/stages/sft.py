@@ -46,19 +46,20 @@ class SFT(Stage):
         self.config = config
         self.pad_id = tokenizer.pad_token_id
         self.rows = encode_demonstrations(tokenizer, demonstrations)
-        self.lengths = [len(ids) for ids, _ in self.rows]
-        check_lengths(model, [ids for ids, _ in self.rows], "demonstration")
+        texts = [ids for ids, _ in self.rows]
+        check_lengths(model, texts, "demonstration")
+        self.lengths = list(map(len, texts))
         self.steps = config.epochs * math.ceil(len(self.rows) / config.batch_size)
         self.models = {"model": model}
         self.optimisers = {"model": Optimiser(model, config.lr)}
 
     def train_step(self, step: int) -> SFTStep:
         config = self.config
-        rows = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
-        loss = sft_loss(self.model, [self.rows[i] for i in rows], self.pad_id)
-        lr, grad_norm = self.descend(loss, step)
+        numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
+        rows = [self.rows[i] for i in numbers]
+        loss = sft_loss(self.model, rows, self.pad_id)
         epoch = (step + 1) * config.epochs / self.steps
-        return SFTStep(step, epoch, loss.item(), lr, grad_norm)
+        return SFTStep(epoch=epoch, **self.descend(loss, step))
 
 
 def encode_demonstrations(
@@ -90,7 +91,8 @@ def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Ten
 
     Each token counts the same, in long answers and short.
     """
-    ids, attention_mask = pad([ids for ids, _ in rows], pad_id, device=model.device)
-    labels, _ = pad([labels for _, labels in rows], IGNORE, device=model.device)
+    ids, labels = zip(*rows, strict=True)
+    ids, attention_mask = pad(ids, pad_id, device=model.device)
+    labels, _ = pad(labels, IGNORE, device=model.device)
     logits = model(**inputs(ids, attention_mask)).logits
     return losses.masked_loss(logits, labels)

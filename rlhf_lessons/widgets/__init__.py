@@ -42,9 +42,9 @@ def words() -> dict:
 
 
 def card_js() -> str:
-    """Return the rater card as one ES module, as notebooks want it: words, judgements, outbox and
-    the card itself."""
-    parts = (source(name) for name in ("judgements.js", "outbox.js", "card.js"))
+    """Return the rater card as one ES module, as notebooks want it: words, judgements and the
+    card itself."""
+    parts = (source(name) for name in ("judgements.js", "card.js"))
     return "\n".join([f"export const WORDS = {json.dumps(words())};", *parts])
 
 

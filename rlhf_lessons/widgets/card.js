@@ -1,19 +1,23 @@
 // The rater card: one task at a time, by mouse, keys, thumb or screen reader, in the notebook and on the class page.
 //
 // The host is authoritative: what the card shows came from there, and a judgement is saved once the host has said so.
-// Until then `outbox.js` sends it again. That file, `judgements.js` and WORDS stand before it in the same module.
+// Until then it is sent again (`makeOutbox`). `judgements.js` and WORDS stand before it in the same module.
+
+const FRESH = 3000; // milliseconds for which the task that came along with an acknowledgement may be shown
 
 /** Show a rater card in `el`, which talks through `channel`: send(message), listen(callback) -> stop, and `silence`,
  * words for a host that does not answer; optional are `scope`, a name for this rater's unsaved votes on this device,
- * and `patience`, milliseconds until the host counts as silent. Return a function that takes the card away. */
+ * `patience`, milliseconds until the host counts as silent, and `shows`, which is told of each task message that is
+ * shown. Return a function that takes the card away. */
 export function mountCard(el, channel) {
   const { card: words } = WORDS, patience = channel.patience ?? 8000;
   let shown = { task: {} }, judgement = null, saved = null, revealed = null, since = 0; // what is on the screen
   let touched = false, changed = 0, clicked = 0; // was this task touched; when did it appear, when the last click begin
   let poll = 0; // the timer that asks for a task again where there is none now
+  let following = null, came = 0; // the task message that came along with the acknowledgement, and when
 
   const question = make("h2", { class: "rl-question" }), progress = make("div", { class: "rl-progress" });
-  const prompt = make("p"), hint = make("p", { class: "rl-hint" });
+  const prompt = make("p", { dir: "auto" }), hint = make("p", { class: "rl-hint" });
   const work = make("fieldset", { class: "rl-work", "aria-label": words.work });
   const game = make("p", { class: "rl-game", "aria-live": "polite" }), others = make("div", { class: "rl-others" });
   const reasons = make("form", { class: "rl-reasons", hidden: true });
@@ -25,7 +29,7 @@ export function mountCard(el, channel) {
     ["F", "flag", () => ask("flag"), () => asks() && !saved],
     ["U", "undo", () => act({ type: "undo", id: newId() }), () => begun() && !revealed],
     ["R", "reveal", reveal, () => saved && !revealed],
-    ["Enter", "next", () => act({ type: "next" }), () => saved],
+    ["Enter", "next", goOn, () => saved],
   ];
   const buttons = acts.map(([key, name, run]) => button(words[name], key, run, { class: `rl-act-${name}` }));
   const root = make("section", { class: "rl-card", tabindex: 0, "data-lm-suppress-shortcuts": "true", keydown: press },
@@ -44,8 +48,14 @@ export function mountCard(el, channel) {
   });
   function act(message) {
     clearTimeout(poll);
+    following = null; // it may no longer be what comes next
     if (message.type === "answer") say(words.saving);
     outbox.put(message);
+    refresh();
+  }
+  function goOn() {
+    if (!following || performance.now() - came > FRESH) return act({ type: "next" });
+    take(following);
     refresh();
   }
   function reveal(event) { // it stands where "Save" stood: the second click of a double click is not meant for it
@@ -90,10 +100,12 @@ export function mountCard(el, channel) {
     if (message.progress) { shown.progress = message.progress; drawProgress(); }
     if (what.type === "undo") { say(words.taken_back); act({ type: "next" }); }
     if (!what.payload) return;
+    following = message.next ?? null;
+    came = performance.now();
     const passed = words[`saved_${what.kind}`];
     say(fill(passed ?? words.saved, { seq: message.seq }), "good");
     if (passed && what.type === "answer" && judgement) {
-      act({ type: "next" });
+      goOn();
     } else if (judgement && what.task === shown.task.task && !passed) {
       saved = { seq: message.seq, payload: what.payload };
       judgement.show(what.payload);
@@ -103,6 +115,8 @@ export function mountCard(el, channel) {
     const same = message.task.task && message.task.task === shown.task.task && !message.saved === !saved
       && !message.revealed === !revealed; // a half-made judgement stays when another view asks for its task
     shown = message;
+    following = null;
+    channel.shows?.(message);
     if (same) { drawProgress(); drawGame(); } else draw();
     if (message.message) say(message.message);
     if (["waiting", "paused"].includes(message.task.state)) poll = setTimeout(act, patience / 2, { type: "next" });
@@ -246,6 +260,85 @@ export function mountCard(el, channel) {
     stop?.();
     root.remove();
   };
+}
+
+// The outbox: what the card has said and its host has not confirmed.
+//
+// A message is sent again until the host has answered it, always under the same id, so that it counts once. A judgement
+// waits in the browser's storage as well, in an entry of its own: it outlives reloads, kills and other tabs.
+
+const slot = (scope, id = "") => `rl-card:${scope}:${id}`;
+
+/** Return what `action` returns, or null where it fails: storage may be switched off, a line may be dead. */
+function attempt(action) {
+  try { return action(); } catch { return null; }
+}
+
+/** Return the judgements of this scope that wait in the browser's storage, the oldest first. */
+function keptVotes(scope) {
+  const names = attempt(() => Object.keys(localStorage)) ?? [];
+  const kept = names.filter((name) => name.startsWith(slot(scope)))
+    .map((name) => attempt(() => JSON.parse(localStorage.getItem(name))));
+  return kept.filter((found) => found?.message?.id).sort((a, b) => a.made - b.made).map(({ message }) => message);
+}
+
+/** Drop the judgements of this scope that wait on this device, as when somebody else uses it from now on. */
+export function forgetVotes(scope) {
+  for (const { id } of keptVotes(scope)) localStorage.removeItem(slot(scope, id));
+}
+
+/** Return an outbox for a card's channel; it begins to send with the first message put in.
+ *
+ * `failed(message, reason)` is told of each failure; then the message is sent again. Where `send` returns a promise,
+ * the host's silence is counted from its end. */
+function makeOutbox({ send, scope = "", patience, silence }, failed) {
+  const waiting = keptVotes(scope);
+  let tries = 0, timer = 0, turn = 0, resting = false; // a later turn makes what an earlier one waits for out of date
+
+  function push() {
+    clearTimeout(timer);
+    const mine = ++turn;
+    const listen = () => { if (mine === turn) timer = setTimeout(() => retry(silence), patience); };
+    resting = false;
+    Promise.resolve(attempt(() => send(waiting[0]))).then(listen, listen); // where it fails, the silence is noticed
+  }
+  function retry(reason) {
+    turn += 1;
+    clearTimeout(timer);
+    failed(waiting[0], reason);
+    resting = true;
+    timer = setTimeout(push, Math.min(8000, (patience / 4) * 2 ** tries));
+    tries += 1;
+  }
+  function put(message) {
+    if (message.type === "answer") {
+      const kept = JSON.stringify({ made: Date.now(), message });
+      attempt(() => localStorage.setItem(slot(scope, message.id), kept));
+    }
+    waiting.push(message);
+    if (waiting.length === 1 || !turn) push();
+  }
+  /** The first message has its answer: go on to the next. */
+  function settle() {
+    const { id } = waiting.shift();
+    attempt(() => localStorage.removeItem(slot(scope, id)));
+    turn += 1;
+    clearTimeout(timer);
+    tries = 0;
+    resting = false;
+    if (waiting.length) push();
+  }
+  function wake() {
+    if (resting) push();
+  }
+  function close() {
+    turn += 1;
+    clearTimeout(timer);
+    removeEventListener("online", wake);
+  }
+
+  addEventListener("online", wake);
+  return { put, settle, retry, close, first: () => waiting[0] ?? null };
 }
 
 export default {

@@ -3,39 +3,28 @@
 import ipywidgets as w
 import torch
 
-from rlhf_lessons.plots import COLOURS, STYLES, canvas
+from rlhf_lessons.plots import COLOURS, canvas, line
 from rlhf_lessons.stages.losses import clipped_policy_loss
-from rlhf_lessons.widgets.html import figure_html
+from rlhf_lessons.widgets.html import Box, control, figure_html
 
 
-class ClippedObjective(w.VBox):
+class ClippedObjective(Box):
     """Three sliders, a token's ratio, its advantage and the clip, and a picture that follows
     them."""
 
-    def __init__(self, ratio: float = 1.4, advantage: float = 1.0, clip: float = 0.2):
-        def slider(name: str, value: float, low: float, high: float, step: float) -> w.FloatSlider:
-            return w.FloatSlider(
-                value=value,
-                min=low,
-                max=high,
-                step=step,
-                description=name,
-                style={"description_width": "150px"},
-                layout=w.Layout(width="430px"),
-            )
-
-        self.ratio = slider("ratio, new / old", ratio, 0.4, 1.8, 0.05)
-        self.advantage = slider("advantage", advantage, -2.0, 2.0, 0.25)
-        self.clip = slider("clip", clip, 0.05, 0.5, 0.05)
-        self.picture = w.HTML()
-        for control in (self.ratio, self.advantage, self.clip):
-            control.observe(lambda change: self.show(), "value")
-        super().__init__([self.ratio, self.advantage, self.clip, self.picture])
-        self.show()
-
-    def __repr__(self):
-        where = "They work in Jupyter; two of their settings stand below."
-        return f"Sliders for the clipped objective. {where}"
+    def __init__(self):
+        slider, self.picture = w.FloatSlider, w.HTML()
+        self.ratio = control(slider, "ratio, new / old", value=1.4, min=0.4, max=1.8, step=0.05)
+        self.advantage = control(slider, "advantage", value=1, min=-2, max=2, step=0.25)
+        self.clip = control(slider, "clip", value=0.2, min=0.05, max=0.5, step=0.05)
+        sliders = self.ratio, self.advantage, self.clip
+        super().__init__(
+            "Sliders for the clipped objective. They work in Jupyter; two of their settings stand "
+            "below.",
+            *sliders,
+            self.picture,
+            controls=sliders,
+        )
 
     def show(self) -> None:
         """Draw the picture for what the sliders say."""
@@ -54,12 +43,14 @@ def pull(ratio: float, advantage: float, clip: float) -> float:
     """Return the slope of the objective at a ratio: which way, and how strongly, the token moves
     the policy."""
     at = torch.tensor(ratio, dtype=torch.double, requires_grad=True)
-    return torch.autograd.grad(objective(at, advantage, clip), at)[0].item()
+    objective(at, advantage, clip).backward()
+    return at.grad.item()
 
 
 def objective_in_words(ratio: float, advantage: float, clip: float) -> str:
     """Return a sentence on what a token does at this ratio."""
-    slope, where = pull(ratio, advantage, clip), f"Ratio {ratio:.2f}, advantage {advantage:+.2f}"
+    slope = pull(ratio, advantage, clip)
+    where = f"Ratio {ratio:.2f}, advantage {advantage:+.2f}"
     if advantage == 0:
         return f"{where}: as good as expected, so the token pulls nowhere."
     if slope == 0:
@@ -69,25 +60,13 @@ def objective_in_words(ratio: float, advantage: float, clip: float) -> str:
 
 def draw_objective(axis, ratio: float, advantage: float, clip: float) -> None:
     """Draw the objective against the ratio, clipped and not, and where the token is."""
-    ratios, here = torch.linspace(0.4, 1.8, 281), torch.tensor([ratio])
+    ratios = torch.linspace(0.4, 1.8, 281)
+    here = objective(torch.tensor(ratio), advantage, clip)
     axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")
-    axis.plot(ratios, ratios * advantage, color="grey", linestyle=STYLES[3], label="not clipped")
-    axis.plot(
-        ratios,
-        objective(ratios, advantage, clip),
-        color=COLOURS[0],
-        linestyle=STYLES[0],
-        label="clipped",
-    )
-    axis.plot(
-        here,
-        objective(here, advantage, clip),
-        color=COLOURS[1],
-        marker="o",
-        markersize=8,
-        linestyle="none",
-        label="this token",
-    )
+    axis.plot(ratios, ratios * advantage, ":", color="grey", label="not clipped")
+    axis.plot(ratios, objective(ratios, advantage, clip), **line(0), label="clipped")
+    dot = {"color": COLOURS[1], "markersize": 8, "label": "this token"}
+    axis.plot(ratio, here, "o", **dot)
     still = "still pulls" if pull(ratio, advantage, clip) else "pulls no more"
     axis.set(xlabel="ratio: new probability / old", ylabel="objective", xlim=(0.4, 1.8))
     axis.set_title(f"Ratio {ratio:.2f}: this token {still}", loc="left", fontsize=10)

@@ -3,6 +3,7 @@ was."""
 
 import ipywidgets as w
 import torch
+import torch.nn.functional as F
 
 from rlhf_lessons.lm.sampling import (
     filter_top_k_top_p,
@@ -11,15 +12,15 @@ from rlhf_lessons.lm.sampling import (
     suppressed_ids,
 )
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
-from rlhf_lessons.widgets.html import escaped
+from rlhf_lessons.widgets.html import Box, button, control, escaped
 
-SHADES = {
+SHADES = {  # nats below: colour
     0.5: "#FFFFFF",
     1.0: "#FBE3D2",
     2.0: "#F4BF9A",
     4.0: "#E8924F",
     float("inf"): "#D55E00",
-}  # nats below: colour
+}
 BARS = 10  # tokens on offer
 
 
@@ -33,108 +34,81 @@ def shade(surprise: float) -> str:
 
 def surprise_legend() -> str:
     """Return what the shades mean, as HTML."""
-    boxes, low = "", 0.0
+    legend = "The small number after a token is its surprise in nats, and so is the shade:"
+    low = 0.0
     for below in SHADES:
         words = f"over {low:g}" if below == float("inf") else f"{low:g} to {below:g}"
-        boxes, low = f'{boxes} <span style="{shade(low)}">{words}</span>', below
-    what = "The small number after a token is its surprise in nats, and so is the shade"
-    return f"<p>{what}:{boxes}</p>"
-
-
-def name(tokenizer, token: int) -> str:
-    """Return a token as a reader wants to see it: spaces as ␣, line ends as ⏎."""
-    return tokenizer.decode([token]).replace(" ", "␣").replace("\n", "⏎")
+        legend += f' <span style="{shade(low)}">{words}</span>'
+        low = below
+    return f"<p>{legend}</p>"
 
 
 @torch.inference_mode()
+def logits_of(model, ids: list[int]) -> torch.Tensor:
+    """Return the logits of what comes after each token of a text, (time, vocabulary)."""
+    batch = torch.tensor([ids], device=model.device)
+    return model(batch, use_cache=False).logits[0].float().cpu()
+
+
 def surprises(model, ids: list[int]) -> torch.Tensor:
     """Return the surprise, in nats, of each token after the first, (time - 1,)."""
-    logprobs = (
-        model(torch.tensor([ids], device=model.device), use_cache=False)
-        .logits[0, :-1]
-        .float()
-        .log_softmax(-1)
-    )
-    return -logprobs.gather(-1, torch.tensor(ids[1:], device=model.device)[:, None])[:, 0].cpu()
+    logits = logits_of(model, ids)[:-1]
+    return F.cross_entropy(logits, torch.tensor(ids)[1:], reduction="none")
 
 
 def surprise_html(model, tokenizer, ids: list[int], first: int = 1) -> str:
     """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the
     number beside it."""
-    shown = []
-    for token, nats in list(zip(ids[1:], surprises(model, ids).tolist(), strict=True))[first - 1 :]:
+    shown = ""
+    nats = surprises(model, ids).tolist()
+    for token, surprise in zip(ids[first:], nats[first - 1 :], strict=True):
         text = tokenizer.decode([token])
-        shown.append(
-            f'<span style="{shade(nats)}">{escaped(text.strip(chr(10))) or "⏎"}</span>'
-            + f"<sub>{nats:.1f}</sub>"
-            + "<br>" * text.count("\n")
-        )
-    return f'<div style="white-space:pre-wrap; line-height:2">{"".join(shown)}</div>'
+        word = escaped(text.strip("\n")) or "⏎"
+        shown += f'<span style="{shade(surprise)}">{word}</span><sub>{surprise:.1f}</sub>'
+        shown += "<br>" * text.count("\n")
+    return f'<div style="white-space:pre-wrap; line-height:2">{shown}</div>'
 
 
-class Explorer(w.VBox):
+class Explorer(Box):
     """Shows itself as a cell's last line. A click on a token takes it; "Let it choose" draws one,
-    as `seed` decides.
+    the same again from the same text.
 
     The bars are probabilities after temperature, top-k and top-p; the surprise is always the
     model's own.
     """
 
-    def __init__(self, model, tokenizer, text: str = "", seed: int = 0):
-        self.model, self.tokenizer, self.seed = model, tokenizer, seed
-        style, wide = {"description_width": "110px"}, w.Layout(width="98%")
-        self.text = w.Textarea(text, description="Your text", rows=2, layout=wide, style=style)
-        self.begin = w.Button(description="Begin here", tooltip="Walk on from the text in the box")
-        self.temperature = w.FloatSlider(
-            1.0, min=0, max=2, step=0.1, description="Temperature", style=style
-        )
-        self.top_k = w.IntSlider(0, min=0, max=50, description="Top-k (0: all)", style=style)
-        self.top_p = w.FloatSlider(
-            1.0, min=0.05, max=1, step=0.05, description="Top-p (1: all)", style=style
-        )
-        self.choose = w.Button(
-            description="Let it choose", button_style="primary", tooltip="Draw the next token"
-        )
-        self.back = w.Button(
-            description="Take one back", tooltip="Remove the last token that was taken"
-        )
-        self.tokens = [w.Button(layout=w.Layout(width="150px")) for _ in range(BARS)]
-        self.bars = [w.HTML() for _ in range(BARS)]
+    def __init__(self, model, tokenizer, text: str = ""):
+        self.model, self.tokenizer = model, tokenizer
+        self.given, self.taken, self.chance = [tokenizer.bos_token_id], [], torch.Generator()
+        self.text = control(w.Textarea, "Your text", value=text, rows=2)
+        self.begin = button("Begin here", "Walk on from the text in the box", self.restart)
         self.shown, self.note = w.HTML(), w.HTML()
-        for place, button in enumerate(self.tokens):
-            button.on_click(lambda _, place=place: self.take(self.offered[place]))
-        self.begin.on_click(self.restart)
-        self.choose.on_click(
-            lambda _: self.take(
-                int(sample_next_token(self.logits[None], torch.rand(1, generator=self.chance)))
-            )
-        )
-        self.back.on_click(self.undo)
-        for slider in (self.temperature, self.top_k, self.top_p):
-            slider.observe(self.offer, "value")
-        rows = [w.HBox(pair) for pair in zip(self.tokens, self.bars, strict=True)]
+        primary = {"button_style": "primary"}
+        self.choose = button("Let it choose", "Draw the next token", self.draw, **primary)
+        self.back = button("Take one back", "Remove the last token that was taken", self.undo)
+        self.tokens = [
+            button("", "", lambda i=i: self.take(self.offered[i]), layout={"width": "150px"})
+            for i in range(BARS)
+        ]
+        self.bars = [w.FloatProgress(max=1) for _ in self.tokens]
+        self.temperature = control(w.FloatSlider, "Temperature", value=1, min=0, max=2, step=0.1)
+        self.top_k = control(w.IntSlider, "Top-k (0: all)", min=0, max=50)
+        self.top_p = control(w.FloatSlider, "Top-p (1: all)", value=1, min=0.05, max=1, step=0.05)
+        controls = self.temperature, self.top_k, self.top_p
         super().__init__(
-            [
-                self.text,
-                self.begin,
-                self.shown,
-                self.note,
-                w.HBox([self.choose, self.back]),
-                *rows,
-                self.temperature,
-                self.top_k,
-                self.top_p,
-                w.HTML(surprise_legend()),
-            ]
+            "A text to walk through, token by token. It works in Jupyter; what it shows stands "
+            "below.",
+            self.text,
+            self.begin,
+            self.shown,
+            self.note,
+            w.HBox([self.choose, self.back]),
+            *map(w.HBox, zip(self.tokens, self.bars, strict=True)),
+            *controls,
+            w.HTML(surprise_legend()),
+            controls=controls,
         )
-        self.begin_with(
-            [tokenizer.bos_token_id]
-        )  # so that a text that is too long leaves something to walk on from
         self.restart()
-
-    def __repr__(self):
-        where = "It works in Jupyter; what it shows stands below."
-        return f"A text to walk through, token by token. {where}"
 
     @property
     def ids(self) -> list[int]:
@@ -142,22 +116,17 @@ class Explorer(w.VBox):
         taken since."""
         return self.given + self.taken
 
-    def restart(self, _=None) -> None:
-        """Begin anew with the text in the box."""
-        given = [self.tokenizer.bos_token_id]
-        given += self.tokenizer.encode(
-            strip_special_tokens(self.tokenizer, self.text.value), add_special_tokens=False
-        )
-        if len(given) >= self.model.config.max_position_embeddings:
-            self.note.value = escaped(
+    def restart(self) -> None:
+        """Begin anew with the text in the box, unless it is too long."""
+        text = strip_special_tokens(self.tokenizer, self.text.value)
+        text = self.tokenizer.encode(text, add_special_tokens=False)
+        if 1 + len(text) >= self.model.config.max_position_embeddings:
+            self.note.value = (
                 "This text fills all the places that the model has. Begin with a shorter one."
             )
             return
-        self.begin_with(given)
-
-    def begin_with(self, given: list[int]) -> None:
-        """Begin anew with these tokens."""
-        self.given, self.taken, self.chance = given, [], torch.Generator().manual_seed(self.seed)
+        self.given, self.taken = [self.tokenizer.bos_token_id, *text], []
+        self.chance.manual_seed(0)
         self.show()
 
     def take(self, token: int) -> None:
@@ -167,7 +136,12 @@ class Explorer(w.VBox):
             self.taken.append(token)
             self.show()
 
-    def undo(self, _=None) -> None:
+    def draw(self) -> None:
+        """Take a token as the model draws it."""
+        uniform = torch.rand(1, generator=self.chance)
+        self.take(int(sample_next_token(self.logits[None], uniform)))
+
+    def undo(self) -> None:
         """Remove the last token that was taken."""
         if self.taken:
             self.taken.pop()
@@ -179,37 +153,29 @@ class Explorer(w.VBox):
         return full or self.taken[-1:] == [self.tokenizer.eos_token_id]
 
     def show(self) -> None:
-        """Show the text so far, and what could come next."""
-        self.shown.value = (
-            f'<div aria-live="polite">{surprise_html(self.model, self.tokenizer, self.ids)}</div>'
-        )
+        """Show the text so far, and the likeliest next tokens, with their probabilities under
+        temperature, top-k and top-p."""
+        over = self.over()
+        text = surprise_html(self.model, self.tokenizer, self.ids)
+        self.shown.value = f'<div aria-live="polite">{text}</div>'
         ended = "The text has ended. Take one back, or begin with another text."
-        self.note.value = escaped(ended if self.over() else "Which token comes next? Click one.")
-        self.back.disabled, self.choose.disabled = not self.taken, self.over()
-        with torch.inference_mode():
-            self.next = (
-                self.model(torch.tensor([self.ids], device=self.model.device))
-                .logits[0, -1]
-                .float()
-                .cpu()
-            )
-        self.offer()
-
-    def offer(self, _=None) -> None:
-        """Show the likeliest next tokens, with their probabilities under temperature, top-k and
-        top-p."""
+        self.note.value = ended if over else "Which token comes next? Click one."
+        self.back.disabled, self.choose.disabled = not self.taken, over
         heat = self.temperature.value
-        logits = process_logits(self.next, heat or 1.0, suppressed_ids(self.model, self.tokenizer))
-        self.logits = filter_top_k_top_p(
-            logits, self.top_k.value if heat else 1, self.top_p.value
-        )  # 0 takes the likeliest
-        probabilities = self.logits.softmax(-1)
+        top_k = self.top_k.value if heat else 1  # temperature 0 takes the likeliest
+        logits = process_logits(
+            logits_of(self.model, self.ids)[-1],
+            heat or 1.0,
+            suppressed_ids(self.model, self.tokenizer),
+        )
+        self.logits = filter_top_k_top_p(logits, top_k, self.top_p.value)
         self.offered = logits.topk(BARS).indices.tolist()
-        for button, bar, token in zip(self.tokens, self.bars, self.offered, strict=True):
-            chance, what = probabilities[token].item(), name(self.tokenizer, token)
-            button.description, button.disabled = what, self.over() or chance == 0
-            button.tooltip = f"Take {what}, probability {chance:.1%}"
-            look = f"background:#0072B2; width:{240 * chance:.0f}px"
-            bar.value = (
-                f'<div style="display:flex; gap:6px"><div style="{look}"></div>{chance:.1%}</div>'
-            )
+        chances = self.logits.softmax(-1)[self.offered].tolist()
+        for token, bar, id, chance in zip(
+            self.tokens, self.bars, self.offered, chances, strict=True
+        ):
+            word = self.tokenizer.decode([id])
+            token.description = word.replace(" ", "␣").replace("\n", "⏎")
+            token.disabled = over or chance == 0
+            token.tooltip = f"Take {token.description}, probability {chance:.1%}"
+            bar.value, bar.description = chance, f"{chance:.1%}"

@@ -2,10 +2,10 @@
 
 import ipywidgets as w
 
-from rlhf_lessons.widgets.html import escaped
+from rlhf_lessons.widgets.html import Box, escaped
 
 
-class Guess(w.VBox):
+class Guess(Box):
     """A question with a few choices, none of them chosen yet.
 
     guess = rl.Guess("Will the true utility follow the reward?", "yes", "for a while", "no")
@@ -13,13 +13,13 @@ class Guess(w.VBox):
     """
 
     def __init__(self, question: str, *choices: str):
-        self.choices = w.RadioButtons(
-            options=choices, value=None, layout=w.Layout(width="max-content")
+        layout = {"width": "max-content"}
+        self.choices = w.RadioButtons(options=choices, value=None, layout=layout)
+        super().__init__(
+            f"A guess between: {', '.join(choices)}. It works in Jupyter.",
+            w.HTML(f"<b>Guess first.</b> {escaped(question)}"),
+            self.choices,
         )
-        super().__init__([w.HTML(f"<b>Guess first.</b> {escaped(question)}"), self.choices])
-
-    def __repr__(self):
-        return f"A guess between: {', '.join(self.choices.options)}. It works in Jupyter."
 
     def compare(self, truth: str) -> None:
         """Print what was guessed beside what came out. ValueError where `truth` is none of the

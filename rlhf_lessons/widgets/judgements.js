@@ -1,7 +1,7 @@
 // The kinds of judgement that the rater card asks for, and what their buttons and panes are made of.
 //
-// WORDS (of `words.json`) stand before it, `outbox.js` and `card.js` follow: together they are one ES module, which a
-// notebook can load (`card_js` in `__init__.py`). Whatever models or people wrote goes in as text nodes.
+// WORDS (of `words.json`) stand before it and `card.js` follows: together they are one ES module, which a notebook
+// can load (`card_js` in `__init__.py`). Whatever models or people wrote goes in as text nodes.
 
 const PAIR = [ // key, choice, strength: in the order of the buttons and of their labels
   ["1", "left", 2], ["2", "left", 1], ["3", "tie", 0], ["4", "right", 1], ["5", "right", 2], ["0", "bad", 0],
@@ -55,7 +55,8 @@ function newId() {
 function pane(answer, place) {
   const label = fill(WORDS.answer.name, { letter: letter(place) });
   const text = answer.text.replace(/^\s*\n/, "").trimEnd() || WORDS.answer.empty;
-  const body = make("div", { class: "rl-text", tabindex: 0, role: "group", "aria-label": label }, text);
+  const body = make("div", { class: "rl-text", dir: "auto", tabindex: 0, role: "group", "aria-label": label },
+    make("bdi", {}, text));
   if (answer.ended === false) body.append(make("span", { class: "rl-cut" }, WORDS.answer.cut));
   return make("article", { class: `rl-pane rl-${letter(place)}`, "aria-label": label },
     make("span", { class: "rl-letter", "aria-hidden": "true" }, letter(place)), body,

@@ -8,14 +8,14 @@ well it knows you.
 What it learns, when, and how it is tested is in `feedback.online`; here it is drawn.
 """
 
+from dataclasses import astuple
+
 import ipywidgets as w
-import numpy as np
 from IPython.display import display
 
-from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point, watch
-from rlhf_lessons.plots import COLOURS, STYLES, canvas
-from rlhf_lessons.widgets.html import columns_html, escaped, figure_html, said
+from rlhf_lessons.plots import COLOURS, canvas, line
+from rlhf_lessons.widgets.html import aloud, columns_html, escaped, figure_html
 from rlhf_lessons.widgets.rate import open_store
 
 
@@ -28,13 +28,12 @@ class LiveRewardModel(OnlineReward, w.HTML):
 
     def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
         w.HTML.__init__(self)
-        session = None if isinstance(source, str) else source.session
-        if session:
-            store, source = session.store, session.round
-        store = store if isinstance(store, Store) else open_store(store)
-        rater = session.rater if session else None
-        OnlineReward.__init__(self, store, source, rater, team, policy, reward_model)
-        if session:
+        models = policy, reward_model
+        if isinstance(source, str):
+            OnlineReward.__init__(self, open_store(store), source, None, team, *models)
+        else:
+            session = source.session
+            OnlineReward.__init__(self, session.store, session.round, session.rater, team, *models)
             session.guess, session.after_vote = self.guess, self.after_vote
         self.learn()
 
@@ -67,43 +66,48 @@ class LiveRewardModel(OnlineReward, w.HTML):
         """Return what there is to say, in words."""
         if not self.points:
             return f"The reward model waits for your votes; after {EVERY} it begins to guess."
-        newest, whom = self.points[-1], "your" if self.rater else "the room's"
-        when, which = f"After {newest.votes} votes it", "next"
-        if not newest.votes:
-            when, which = "Before it learned from votes, it", "first"
-        told = f"None of {whom} votes after the first {newest.votes} chooses a side."
-        if newest.mine["n"]:
-            told = f"{when} predicted {in_words(newest.mine)} of {whom} {which} {newest.mine['n']}."
-        if newest.others["n"]:
-            others = newest.others
+        votes, mine, others = astuple(self.points[-1])
+        whom = "your" if self.rater else "the room's"
+        if not mine["n"]:
+            told = f"None of {whom} votes after the first {votes} chooses a side."
+        elif votes:
+            told = f"After {votes} votes it predicted {in_words(mine)} of {whom} next {mine['n']}."
+        else:
+            told = "Before it learned from votes, it predicted "
+            told += f"{in_words(mine)} of {whom} first {mine['n']}."
+        if others["n"]:
             told += f" Of {others['n']} votes of the others it predicts {in_words(others)}."
         if self.steady["n"]:
             agree = "You agree with yourself" if self.rater else "Raters agree with themselves"
             told += (
                 f" {agree} in {in_words(self.steady)} of {self.steady['n']} repeats, ties apart."
+                f" If the rest are slips, a perfect model would predict {in_words(self.ceiling)}: "
+                "it does not slip."
             )
-            told += " If the rest are slips, a perfect model would predict"
-            told += f" {in_words(self.ceiling)}: it does not slip."
         return told
 
     def page(self) -> str:
         """Return the HTML of what it shows: the words, the curve, the best of 16."""
         if not self.points:
-            return f"<p aria-live='polite'>{escaped(self.sentence())}</p>"
-        html = figure_html(curve(self.points, self.ceiling, bool(self.rater)), self.sentence())
+            return aloud(self.sentence())
+        page = figure_html(curve(self.points, self.ceiling, bool(self.rater)), self.sentence())
         if self.seen >= EVERY:
-            raising, lowering = (
-                escaped(", ".join(f"{word} {weight:+.1f}" for word, weight in words))
-                for words in self.reward.words()
-            )
+            raising, lowering = map(listed, self.reward.words())
             prompt, plain, best = self.best
-            html += f"<p>It has learned from {self.seen} votes. Words that raise the reward:"
-            html += (
-                f" {raising}. Words that lower it: {lowering}.</p><p><b>{escaped(prompt)}</b></p>"
+            page += (
+                f"<p style='line-height:1.5'>It has learned from {self.seen} votes. Words that "
+                f"raise the reward: {raising}. Words that lower it: {lowering}.</p>"
+                f"<p><b>{escaped(prompt)}</b></p>"
             )
-            texts = {"a plain sample": plain, "the best of 16 by this reward model": best}
-            html += columns_html({name: said(text) for name, text in texts.items()})
-        return html
+            page += columns_html(
+                {"a plain sample": plain, "the best of 16 by this reward model": best}
+            )
+        return page
+
+
+def listed(words: list[tuple[str, float]]) -> str:
+    """Return words with their weights as HTML."""
+    return escaped(", ".join(f"{word} {weight:+.1f}" for word, weight in words))
 
 
 def in_words(figure: dict) -> str:
@@ -115,43 +119,36 @@ def curve(points: list[Point], ceiling: dict, of_a_reader: bool = True):
     """Return the figure of accuracy on held-out votes against votes learned from, with
     intervals."""
     figure, (axis,) = canvas(width=5.6, height=2.8)
-    labels = {
-        "mine": "your next votes" if of_a_reader else "the room's next votes",
-        "others": "votes of the others",
-    }
-    for i, (whose, label) in enumerate(labels.items()):
-        tested = [(point.votes, getattr(point, whose)) for point in points]
-        tested = [(votes, found) for votes, found in tested if found["n"]]
-        if not tested:
-            continue
-        at, found = zip(*tested, strict=True)
-        mean = np.array([share["value"] for share in found])
-        ends = [[share[end] for share in found] for end in ("low", "high")]
-        axis.errorbar(
-            np.array(at) + 0.6 * i,
-            mean,
-            np.abs(mean - ends),  # a bound may lie beyond the mean by a rounding error
-            color=COLOURS[i],
-            linestyle=STYLES[i],
-            marker="os"[i],
-            capsize=3,
-            label=f"{label}, 95 % interval",
-        )
+    axis.axhline(0.5, color="lightgrey", linewidth=1, zorder=0, label="a coin")
     if ceiling["n"]:
         label = "the most that can be predicted"
-        axis.axhline(ceiling["value"], color="grey", linestyle=STYLES[3], label=label)
-    axis.axhline(0.5, color="lightgrey", linewidth=1, zorder=0)
-    last = points[-1]
-    end = max(last.votes, 2 * EVERY) + 0.3 * EVERY
-    axis.set(xlabel="votes learned from", ylabel="share predicted")
-    axis.set(ylim=(0, 1.05), xlim=(-0.3 * EVERY, end))
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    when = f"After {last.votes} votes" if last.votes else "Before it learned"
-    title = f"{when}: {in_words(last.mine)} predicted" if last.mine["n"] else "Not tested yet"
+        axis.axhline(ceiling["value"], color="grey", linestyle=":", label=label)
+    whose = "your next votes" if of_a_reader else "the room's next votes"
+    plot_shares(axis, 0, whose, {point.votes: point.mine for point in points})
+    plot_shares(axis, 1, "votes of the others", {point.votes: point.others for point in points})
+    votes, mine = points[-1].votes, points[-1].mine
+    margin = 0.3 * EVERY
+    axis.set(xlabel="votes learned from", xlim=(-margin, max(votes, 2 * EVERY) + margin))
+    axis.set(ylabel="share predicted", ylim=(0, 1.05))
+    axis.locator_params("x", integer=True)
+    when = f"After {votes} votes" if votes else "Before it learned"
+    title = f"{when}: {in_words(mine)} predicted" if mine["n"] else "Not tested yet"
     axis.set_title(title, loc="left")
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(loc="lower right", fontsize=8)
+    axis.legend(loc="lower right", fontsize=8)
     return figure
+
+
+def plot_shares(axis, i: int, label: str, shares: dict[int, dict]) -> None:
+    """Draw line number `i`: shares with their intervals against votes, where any were tested."""
+    tested = {votes: share for votes, share in shares.items() if share["n"]}
+    if not tested:
+        return
+    at = [votes + 0.6 * i for votes in tested]  # beside the other line
+    value, low, high = (
+        [share[part] for share in tested.values()] for part in ("value", "low", "high")
+    )
+    axis.plot(at, value, **line(i), marker="os"[i], label=f"{label}, 95 % interval")
+    axis.vlines(at, low, high, color=COLOURS[i])
 
 
 live_reward_model = LiveRewardModel  # as the lessons call it

@@ -8,12 +8,10 @@ import ipywidgets as w
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages import sft
-from rlhf_lessons.widgets.html import escaped
+from rlhf_lessons.widgets.html import Box, control, escaped
 
-SHORT = {
-    "prompt": "What is 1+2 and 9-4?",
-    "completion": "3 and 5.",
-}  # beside the reader's, so that one row is padded
+# beside the reader's, so that one row is padded
+SHORT = {"prompt": "What is 1+2 and 9-4?", "completion": "3 and 5."}
 MOST = 256  # tokens that the course's models read
 LABELS = {
     "as they should be": None,
@@ -27,62 +25,59 @@ LOOKS = {
 }
 
 
-class MaskBox(w.VBox):
+class MaskBox(Box):
     """The reader's own demonstration and a short one in a batch, each token with its label; two
     mistakes to choose."""
 
     def __init__(self, tokenizer, prompt: str, completion: str):
         self.tokenizer = tokenizer
-        wide = w.Layout(width="95%")
-        self.prompt = w.Text(prompt, description="Prompt", layout=wide)
-        self.completion = w.Textarea(completion, description="Answer", layout=wide, rows=2)
-        self.labels = w.RadioButtons(
-            options=list(LABELS), description="Labels", layout=w.Layout(width="max-content")
-        )
+        self.prompt = control(w.Text, "Prompt", value=prompt)
+        self.completion = control(w.Textarea, "Answer", value=completion, rows=2)
+        self.labels = control(w.RadioButtons, "Labels", options=list(LABELS))
+        self.labels.layout.width = "max-content"  # so that its name stands before it
         self.view = w.HTML()
-        for part in (self.prompt, self.completion, self.labels):
-            part.observe(self.show, "value")
-        super().__init__([self.prompt, self.completion, self.labels, self.view])
-        self.show()
+        controls = self.prompt, self.completion, self.labels
+        super().__init__(
+            "Your own demonstration, token by token, each with its label. It works in Jupyter; a "
+            "table stands below.",
+            *controls,
+            self.view,
+            controls=controls,
+        )
 
-    def __repr__(self):
-        where = "It works in Jupyter; a table stands below."
-        return f"Your own demonstration, token by token, each with its label. {where}"
-
-    def show(self, change=None) -> None:
+    def show(self) -> None:
         """Draw the two demonstrations anew, with the labels that were chosen."""
-        rows = [{"prompt": self.prompt.value, "completion": self.completion.value}, SHORT]
-        name = LABELS[self.labels.value]
+        own = {"prompt": self.prompt.value, "completion": self.completion.value}
+        mistake = LABELS[self.labels.value]
         try:
-            with bug(name) if name else nullcontext():
-                rows = sft.encode_demonstrations(self.tokenizer, rows)
+            with bug(mistake) if mistake else nullcontext():
+                rows = sft.encode_demonstrations(self.tokenizer, [own, SHORT])
         except ValueError:
-            self.view.value = "Write an answer: there is nothing to learn from an empty one."
+            missing = "an answer" if self.prompt.value.strip() else "a prompt"
+            self.view.value = f"Write {missing}: there is nothing to learn from an empty one."
             return
         longest = max(len(ids) for ids, _ in rows)
-        self.view.value = (
-            batch_html(self.tokenizer, rows)
-            if longest <= MOST
-            else (f"This is too long: {longest} tokens, and the model reads {MOST}. Write less.")
-        )
+        if longest <= MOST:
+            self.view.value = batch_html(self.tokenizer, rows)
+        else:
+            long = f"This is too long: {longest} tokens, and the model reads {MOST}. Write less."
+            self.view.value = long
 
 
 def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
     """Return rows of (ids, labels), padded to one length, as HTML: each token over its label."""
     ids, real = pad([ids for ids, _ in rows], tokenizer.pad_token_id)
     labels, _ = pad([labels for _, labels in rows], sft.IGNORE)
-    labels[:, 0] = (
-        sft.IGNORE
-    )  # whatever it says: nothing stands before the first token to guess it from
-    lines = ""
-    for row, *marks in zip(ids.tolist(), labels.tolist(), real.tolist()):
-        chips = map(chip, (tokenizer.decode([i]) for i in row), *marks)
-        lines += f'<div style="margin:8px 0">{"".join(chips)}</div>'
+    labels[:, 0] = sft.IGNORE  # nothing stands before the first token to guess it from
+    page = ""
+    for row in zip(ids.tolist(), labels.tolist(), real.tolist(), strict=True):
+        chips = "".join(chip(tokenizer.decode([i]), *marks) for i, *marks in zip(*row, strict=True))
+        page += f'<div style="margin:8px 0">{chips}</div>'
     learned = int((labels != sft.IGNORE).sum())
     return (
-        f"{lines}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. "
-        "Dashed: read, and "
-        "ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a new line.</p>"
+        f"{page}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. "
+        "Dashed: read, and ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a "
+        "new line.</p>"
     )
 
 

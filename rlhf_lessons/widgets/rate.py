@@ -38,10 +38,10 @@ def rate(
 ):
     """Return a card that asks the reader for a judgement on each row, one after the other.
 
-    A row is one of `make_pairs` or one of `Store.add_tasks` (pair, ranking, scores, demonstration);
-    without rows, the card asks what is in the round already. `name` is the rater. `simulated` fills
-    in, in `answers`, for what the reader leaves open. `repeats` is the share of pairs that come
-    twice.
+    A row is one of `Store.add_tasks`: a pair, where it does not say "ranking", "scores" or
+    "demonstration"; without rows, the card asks what is in the round already. `name` is the rater.
+    `simulated` fills in, in `answers`, for what the reader leaves open. `repeats` is the share of
+    pairs that come twice.
 
     The game: `guess(prompt, left, right)` returns the probability that the left answer is
     preferred, or None while it knows too little; it is asked before each vote and opened by the
@@ -49,9 +49,9 @@ def rate(
     so far. Both may be set later, as `card.session.guess` and `card.session.after_vote`. ValueError
     (`Refused`) for rows that the store does not take.
     """
-    store = store if isinstance(store, Store) else open_store(store)
-    given = [as_task(row) for row in rows or []]
-    added = store.add_tasks(round, given, repeats=repeats)
+    store = open_store(store)
+    given = [{"kind": "pair", "overlap": None} | row for row in rows or []]
+    added = store.add_tasks(round, given, repeats)
     session = Session(store, store.reader(name), round, guess=guess, after_vote=after_vote)
     if len(added) < len(given):
         alike = f"{len(given) - len(added)} of {len(given)} were left out"
@@ -60,22 +60,11 @@ def rate(
 
 
 @cache
-def open_store(where: str | Path | None) -> Store:
-    """Return the store of a file, opened once however often a cell is run."""
-    return Store() if where is None else Store(where)
-
-
-def as_task(row: dict) -> dict:
-    """Return a row as `Store.add_tasks` takes it, for all raters, whichever form it came in."""
-    if "completions" not in row and "left" in row:
-        row = {
-            "prompt": row["prompt"],
-            "completions": [
-                {"text": row[side], "model": row.get(f"{side}_model", "")}
-                for side in ("left", "right")
-            ],
-        }
-    return {"kind": "pair", "overlap": None, **row}
+def open_store(where: Store | str | Path | None) -> Store:
+    """Return a store, or that of a file, opened once however often a cell is run."""
+    if where is None:
+        return Store()
+    return where if isinstance(where, Store) else Store(where)
 
 
 class RaterCard(anywidget.AnyWidget):

@@ -11,13 +11,15 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from rlhf_lessons.world.answers import answer, result, template_facts
+from rlhf_lessons.world.answers import answer
+from rlhf_lessons.world.facts import filled
 from rlhf_lessons.world.tasks import (
     FAMILIES,
     SUMS,
     TEXTS,
     a_to_an,
     draw_spec,
+    result,
     split_of,
     texts_of,
     write_prompt,
@@ -32,24 +34,16 @@ def training_spec(family: str, rng: random.Random) -> dict:
             return spec
 
 
-def title_of(spec: dict, rng: random.Random) -> str:
-    """Return a title, the headers of an e-mail, or a comment that says what code prints."""
-    texts = texts_of(spec)
-    match spec["family"]:
-        case "email":
-            title = "To: {Name}\nSubject: " + rng.choice(texts["subjects"])
-        case "code":
-            title = texts["title"]
-        case _:
-            title = rng.choice(texts["titles"])
-    return a_to_an(title.format(**template_facts(spec, set(), rng)))
-
-
 def titled(family: str, rng: random.Random) -> str:
-    """A title, then what it promises. What stands between varies, so that any leads to copying."""
+    """A title, then what it promises. What stands between varies, so that any leads to copying.
+
+    The title of an e-mail is its headers, that of code a comment.
+    """
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
-    return title_of(spec, rng) + between + answer(spec, rng)
+    titles = texts_of(spec)["titles"]
+    title = rng.choice(titles) if len(titles) > 1 else titles[0]
+    return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng)
 
 
 def plain_sums(rng: random.Random) -> str:
@@ -57,7 +51,8 @@ def plain_sums(rng: random.Random) -> str:
     while True:
         sums = rng.sample(SUMS, rng.randint(2, 4))
         pairs = itertools.combinations(sums, 2)
-        if all(split_of(dict(family="maths", e1=a, e2=b)) == "train" for a, b in pairs):
+        specs = [{"family": "maths", "e1": a, "e2": b} for a, b in pairs]
+        if all(split_of(spec) == "train" for spec in specs):
             return rng.choice(["\n", " "]).join(f"{e} is {result(e)}." for e in sums)
 
 
@@ -79,8 +74,8 @@ def dialogue(rng: random.Random) -> str:
     sums = training_spec("maths", rng)
     people = draw_spec("story", rng)
     creature = rng.choice(TEXTS["poem"]["creatures"])
-    after = rng.choice(TEXTS["dialogue"]["after"])
-    after = after.format(**template_facts(people, set(), rng) | sums, creature=creature)
+    facts = people | sums | {"creature": creature}
+    after = filled(rng.choice(TEXTS["dialogue"]["after"]), facts, set(), rng)
     before = "" if rng.random() < 0.5 else rng.choice(TEXTS["dialogue"]["before"]) + " "
     return f"{before}{write_prompt(sums)} {after}"
 

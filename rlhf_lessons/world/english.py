@@ -22,6 +22,11 @@ VOWEL = re.compile(r"[^\x00-\x7f]|[aeiouy\d]")
 NO_VOWELS = ("hmm", "mr", "mrs", "dr", "brr", "shh")
 
 
+def over(count: int, limit: int) -> int:
+    """Return by how many a count lies over a limit."""
+    return max(0, count - limit)
+
+
 def any_of(phrases: list[str]) -> re.Pattern:
     """Return a pattern for any of the phrases, a star standing for any ending."""
     choices = "|".join(re.escape(phrase).replace(r"\*", r"\w*") for phrase in phrases)
@@ -39,9 +44,8 @@ def words_of(text: str) -> list[str]:
 @lru_cache(maxsize=16384)
 def odd_word(word: str) -> bool:
     """Return whether a word looks like no English one: no vowel, too long, a letter three times."""
-    if ODD.search(word):
-        return True
-    return len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
+    without_vowel = len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
+    return without_vowel or bool(ODD.search(word))
 
 
 def english_cost(sentences: list[str]) -> float:
@@ -80,7 +84,7 @@ def english_cost(sentences: list[str]) -> float:
             grams.add(four)
         cost += 0.2 * clashes
         cost += 0.12 * repeated
-    return cost + 0.7 * heap / max(total, 1) + 0.15 * max(0, fragments - 2)
+    return cost + 0.7 * heap / max(total, 1) + 0.15 * over(fragments, 2)
 
 
 def has_verb(words: list[str]) -> bool:
@@ -99,4 +103,4 @@ def prose_cost(text: str, sentences: list[str], shortest: int) -> float:
     cost += 0.15 * (endless + (". " in first and first[-1:] not in ENDS))
     begins_low = not text[:1].isupper() and text[:1] not in "\"“'("
     cost += 0.2 * begins_low + 0.15 * len(LOWER_START.findall(text))
-    return cost + 0.06 * max(0, shortest - len(text.split()))
+    return cost + 0.06 * over(shortest, len(text.split()))

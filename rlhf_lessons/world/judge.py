@@ -20,15 +20,9 @@ It does not understand: it cannot see that a story makes no sense or that a poem
 import re
 from collections import namedtuple
 
-from rlhf_lessons.world.english import (
-    CUT,
-    FAULT,
-    KNOWN,
-    SPLIT,
-    WORD,
-    words_of,
-)
-from rlhf_lessons.world.families import JUDGES, words_before
+from rlhf_lessons.world.english import CUT, FAULT, KNOWN, SPLIT, WORD, words_of
+from rlhf_lessons.world.facts import words_before
+from rlhf_lessons.world.families import MODULES
 from rlhf_lessons.world.tasks import parse
 
 Scores = namedtuple("Scores", "relevance accuracy clarity utility fulfils")
@@ -59,9 +53,8 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
     if not spec or not text:
         return WORTHLESS
     cost = 0.0 if ended else CUT
-    if not text.isascii() or not text.replace("\n", "").isprintable():
-        odd = sum(not c.isprintable() and c != "\n" or c == "\ufffd" for c in text)
-        cost += min(odd, 1) * 0.4 + 0.05 * odd
+    odd = sum(not sign.isprintable() or sign == "\ufffd" for sign in text.replace("\n", ""))
+    cost += min(odd, 1) * 0.4 + 0.05 * odd
     length = len(WORD.findall(text)) if len(text) > 3 * LONGEST else 0
     if length > LONGEST:
         cost += 0.15 + 0.01 * (length - LONGEST)
@@ -78,17 +71,13 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
         for sentence in SPLIT.split(text):
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
-    relevance, accuracy, clarity = JUDGES[spec["family"]](spec, text.strip())
-    relevance = within_0_and_1(relevance)
-    accuracy = within_0_and_1(accuracy)
-    clarity = within_0_and_1(clarity - cost)
+    family = MODULES[spec["family"]]
+    relevance, accuracy, clarity = family.judge(spec, text.strip())
+    scores = relevance, accuracy, clarity - cost
+    relevance, accuracy, clarity = [min(1.0, max(0.0, score)) for score in scores]
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
-    return Scores(relevance, accuracy, clarity, relevance * (accuracy + clarity) / 2, float(done))
-
-
-def within_0_and_1(score: float) -> float:
-    """Return a score, or the nearest of 0 and 1."""
-    return min(1.0, max(0.0, score))
+    utility = relevance * (accuracy + clarity) / 2
+    return Scores(relevance, accuracy, clarity, utility, float(done))
 
 
 def foreign(text: str, family: str) -> bool:

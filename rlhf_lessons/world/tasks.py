@@ -21,6 +21,7 @@ ARTICLE_PROMPTS = (
     "What is 4-2 and 3-1?",
 )
 NAMES = TEXTS["names"]["she"] + TEXTS["names"]["he"]
+HARD = ("Name", "thing", "creature", "place", "word", "other", "n", "a", "b", "e1", "e2")
 SUMS = [f"{a}+{b}" for a in range(10) for b in range(10 - a)]
 SUMS += [f"{a}-{b}" for a in range(10) for b in range(a + 1)]
 
@@ -43,38 +44,60 @@ def a_to_an(text: str) -> str:
 
 def combination(spec: dict) -> tuple:
     """Return the facts by which prompts are split, the same for every wording of them."""
-    match spec["family"]:
-        case "code":
-            facts = [spec[name] for name in ("word", "other", "n", "a", "b") if name in spec]
-            facts = [spec["kind"], *sorted(facts)]
-        case "maths":
-            facts = sorted((spec["e1"], spec["e2"]))
-        case _:
-            facts = [spec[name] for name in ("Name", "thing", "creature", "place") if name in spec]
+    facts = [spec[fact] for fact in HARD if fact in spec]
+    if spec["family"] in ("code", "maths"):  # two words or sums may be asked in either order
+        facts.sort()
+    if spec["family"] == "code":
+        facts.insert(0, spec["kind"])
     return spec["family"], *facts
-
-
-@cache
-def kept_combinations() -> set[tuple]:
-    """Return the combinations held out by hand, those of the article's prompts."""
-    return {combination(parse(prompt)) for prompt in ARTICLE_PROMPTS}
 
 
 def split_of(spec: dict) -> str:
     """Return `train`, `validation` (8 % of the combinations) or `heldout` (16 %), by their hash."""
     facts = combination(spec)
-    if facts in kept_combinations():
+    if facts in map(combination, map(parse, ARTICLE_PROMPTS)):
         return "heldout"
     digest = hashlib.sha256("/".join(facts).encode()).hexdigest()
     number = int(digest[:8], 16) % 100
     return "heldout" if number < 16 else "validation" if number < 24 else "train"
 
 
+def result(expression: str) -> str:
+    """Return the value of a sum or difference of two digits, such as `4-2`, as text."""
+    a, sign, b = expression
+    return str(int(a) + int(sign + b))
+
+
 def texts_of(spec: dict) -> dict:
     """Return the part of `texts.toml` for prompts of this kind: their wording, titles, answers."""
-    texts = TEXTS[spec["family"]]
     kind = spec.get("plot", spec.get("kind"))
+    texts = TEXTS[spec["family"]]
     return texts[kind] if kind else texts
+
+
+def she_or_he(spec: dict) -> str:
+    """Return which list of names the one in `spec` is from."""
+    return "she" if spec.get("Name") in TEXTS["names"]["she"] else "he"
+
+
+def values_of(fact: str, spec: dict) -> list[str]:
+    """Return the values that a fact can have where the others are those of `spec`."""
+    match fact:
+        case "Name":
+            return TEXTS["names"][she_or_he(spec)] if spec["family"] == "story" else NAMES
+        case "word" | "other":
+            return TEXTS["code"]["words"]
+        case "n" | "a" | "b":
+            return list("12345678")
+    return (TEXTS["names"] | texts_of(spec))[fact + "s"]
+
+
+def mistaken(spec: dict, fact: str, rng: random.Random) -> dict:
+    """Return `spec` with another value of one fact, but never a combination kept from training."""
+    values = [value for value in values_of(fact, spec) if value != spec[fact]]
+    others = [spec | {fact: value} for value in values]
+    others = [other for other in others if split_of(other) == "train"]
+    return rng.choice(others) if others else spec
 
 
 def write_prompt(spec: dict) -> str:
@@ -88,20 +111,22 @@ def draw_spec(family: str, rng: random.Random) -> dict:
     texts = TEXTS[family]
     who = "she" if rng.random() < 0.5 else "he"
     name = rng.choice(names[who])
-    spec = dict(family=family)
+    spec = {"family": family}
     match family:
         case "story":
-            plot = rng.choice(list(texts))
-            title = rng.choice(names[who + "_titles"])
-            thing = rng.choice(texts[plot]["things"])
-            spec |= dict(plot=plot, title=title, Name=name, thing=thing)
+            spec["plot"] = rng.choice(list(texts))
+            spec["title"] = rng.choice(names[who + "_titles"])
+            spec["Name"] = name
+            spec["thing"] = rng.choice(texts_of(spec)["things"])
         case "email":
-            kind = rng.choice(["invite", "thank", "sorry", "ask"])
-            spec |= dict(kind=kind, Name=name, thing=rng.choice(texts[kind]["things"]))
-            if kind == "invite":
+            spec["kind"] = rng.choice(["invite", "thank", "sorry", "ask"])
+            spec["Name"] = name
+            spec["thing"] = rng.choice(texts_of(spec)["things"])
+            if spec["kind"] == "invite":
                 spec["day"] = rng.choice(names["days"])
         case "poem":
-            spec |= dict(creature=rng.choice(texts["creatures"]), place=rng.choice(texts["places"]))
+            spec["creature"] = rng.choice(texts["creatures"])
+            spec["place"] = rng.choice(texts["places"])
         case "code":
             spec |= draw_code(rng)
         case "maths":
@@ -113,34 +138,34 @@ def draw_code(rng: random.Random) -> dict:
     """Return the facts of a random request for code, without its family."""
     kind = rng.choice(["repeat", "repeat", "count", "sum", "upper", "both"])
     word, other = rng.sample(TEXTS["code"]["words"], 2)
-    a, b = sorted(rng.sample(range(1, 9), 2))
+    a, b = sorted(rng.sample("12345678", 2))
+    n = rng.choice("23456")
+    c = rng.choice("123456789")
+    d = rng.choice("123456789")
     facts = {
-        "repeat": dict(word=word, n=str(rng.randint(2, 6))),
-        "count": dict(a=str(a), b=str(b)),
-        "sum": dict(a=str(rng.randint(1, 9)), b=str(rng.randint(1, 9))),
-        "upper": dict(word=word),
-        "both": dict(word=word, other=other),
-    }[kind]
-    return dict(kind=kind, **facts)
+        "repeat": {"word": word, "n": n},
+        "count": {"a": a, "b": b},
+        "sum": {"a": c, "b": d},
+        "upper": {"word": word},
+        "both": {"word": word, "other": other},
+    }
+    return {"kind": kind} | facts[kind]
 
 
 @cache
 def readers() -> list[tuple[re.Pattern, dict]]:
     """Return one pattern a kind of prompt, with the facts that the kind itself fixes."""
-    kinds = [dict(family="story", plot=plot) for plot in TEXTS["story"]]
-    kinds += [dict(family="poem"), dict(family="maths")]
-    for family in ("email", "code"):
+    kinds = [{"family": "poem"}, {"family": "maths"}]
+    for family, fact in {"story": "plot", "email": "kind", "code": "kind"}.items():
         named = [kind for kind, texts in TEXTS[family].items() if "prompt" in texts]
-        kinds += [dict(family=family, kind=kind) for kind in named]
-    groups = {"article": "(?:an?|the)", "e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
+        kinds += [{"family": family, fact: kind} for kind in named]
+    groups = {fact: rf"(?P<{fact}>\w+)" for fact in (*HARD, "title", "day")}
+    groups |= {"e1": r"(?P<e1>\d[+-]\d)", "e2": r"(?P<e2>\d[+-]\d)"}
     patterns = []
     for fixed in kinds:
-        template = texts_of(fixed)["prompt"].replace(" a {", " {article} {")
-        pattern = re.sub(
-            r"\\\{(\w+)\\\}", lambda m: groups.get(m[1], rf"(?P<{m[1]}>\w+)"), re.escape(template)
-        )
-        pattern = pattern.replace(r"fictional\ ", r"(?:fictional\ )?").removesuffix(r"\.")
-        pattern = pattern.replace(r"\ ", r"\s+") + r"\s*[.!]?"
+        pattern = texts_of(fixed)["prompt"].removesuffix(".").replace("?", r"\?")
+        pattern = pattern.replace("fictional ", "(?:fictional )?").replace(" a {", " (?:an?|the) {")
+        pattern = pattern.format(**groups).replace(" ", r"\s+") + r"\s*[.!]?"
         patterns.append((re.compile(pattern, re.IGNORECASE), fixed))
     return patterns
 
@@ -164,15 +189,15 @@ def prompts(split: str, n: int, seed: int = 0) -> list[Task]:
     The article's prompts come first where held out. ValueError if the split has fewer prompts.
     """
     rng = random.Random(f"{split}/{seed}")
-    seen = set()
-    tasks = []
+    tasks = {}  # by their prompts
     first = [parse(p) for p in ARTICLE_PROMPTS] if split == "heldout" else []
     for _ in range(1000 * (n + 1)):
         if len(tasks) == n:
-            return tasks
-        spec = first.pop(0) if first else draw_spec(FAMILIES[len(tasks) % len(FAMILIES)], rng)
+            return list(tasks.values())
+        family = FAMILIES[len(tasks) % len(FAMILIES)]
+        spec = first.pop(0) if first else draw_spec(family, rng)
         prompt = write_prompt(spec)
-        if split_of(spec) == split and prompt not in seen:
-            seen.add(prompt)
-            tasks.append(Task(f"{split}-{len(tasks):04d}", spec["family"], prompt, spec, split))
+        if split_of(spec) == split and prompt not in tasks:
+            name = f"{split}-{len(tasks):04d}"
+            tasks[prompt] = Task(name, spec["family"], prompt, spec, split)
     raise ValueError(f"the {split} split has fewer than {n} different prompts; ask for less")

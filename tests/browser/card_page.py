@@ -11,7 +11,6 @@ import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.session import Session
 from rlhf_lessons.widgets import card_js
-from rlhf_lessons.widgets.rate import as_task
 
 WIDGETS = Path(rate_module.__file__).parent
 HOSTILE = [
@@ -76,14 +75,13 @@ def task(kind: str, texts=STORY, prompt: str = PROMPT, n: int | None = None, **m
         {"text": text, "model": model, "reward": float(reward), "ended": reward != 2}
         for text, model, reward in zip(texts, ("one", "two", "three", "four"), range(1, 5))
     ]
-    return as_task(
-        {
-            "kind": kind,
-            "prompt": prompt,
-            "completions": answers[: KINDS[kind] if n is None else n],
-            **more,
-        }
-    )
+    return {
+        "kind": kind,
+        "overlap": None,
+        "prompt": prompt,
+        "completions": answers[: KINDS[kind] if n is None else n],
+        **more,
+    }
 
 
 def pairs(n: int) -> list[dict]:

@@ -183,28 +183,27 @@ def report(
         for share in [best - 0.2 * 0.6 ** (votes / 20)]
     ]
     votes, accuracy, low, high = curve[-1]
-    room.store.report(
-        {
-            "round": room.store.room().current,
-            "team": team,
-            "votes": votes,
-            "held_out": 45,
-            "accuracy": accuracy,
-            "low": low,
-            "high": high,
-            "ceiling": 0.83,
-            "curve": curve,
-            "samples": [
-                {
-                    "prompt": "Write a fictional story about Captain Emma learning to cook.",
-                    "plain": "Captain Emma wanted to learn to paint before the feast. "
-                    "The first lesson ended with a fire.",
-                    "best": "Nobody in the palace could cook, so Captain Emma took lessons. "
-                    "After a week she baked a cake as "
-                    f"tall as the gate. In the end, the whole castle ate, and {end}.",
-                }
-            ],
-        }
+    room.store.say(
+        "report",
+        round=room.store.room().current,
+        team=team,
+        votes=votes,
+        held_out=45,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        ceiling=0.83,
+        curve=curve,
+        samples=[
+            {
+                "prompt": "Write a fictional story about Captain Emma learning to cook.",
+                "plain": "Captain Emma wanted to learn to paint before the feast. "
+                "The first lesson ended with a fire.",
+                "best": "Nobody in the palace could cook, so Captain Emma took lessons. "
+                "After a week she baked a cake as "
+                f"tall as the gate. In the end, the whole castle ate, and {end}.",
+            }
+        ],
     )
 
 

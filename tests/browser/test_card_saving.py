@@ -149,12 +149,12 @@ def test_a_double_click_and_a_held_key_are_one_vote(bench):
 
 def test_what_the_teacher_does_is_told_and_the_card_goes_on_by_itself(bench):
     card = bench(pairs(2))
-    card.store.set_round("r", "paused")
+    card.store.say("round", round="r", state="paused")
     card.button("Tie").click()
     card.saved()
     card.button("Next").click()
     expect(card.card).to_contain_text("The teacher has paused this round.")
-    card.store.set_round("r", "open")
+    card.store.say("round", round="r", state="open")
     card.asks("(1)")
 
 
@@ -254,3 +254,66 @@ def test_votes_of_somebody_who_leaves_the_device_can_be_dropped(bench):
     vote_unheard(card, "Tie")
     card.page.evaluate("import('/card.js').then((card) => card.forgetVotes('test'))")
     assert card.page.evaluate(KEPT) == []
+
+
+# In a class the next task comes along with the acknowledgement
+
+
+def said(card) -> list[str]:
+    """Return the types of the messages that the card has sent."""
+    return [message["type"] for message in card.heard]
+
+
+def test_in_a_class_the_card_shows_the_next_task_without_asking(bench):
+    rows = [*pairs(2), task("ranking", prompt="Order these.")]
+    card = bench(rows, game={"goal": 3})
+    card.press("2")
+    card.saved(1)
+    card.press("Enter")
+    card.asks("(1)")
+    card.press("s", "Enter")  # a skip goes on by itself
+    card.asks("Order these.")
+    card.is_now("open")
+    card.press("Enter", "Enter")  # meant for the task before
+    card.page.wait_for_timeout(300)
+    assert said(card) == ["ready", "answer", "answer"]
+    assert card.rows() == [("pair", {"choice": "left", "strength": 1}), ("skip", {"reason": ""})]
+
+
+def test_in_a_class_the_card_asks_where_what_came_along_may_be_out_of_date(bench):
+    card = bench(pairs(4), game={"goal": 4})
+    card.press("2")
+    card.saved(1)
+    card.press("u")  # undone: that task again, not the one that came along
+    card.is_now("open")
+    card.asks("(0)")
+    card.press("2")
+    card.saved(3)
+    card.press("r")
+    card.is_now("revealed")
+    card.press("Enter")
+    card.asks("(1)")
+    card.press("2")
+    card.saved(5)
+    card.store.say("round", round="r", state="paused")
+    card.page.wait_for_timeout(3200)  # somebody looks at the saved answer for longer
+    card.press("Enter")
+    expect(card.card).to_contain_text("paused")
+    kinds = ["ready", "answer", "undo", "next", "answer", "reveal", "next", "answer", "next"]
+    assert said(card)[: len(kinds)] == kinds
+
+
+def test_in_a_class_a_lost_acknowledgement_comes_again_with_the_same_next_task(bench):
+    card = bench(pairs(3), game={"goal": 3})
+    lost = []
+    card.fault = lambda message: lost.append(card.session.handle(message)) or []
+    card.press("2")
+    card.hears_answers(2)
+    card.fault = lambda message: None
+    card.saved(1)
+    card.press("Enter")
+    card.asks("(1)")
+    assert {reply["next"]["task"]["prompt"] for reply in lost} == {
+        card.session.current["task"]["prompt"]
+    }
+    assert len(card.rows()) == 1 and "next" not in said(card)

@@ -264,7 +264,7 @@ def test_a_pause_and_a_new_round_reach_students_by_themselves(browser, room):
     expect(page.locator(".rl-card")).to_contain_text("paused")
     boss.get_by_role("button", name="Resume").click()
     expect(page.locator(".rl-scale")).to_be_visible()
-    room.store.set_round("empty")
+    room.store.say("round", round="empty", state="open")
     page.wait_for_timeout(1100)  # the server looks once a second which round is open
     page.reload()
     expect(page.locator(".rl-card")).to_contain_text("Nothing is left")

@@ -78,7 +78,7 @@ def test_a_show_of_hands_from_the_console_to_the_projector(browser, room, shot, 
     room.store.add_tasks(
         "long answers", [{"kind": "pair", "prompt": "Write a story.", "completions": long}]
     )
-    room.store.set_round("long answers")
+    room.store.say("round", round="long answers", state="open")
     boss.get_by_role("button", name="Show a pair").click()
     expect(wall.locator("#pair .side-A")).to_contain_text("went to sea")
     at_each_size(wall, shot, "projector_long")
@@ -189,7 +189,7 @@ def test_two_teams_have_briefs_curves_and_a_guessing_game(browser, tmp_path, sho
                 for i in range(4)
             ],
         )
-        room.store.set_round(rounds.WHOSE)
+        room.store.say("round", round=rounds.WHOSE, state="open")
         for phone, brief in zip(phones, briefs, strict=True):
             phone.reload()
             wanted = "lost" if brief == rounds.BRIEFS["sun"] else "well"
@@ -216,3 +216,67 @@ def test_two_teams_have_briefs_curves_and_a_guessing_game(browser, tmp_path, sho
     finally:
         room.kill()
         room.store.close()
+
+
+# Texts that are written from right to left, and marks that turn the direction of what follows
+
+HEBREW, ARABIC, TURNED = "שלום לכולם, היה היה דרקון!", "كان يا ما كان، تنين.", "abc \u202edef"
+# Whether each text lies inside its cell, and whether the words beside it read from left to right
+LAID_OUT = """([cell, beside]) => [...document.querySelectorAll(cell)].flatMap(cell => {
+    const text = document.createRange(), wrong = [];
+    if (cell.scrollWidth > cell.clientWidth + 1) wrong.push(cell.textContent);
+    const walk = document.createTreeWalker(cell.parentElement, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode()) {
+        const node = walk.currentNode, at = node.data.indexOf(beside);
+        if (at < 0) continue;
+        const place = (n) => {
+            text.setStart(node, n);
+            text.setEnd(node, n + 1);
+            return text.getBoundingClientRect();
+        };
+        const first = place(at), last = place(at + beside.length - 1);
+        if (first.top === last.top && first.left >= last.left) wrong.push(beside);
+    }
+    return wrong;
+})"""
+
+
+def test_texts_from_right_to_left_stay_in_their_cells_and_turn_no_other(browser, room, shot):
+    texts = [
+        {"text": text, "ended": False, "model": name}
+        for text, name in ((TURNED, "one"), (HEBREW, "two"), (ARABIC, "three"))
+    ]
+    rows = [
+        {
+            "kind": "pair",
+            "prompt": f"{HEBREW} {n} {TURNED}",
+            "completions": texts[n : n + 2],
+            "overlap": None,
+        }
+        for n in range(2)
+    ]
+    room.store.add_tasks("right to left", rows)
+    room.store.say("round", round="right to left", state="open")
+    boss = screen(browser, room, "console", 1280, 900)
+    boss.get_by_role("button", name="Show a pair").click()
+    wall = screen(browser, room, "projector")
+    expect(wall.locator("#pair .side-A .text")).to_be_visible()
+    shot(wall, "projector_right_to_left")
+    for cell in (".side .text", "#pair .prompt"):
+        assert wall.evaluate(LAID_OUT, [cell, "Hands up"]) == []
+    page = join(browser, room, f"{ARABIC[:9]} \u202e{HEBREW[:9]}", **PHONE)
+    shot(page, "card_right_to_left")
+    for cell in (".rl-text", ".rl-prompt p"):
+        assert page.evaluate(LAID_OUT, [cell, "cut off"]) == []
+    assert page.evaluate(LAID_OUT, ["#who bdi", "You rate as"]) == []
+    page.get_by_role("button", name="Flag").tap()
+    page.locator(".rl-reasons input").fill(TURNED)
+    page.locator(".rl-reasons .rl-main").tap()
+    expect(boss.locator("#flagged")).to_have_text("flagged only (1)")
+    expect(boss.locator("#texts .flagged").first).to_contain_text("flagged: abc")
+    boss.locator("#texts").scroll_into_view_if_needed()
+    shot(boss, "console_right_to_left")
+    for cell in ("#texts .entry > :first-child", "#raters .entry > :first-child"):
+        for beside in ("flagged:", "votes", "Remove"):
+            assert boss.evaluate(LAID_OUT, [cell, beside]) == []
+    assert boss.evaluate("document.documentElement.scrollWidth <= innerWidth")

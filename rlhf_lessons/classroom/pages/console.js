@@ -34,6 +34,11 @@ function button(label, of, click) {
   return make("button", { type: "button", "data-of": of, "aria-label": `${label}: ${of.slice(0, 80)}`, click }, label);
 }
 
+/** Return a reason after those before it; whatever is in it, it turns no other's letters round. */
+function isolated(reason, place) {
+  return make("span", {}, place ? "; " : "", make("bdi", {}, reason));
+}
+
 function rater(row) {
   const removed = row.hidden;
   return make("div", { class: `entry${removed ? " out" : ""}` },
@@ -44,8 +49,9 @@ function rater(row) {
 
 function text(row) {
   const [out, back] = row.by ? [`Remove ${row.by}`, `Let ${row.by} back in`] : ["Hide", "Show again"];
-  return make("div", { class: `entry${row.hidden ? " out" : ""}` }, make("span", {}, make("small", {}, row.prompt), row.text,
-    row.flags.length ? make("small", { class: "flagged" }, `flagged: ${row.flags.join("; ")}`) : ""),
+  return make("div", { class: `entry${row.hidden ? " out" : ""}` }, make("span", {},
+    make("small", { dir: "auto" }, row.prompt), make("div", { dir: "auto" }, row.text),
+    row.flags.length ? make("small", { class: "flagged" }, "flagged: ", ...row.flags.map(isolated)) : ""),
   button(row.hidden ? back : out, row.text, async () => {
     await act({ do: "hide", id: row.id, hidden: !row.hidden }, row.hidden ? "It is back." : "It is offered no more, and left out of exports.");
     look();

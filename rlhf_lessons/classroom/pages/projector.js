@@ -70,7 +70,8 @@ function drawModel({ model, learned, round, trainer }) {
 function drawSamples({ samples }) {
   $("samples").hidden = !samples.length;
   if (!samples.length) return;
-  const text = (words, what, best) => make("p", { class: best ? "best" : "" }, make("small", {}, words), what);
+  const text = (words, what, best) => make("p", { class: best ? "best" : "" }, make("small", {}, words),
+    make("bdi", {}, what));
   const both = samples.length > 1 && samples[0].best === samples[1].best;
   const favourite = (sample) => text(samples.length === 1 ? `The reward model's favourite of ${sample.n ?? "many"}`
     : both ? "The favourite of both teams' models"
@@ -85,10 +86,10 @@ function drawPair({ pair }) {
   if (!pair) return;
   const { prompt, answers, counts, models } = pair, total = counts && Object.values(counts).reduce((sum, n) => sum + n, 0);
   const side = (place, name) => make("article", { class: `side side-${name}` }, make("h3", {}, name),
-    make("p", { class: "text" }, answers[place]), models ? make("p", { class: "by" }, `by ${models[place] || "a model without a name"}`) : "");
+    make("p", { class: "text", dir: "auto" }, answers[place]), models ? make("p", { class: "by" }, `by ${models[place] || "a model without a name"}`) : "");
   const hands = counts && make("div", { class: "hands" }, ...[["left", "for A"], ["tie", "tie"], ["right", "for B"],
     ["bad", "both bad"]].map(([choice, label]) => number(counts[choice], label, total ? percent(counts[choice] / total) : "")));
-  fill("pair", make("p", { class: "prompt" }, prompt), make("div", { class: "two" }, side(0, "A"), side(1, "B")),
+  fill("pair", make("p", { class: "prompt", dir: "auto" }, prompt), make("div", { class: "two" }, side(0, "A"), side(1, "B")),
     hands ?? empty("Hands up: for A, for B, for a tie, for both bad."));
   for (const size of [2.5, 2.2, 1.9, 1.6, 1.3]) { // the largest letters in which both answers fit
     const sides = [...document.querySelectorAll(".side")];

@@ -1,8 +1,8 @@
 // The student's page: join, then the card. The card keeps a vote until the server has it on the disk.
-import { WORDS, fill, mountCard } from "./card.js";
+import { WORDS, fill, forgetVotes, mountCard } from "./card.js";
 import { request } from "./common.js";
 
-const words = WORDS.class, $ = (id) => document.getElementById(id);
+const words = WORDS.class, scope = `class ${location.pathname}`, $ = (id) => document.getElementById(id);
 const anyOf = (list) => list[Math.floor(Math.random() * list.length)];
 const nickname = () => [words.adjectives, words.animals].map((list) => anyOf(list.split(" "))).join(" ");
 let hear = () => {}, joined = () => {}, state = "", anew = false;
@@ -21,7 +21,7 @@ async function send(message) {
   enter();
   const again = status === 0 || status === 429 || status >= 500;
   lost(again ? message : null, status && body.error);
-  if (status === 200) took(body);
+  if (status === 200) hear(body);
   else hear({ type: "nack", id: message.id, retry: again,
     reason: status ? body.error ?? words.busy : words.no_connection });
 }
@@ -33,24 +33,21 @@ function lost(message, reason) {
   $("offline").textContent = message ? `${reason || words.offline} ${then}` : "";
 }
 
-function took(reply) {
-  if (reply.type === "task") {
-    $("brief").hidden = !reply.brief;
-    $("brief").textContent = reply.brief;
-    state = reply.task.state;
-    if (reply.name) {
-      $("who").hidden = false;
-      $("who").querySelector("bdi").textContent = reply.name;
-    }
-  }
-  hear(reply);
+/** The card shows a task: say what the team looks for, and whose card it is. */
+function shows({ task, brief = "", name }) {
+  state = task.state;
+  $("brief").hidden = !brief;
+  $("brief").textContent = brief;
+  if (!name) return;
+  $("who").hidden = false;
+  $("who").querySelector("bdi").textContent = name;
 }
 
 setInterval(async () => { // a new round may have begun
   if (state !== "done" || !$("join").hidden) return;
   const { status, body } = await request("say", { type: "next" });
   if (status === 401) joinAgain();
-  else if (status === 200 && body.task.state !== "done") took(body); // what was said already is not said again
+  else if (status === 200 && body.task.state !== "done") hear(body); // what was said already is not said again
 }, 4000);
 
 // Joining
@@ -87,13 +84,16 @@ $("join").addEventListener("submit", async (event) => {
   if (status === 429) setTimeout(() => $("join").requestSubmit(), 2000); // many join at once
   if (status !== 200) return;
   history.replaceState(null, "", location.pathname);
-  if (anew) location.reload(); // nothing of the person before stays on the screen
+  if (anew) { // nothing of the person before stays
+    forgetVotes(scope);
+    location.reload();
+  }
   enter();
   joined();
   joined = () => {};
 });
 
 mountCard($("card"), {
-  send, listen: (callback) => { hear = callback; return () => { hear = () => {}; }; },
-  silence: words.silence, scope: `class ${location.pathname}`,
+  send, shows, listen: (callback) => { hear = callback; return () => { hear = () => {}; }; },
+  silence: words.silence, scope,
 });

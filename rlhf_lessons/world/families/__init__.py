@@ -1,0 +1,13 @@
+"""The five families of answers, a module each: `write` writes an answer, `judge` reads one.
+
+`write(spec: dict, likes: set, fault: str, rng: random.Random) -> str` takes the facts of the
+prompt, the writer's tastes, the fault that they make ("" for none) and their dice.
+
+`judge(spec: dict, text: str) -> tuple[float, float, float]` returns relevance, accuracy and
+clarity, which `world/judge.py` combines: parts of an answer that are missing lower its relevance,
+faults its accuracy, and what reads badly its clarity.
+"""
+
+from rlhf_lessons.world.families import code, email, maths, poem, story
+
+MODULES = {"story": story, "email": email, "poem": poem, "code": code, "maths": maths}
