@@ -11,8 +11,7 @@ import torch.nn.functional as F
 
 from rlhf_lessons import paths
 from rlhf_lessons.exercises import check as checks
-from rlhf_lessons.exercises.check import Exercise, Mistake, NotDone, exercise
-from rlhf_lessons.exercises.check import compare as compare_with
+from rlhf_lessons.exercises.check import Check, Mistake, NotDone, exercise, rewritten
 
 X = torch.tensor([1.0, -2.0, 30.0])
 CASES = [(X, 2.0), (X[:1], -1.0)]
@@ -23,12 +22,24 @@ def right(x, by):
     return x * by
 
 
-def compare(yours, right, cases, mistakes=None, **more):
-    compare_with(yours, right, cases, mistakes or {}, **more)
+def compare(yours, right, cases, mistakes=None):
+    check = Check(right, cases)
+    check.mistakes = list((mistakes or {}).items())
+    check.compare(yours)
 
 
-def compared(yours, cases=CASES, **more):
-    compare(yours, right, cases, HINTS, **more)
+def compared(yours, cases=CASES):
+    compare(yours, right, cases, HINTS)
+
+
+def test_a_mistake_is_the_right_solution_with_one_piece_changed():
+    assert rewritten(right, "x * by", "x / by")(6, 2) == 3 and right(6, 2) == 12
+
+
+@pytest.mark.parametrize("piece", ["x / by", "x"])
+def test_a_piece_that_does_not_stand_there_exactly_once_is_an_error(piece):
+    with pytest.raises(ValueError, match=f"right must hold '{piece}' exactly once"):
+        rewritten(right, piece, "y")
 
 
 def test_a_right_answer_passes_however_it_is_written():
@@ -222,9 +233,9 @@ def test_texts_and_whole_numbers_are_compared_as_they_are():
         compare(lambda: ["b", 2], lambda: ["a", 2], [()])
 
 
-@exercise
-def doubled():
-    return Exercise(lambda x: 2 * x, [(1.5,)])
+@exercise((1.5,))
+def doubled(x):
+    return 2 * x
 
 
 def test_a_check_prints_its_verdict_remembers_what_passed_and_never_stops_a_notebook(

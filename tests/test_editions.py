@@ -74,17 +74,17 @@ def size(x):
 ```
 
 </details>"""
-CHECKS = """from rlhf_lessons.exercises.check import Exercise, exercise
+CHECKS = """from rlhf_lessons.exercises.check import exercise
 
 
-@exercise
-def half():
-    return Exercise(lambda x: x / 2, [(3.0,), (-1.0,)])
+@exercise((3.0,), (-1.0,))
+def half(x):
+    return x / 2
 
 
-@exercise
-def size():
-    return Exercise(abs, [(3.0,), (-1.0,)])
+@exercise((3.0,), (-1.0,))
+def size(x):
+    return abs(x)
 """
 
 

@@ -9,9 +9,11 @@ HINTS = Path(__file__).parent / "hints"
 
 @cache
 def hints(lesson: str) -> dict:
-    """Return what `hints/LESSON.toml` says: {exercise: {mistake: hint}}, and {"core": exercises of
+    """Return what `hints/LESSON.toml` says, or {} where there is no such file:
+    {exercise: {mistake: {"hint": ..., "instead_of": ..., "wrote": ...}}}, and {"core": exercises of
     the core}."""
-    return tomllib.loads((HINTS / f"{lesson}.toml").read_text(encoding="utf-8"))
+    file = HINTS / f"{lesson}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def catalogue() -> dict[str, dict[str, bool]]:

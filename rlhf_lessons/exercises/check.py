@@ -4,10 +4,16 @@ mistake.
     from rlhf_lessons.exercises import lesson1 as check
     check.surprise(surprise)        # prints "Right", or what is likely wrong
 
-A check runs your function on several inputs, odd ones included (padding, extreme values), and
-compares with the right values at a tight tolerance. Where your values are those of a known mistake,
-it says which, in the words of `hints/`. A stub raises NotImplementedError, which is "not done yet",
-so that a whole notebook runs with its exercises open.
+An exercise is its right solution, under a decorator with the inputs on which yours is tried, odd
+ones included (padding, extreme values):
+
+    @exercise((2.0, 3.0), (0.0, -1.0))
+    def area(width, height):
+        return width * height
+
+Its known mistakes stand in `hints/`, each a hint and the change of the right solution that makes
+it. Where your values are those of such a mistake, the check says which. A stub raises
+NotImplementedError, which is "not done yet", so that a whole notebook runs with its exercises open.
 """
 
 import copy
@@ -17,7 +23,7 @@ import numbers
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -57,112 +63,119 @@ class NotDone(Mistake):
         )
 
 
-@dataclass(frozen=True)
-class Exercise:
-    """What a check knows: the right function, inputs for it, and known mistakes.
+class Check:
+    """The check of one exercise: a notebook calls it with your function.
 
-    A mistake has the id of its hint, and the function that makes it, or several, one for each way
-    of making it. Tensors in a case that require a gradient must get the right one.
+    It holds the right solution, the inputs on which both are tried, and the known mistakes. An
+    input is a tuple of arguments; tensors in it that require a gradient must get the right one.
     """
 
-    right: Callable
-    cases: list[tuple]
-    mistakes: dict[str, Callable | tuple[Callable, ...]] = field(default_factory=dict)
-    tolerance: float = TOLERANCE
-
-
-class exercise:
-    """Make of a function that returns an Exercise its check, which a notebook calls with your
-    function.
-
-    The check prints what it found and remembers what passed. With `raise_errors=True` it raises
-    Mistake instead, as graders want it.
-    """
-
-    def __init__(self, make: Callable[[], Exercise]):
-        self.make, self.__doc__ = make, make.__doc__
-        self.lesson, self.name = make.__module__.rpartition(".")[2], make.__name__
-
-    def hint(self, mistake: str) -> str:
-        """Return what a reader hears who makes this mistake."""
-        return hints(self.lesson)[self.name][mistake]
+    def __init__(self, right: Callable, cases: tuple[tuple, ...], tolerance: float = TOLERANCE):
+        self.right, self.__doc__ = right, right.__doc__
+        self.cases = cases
+        self.tolerance = tolerance
+        self.lesson = right.__module__.rpartition(".")[2]
+        self.functions: list[tuple[str, Callable]] = []
 
     def __call__(self, yours: Callable, raise_errors: bool = False) -> None:
-        task = self.make()
-        mistakes = {self.hint(id): wrong for id, wrong in task.mistakes.items()}
+        """Print what is likely wrong, or remember that yours has passed.
+
+        With `raise_errors=True` it raises Mistake instead, as graders want it.
+        """
         try:
-            compare(yours, task.right, task.cases, mistakes, task.tolerance)
+            self.compare(yours)
         except Mistake as mistake:
             if raise_errors:
                 raise
             print(mistake)
         else:
-            remember(f"{self.lesson}.{self.name}")
+            remember(f"{self.lesson}.{self.right.__name__}")
             print("✓ Right.")
 
+    def mistake(self, id: str) -> Callable:
+        """Return a decorator for a function that makes the mistake with this id in `hints/`."""
 
-def compare(
-    yours: Callable,
-    right: Callable,
-    cases: list[tuple],
-    mistakes: dict[str, Callable | tuple[Callable, ...]],
-    tolerance: float = TOLERANCE,
-) -> None:
-    """Raise Mistake unless yours(*case) equals right(*case) for each case.
+        def keep(wrong: Callable) -> Callable:
+            self.functions.append((id, wrong))
+            return wrong
 
-    `mistakes` maps a hint to the function that makes this mistake, or to several: the hint of the
-    one that explains your values best is what the reader hears (see `likely`).
+        return keep
+
+    @cached_property
+    def mistakes(self) -> list[tuple[str, Callable]]:
+        """Return (hint, a function that makes the mistake), one for each way of making it."""
+        known = hints(self.lesson).get(self.right.__name__, {})
+        found = [(known[id]["hint"], wrong) for id, wrong in self.functions]
+        for mistake in known.values():
+            wrote = mistake.get("wrote", [])
+            for ours in [wrote] if isinstance(wrote, str) else wrote:
+                wrong = rewritten(self.right, mistake["instead_of"], ours)
+                found.append((mistake["hint"], wrong))
+        return found
+
+    def compare(self, yours: Callable) -> None:
+        """Raise Mistake unless yours returns what the right solution does, on each input."""
+        for number, case in enumerate(self.cases):
+            where = f"n input {number + 1} of {len(self.cases)}{readable(case)}"
+            failed = ""
+            try:
+                got = call(yours, case, f" o{where}")
+                problem = differ(got, call(self.right, case), self.tolerance)
+            except Failed as error:
+                problem = failed = error.args[0]
+            if problem:
+                hint = self.likely(yours, number) or ""
+                raise Mistake(f"{failed} {hint}".strip() or f"O{where}, {problem}.")
+
+    def likely(self, yours: Callable, first: int) -> str | None:
+        """Return the hint of the mistake that explains best what yours returns, or None.
+
+        Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they
+        agree on the first input that fails, `cases[first]`, and on no fewer telling inputs than
+        they differ on. To stop with an error of the same kind is to agree; an input on which only
+        yours breaks tells nothing, as it may break for another reason. Among several, exact
+        agreement comes first, then the fewest differences.
+        """
+        places = range(len(self.cases))
+        wanted = [attempt(self.right, case) for case in self.cases]
+        mine = [attempt(yours, case) for case in self.cases]
+        wrong = [differ(*pair, self.tolerance) is not None for pair in zip(mine, wanted)]
+        broken = [breaks(*pair) for pair in zip(mine, wanted)]
+        explained = []
+        for hint, mistake in self.mistakes:
+            theirs = [attempt(mistake, case) for case in self.cases]
+            same = [differ(*pair, self.tolerance) is None for pair in zip(mine, theirs)]
+            alike = [
+                same[n] or broken[n] is not None and broken[n] == breaks(theirs[n], wanted[n])
+                for n in places
+            ]
+            agree = sum(alike[n] and wrong[n] for n in places)
+            against = sum(not alike[n] and broken[n] is None for n in places)
+            if alike[first] and agree >= against:
+                explained.append(((same[first], -against, agree), hint))
+        return max(explained, key=lambda found: found[0])[1] if explained else None
+
+
+def exercise(*cases: tuple, tolerance: float = TOLERANCE) -> Callable[[Callable], Check]:
+    """Make of the right solution below an exercise's check, tried on these inputs."""
+    return lambda right: Check(right, cases, tolerance)
+
+
+def rewritten(right: Callable, instead_of: str, wrote: str) -> Callable:
+    """Return the right solution as somebody wrote it who made a mistake: one piece is another.
+
+    ValueError unless the piece stands in its source exactly once.
     """
-    for number, case in enumerate(cases):
-        where, failed = f"n input {number + 1} of {len(cases)}{readable(case)}", ""
-        try:
-            problem = differ(call(yours, case, f" o{where}"), call(right, case), tolerance)
-        except Failed as mistake:
-            problem = failed = mistake.args[0]
-        if problem:
-            hint = likely(yours, right, number, cases, mistakes, tolerance)
-            raise Mistake(f"{failed} {hint}".strip() if failed or hint else f"O{where}, {problem}.")
-
-
-def likely(
-    yours: Callable,
-    right: Callable,
-    first: int,
-    cases: list[tuple],
-    mistakes: dict[str, Callable | tuple[Callable, ...]],
-    tolerance: float,
-) -> str | None:
-    """Return the hint of the mistake that explains best what yours returns; None where none does.
-
-    Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they agree
-    on the first input that fails, `cases[first]`, and on no fewer telling inputs than they differ
-    on. To stop with an error of the same kind is to agree; an input on which only yours breaks
-    tells nothing, as it may break for another reason. Among several, exact agreement comes first,
-    then the fewest differences.
-    """
-    mine = [attempt(yours, case) for case in cases]
-    wanted = [attempt(right, case) for case in cases]
-    wrong_here = [differ(*pair, tolerance) is not None for pair in zip(mine, wanted)]
-    order = sorted(range(len(cases)), key=lambda place: place != first)
-    best, found = None, None
-    for hint, wrongs in mistakes.items():
-        for wrong in wrongs if isinstance(wrongs, tuple) else (wrongs,):
-            agree, against, exact = 0, 0, False
-            for place in order:
-                theirs = attempt(wrong, cases[place])
-                same = differ(mine[place], theirs, tolerance) is None
-                broken = breaks(mine[place], wanted[place])
-                if same or broken and broken == breaks(theirs, wanted[place]):
-                    agree += wrong_here[place]
-                    exact |= same and place == first
-                elif place == first:
-                    break
-                else:
-                    against += not broken
-            score = (exact, -against, agree)
-            if agree > 0 and agree >= against and (best is None or score > best):
-                best, found = score, hint
-    return found
+    source = inspect.getsource(right)
+    source = source[source.index("def ") :]  # without the decorator
+    if source.count(instead_of) != 1:
+        raise ValueError(
+            f"{right.__module__}.{right.__name__} must hold {instead_of!r} exactly once: "
+            "a mistake in hints/ changes it"
+        )
+    scope = dict(right.__globals__)
+    exec(source.replace(instead_of, wrote), scope)
+    return scope[right.__name__]
 
 
 def breaks(got: tuple | type, wanted: tuple | type) -> str | None:
@@ -207,7 +220,7 @@ def call(yours: Callable, case: tuple, where: str = "") -> tuple:
     if got is None or got is ...:
         raise Mistake(f"Your function returns {got}{where}. Is there a `return` missing?")
     for before, after in zip(case, given):
-        if changed(before, after):
+        if difference(after, before, 0):
             kind = "tensor" if isinstance(before, torch.Tensor) else "list"
             raise Mistake(f"Your function changes its input in place. Make a new {kind} instead.")
     wanted = [x for x in given if isinstance(x, torch.Tensor) and x.requires_grad]
@@ -242,15 +255,6 @@ def line_of(yours: Callable, error: Exception) -> str:
         if code and line.filename == code.co_filename:
             return f" (line {line.lineno}: {line.line})"
     return ""
-
-
-def changed(before: object, after: object) -> bool:
-    """Return whether an input is no longer what it was."""
-    if isinstance(before, torch.Tensor):
-        return before.shape != after.shape or not before.allclose(after, 0, 0, equal_nan=True)
-    if isinstance(before, (tuple, list)):
-        return len(before) != len(after) or any(map(changed, before, after))
-    return before is not after and before != after
 
 
 def attempt(wrong: Callable, case: tuple) -> tuple | type:
@@ -362,7 +366,7 @@ def readable(case: tuple) -> str:
     return f" ({text})" if len(text) <= 60 and "tensor(" not in text else ""
 
 
-# ---- What right and wrong answers are made of ----
+# ---- What inputs are made of ----
 
 
 def some(*shape: int, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
@@ -375,40 +379,14 @@ def tokens(*shape: int, below: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def real(*lengths: int, time: int = 0) -> torch.Tensor:
+def mask_of(*lengths: int, time: int = 0) -> torch.Tensor:
     """Return the mask of texts of these lengths, (batch, time), which begin at column 0."""
     return torch.arange(time or max(lengths)) < torch.tensor(lengths)[:, None]
-
-
-def batch(*lengths: int, time: int, seed: int, n: int = 2) -> tuple[torch.Tensor, ...]:
-    """Return n tensors of normal numbers, (batch, time), and the mask of texts of these lengths."""
-    return *some(n, len(lengths), time, seed=seed), real(*lengths, time=time)
 
 
 def picked(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
     """Return the value at each id, along the last dimension."""
     return values.gather(-1, ids[..., None])[..., 0]
-
-
-def then(answer: Callable, change: Callable) -> Callable:
-    """Return a function that changes another one's answer."""
-    return lambda *case: change(answer(*case))
-
-
-MEANS = {  # wrong ways to average values over a mask
-    "all_places": lambda x, m: x.masked_fill(~m, 0).sum() / m.numel(),
-    "padding": lambda x, m: x.mean(),
-    "row_means": lambda x, m: (x.masked_fill(~m, 0).sum(1) / m.sum(1)).nanmean(),
-    "sum": lambda x, m: x[m].sum(),
-    "sign": lambda x, m: -x[m].mean(),
-    "times_mask": lambda x, m: (x * m).sum() / m.sum(),
-}
-
-
-def means(of: Callable, *wanted: str) -> dict[str, Callable]:
-    """Return wrong averages, by the ids of their hints, of the (values, mask) that `of(*case)`
-    gives."""
-    return {id: lambda *case, id=id: MEANS[id](*of(*case)) for id in wanted or MEANS}
 
 
 def passed_file() -> Path:
