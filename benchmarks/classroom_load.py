@@ -7,7 +7,8 @@
 
 Every vote is sent twice, at the same moment over two connections, under one id, 0.5 to 1.5 s after
 the task was shown. A projector and a console look on. The server runs on one core where `taskset`
-can see to that; the students share the others.
+can see to that, and with it the process that computes the screens' figures, whose seconds are not
+the server's; the students share the others.
 """
 
 import argparse

@@ -4,4 +4,5 @@ import sys
 
 from rlhf_lessons.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in a process that the class page begins
+    sys.exit(main())

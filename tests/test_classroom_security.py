@@ -14,7 +14,16 @@ from pathlib import Path
 
 import class_server
 import pytest
-from class_server import LEFT, Browser, Server, free_port, join, teacher, write_answers
+from class_server import (
+    LEFT,
+    Browser,
+    Server,
+    free_port,
+    join,
+    shown,
+    teacher,
+    write_answers,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -591,3 +600,50 @@ def test_a_request_of_megabytes_is_hung_up_on(attacked):
     except OSError:
         pass  # the server hung up before it had read all, which is as clear
     assert attacked.ann.ask("/say", {"type": "next"})[0] == 200
+
+
+def test_a_figures_process_that_was_killed_begins_anew(server):
+    """As where the system is short of memory."""
+    boss = teacher(server)
+    assert shown(boss, server)["raters"] == 0
+    first = server.room.screens.worker
+    first.kill()
+    first.join()
+    join(server)
+    assert shown(boss, server)["raters"] == 1
+    assert server.room.screens.worker.pid != first.pid
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only /proc tells of a process")
+def test_the_figures_process_ends_with_a_server_that_is_killed(tmp_path):
+    """It would hold the ratings file and its memory until the computer is shut down."""
+    serve = (
+        "import time\n"
+        "from types import SimpleNamespace\n"
+        "from rlhf_lessons.classroom.screens import Screens\n"
+        "from rlhf_lessons.feedback import Store\n"
+        "if __name__ == '__main__':\n"
+        f"    screens = Screens(SimpleNamespace(store=Store({str(tmp_path / 'r.sqlite3')!r})))\n"
+        "    screens.compute()\n"
+        "    print(screens.worker.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    script = tmp_path / "serve.py"
+    script.write_text(serve)
+    process = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    worker = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    until = time.monotonic() + 10
+    while alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs still: one that nobody waits for has ended too."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

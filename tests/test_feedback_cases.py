@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import update
 from voting import LEFT, one_of_everything, pairs, vote
 
-from rlhf_lessons.classroom.screens import Screens
+from rlhf_lessons.classroom.screens import figures
 from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
@@ -209,7 +209,7 @@ FORGED = [
 
 def pages_work(store: Store) -> dict:
     """Draw what projector, console, command line and report show; return the projector's."""
-    shown = Screens(Room(store)).compute()
+    shown = figures(store)
     json.dumps(shown, allow_nan=False)
     json.dumps(statistics(store.answers()), allow_nan=False)
     gather("", "Ann", store)

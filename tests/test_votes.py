@@ -5,7 +5,6 @@ they say why.
 import json
 import random
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlhf_lessons.classroom.screens import Screens
+from rlhf_lessons.classroom.screens import figures
 from rlhf_lessons.cli import main
 from rlhf_lessons.data import tasks
 from rlhf_lessons.evaluation.intervals import wilson
@@ -412,7 +411,7 @@ def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tm
     notebook = statistics(answers)
     assert main(["ratings", "stats", "--db", str(file), "--json"]) == 0
     command = json.loads(capsys.readouterr().out)
-    projector = Screens(SimpleNamespace(store=store)).compute()["projector"]
+    projector = figures(store)["projector"]
     report = gather("anna", "rater 3", store)
     assert command == notebook
     (room,) = projector["agreement"]

@@ -5,27 +5,38 @@ The projector gets no names of people, and those of models only after the reveal
 
 import asyncio
 import json
+import multiprocessing
+import os
+import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.evaluation.votes import NOTHING, agreement, comparisons, leaderboard, share
 from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
+from rlhf_lessons.feedback.store import Store
 
 EVERY = 3  # seconds for which figures are good enough
-SHARE = 0.05  # of the time, at most, goes into figures: votes come first
+SHARE = 0.2  # of the time, at most, goes into figures
 PAGE = 10  # texts on a page of the console
 POINT = ("votes", "accuracy", "low", "high")  # what a report says of a point of a learning curve
 NUMBERS = (*POINT, "ceiling")  # what it says of the model
 
 
 class Screens:
-    """Computes what is shown in a thread, every `EVERY` seconds at most, however many ask."""
+    """What is shown, computed every `EVERY` seconds at most, however many ask.
+
+    A process of its own computes it, at the lowest priority: votes come first, and a thread would
+    share their interpreter.
+    """
 
     def __init__(self, room):
         self.room = room
+        self.worker = self.pipe = None
         self.kept = {}  # what `compute` returned
         self.made, self.took = float("-inf"), 0.0  # when, and how long that took, in seconds
         self.working = asyncio.Lock()
@@ -68,42 +79,17 @@ class Screens:
         return shown
 
     def compute(self) -> dict:
-        """Return {"projector": ..., "console": ...} from the store."""
-        store = self.room.store
-        _, states, current = store.room()
-        people = [row for row in store.raters() if row["kind"] == "person"]
-        everything = store.answers(current) if current else []
-        judgements = [row for row in everything if row["kind"] not in PASSES]
-        rows = [row for row in judgements if not row["hidden"]]
-        minute_ago = time.time() - 60
-        last_minute = 0
-        votes = Counter()
-        for row in rows:
-            hands = hands_in(row)
-            votes[row["rater"]] += hands
-            if row["time"] > minute_ago:
-                last_minute += hands
-        there = [row["id"] for row in people if not row["hidden"]]
-        guessing = current == rounds.WHOSE
-        projector = {
-            "round": current,
-            "state": states.get(current),
-            "raters": len(there),
-            "voted": sum(id in votes for id in there),
-            "votes": votes.total(),
-            "minute": last_minute,
-            "guessing": guessing,
-            "guesses": of_each(guesses, rows, people) if guessing else [],
-            "agreement": [] if guessing else of_each(agree, rows, people),
-            "board": [] if guessing else leaderboard(comparisons(rows)),
-            **learned(reports(store), current),
-        }
-        console = {
-            "raters": [row | {"votes": votes[row["id"]]} for row in people],
-            "rounds": list(states),
-            "flags": sum(row["kind"] == "flag" for row in everything),
-        }
-        return {"projector": projector, "console": console}
+        """Return what `figures` does, from its process, which begins anew where it ended."""
+        if not (self.worker and self.worker.is_alive()):
+            spawn = multiprocessing.get_context("spawn")
+            self.pipe, theirs = spawn.Pipe()
+            self.worker = spawn.Process(
+                target=answer, args=(theirs, self.room.store.where), daemon=True
+            )
+            self.worker.start()
+            theirs.close()
+        self.pipe.send("figures")
+        return self.pipe.recv()
 
     def texts(self, find: str, flagged: bool, page: int) -> dict:
         """Return {"texts": a page of `judged` texts of the round, "of": how many there are}."""
@@ -115,6 +101,55 @@ class Screens:
             if find.casefold() in words and (one["flags"] or not flagged):
                 found.append(one)
         return {"texts": found[PAGE * page : PAGE * (page + 1)], "of": len(found)}
+
+
+def answer(pipe, where: str | Path) -> None:
+    """Send the `figures` of a store for each message, until the server is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(19)
+    with suppress(EOFError):
+        while pipe.recv():
+            with closing(Store(where, readonly=True)) as store:
+                pipe.send(figures(store))
+
+
+def figures(store: Store) -> dict:
+    """Return {"projector": ..., "console": ...} from the store."""
+    _, states, current = store.room()
+    people = [row for row in store.raters() if row["kind"] == "person"]
+    everything = store.answers(current) if current else []
+    judgements = [row for row in everything if row["kind"] not in PASSES]
+    rows = [row for row in judgements if not row["hidden"]]
+    minute_ago = time.time() - 60
+    last_minute = 0
+    votes = Counter()
+    for row in rows:
+        hands = hands_in(row)
+        votes[row["rater"]] += hands
+        if row["time"] > minute_ago:
+            last_minute += hands
+    there = [row["id"] for row in people if not row["hidden"]]
+    guessing = current == rounds.WHOSE
+    projector = {
+        "round": current,
+        "state": states.get(current),
+        "raters": len(there),
+        "voted": sum(id in votes for id in there),
+        "votes": votes.total(),
+        "minute": last_minute,
+        "guessing": guessing,
+        "guesses": of_each(guesses, rows, people) if guessing else [],
+        "agreement": [] if guessing else of_each(agree, rows, people),
+        "board": [] if guessing else leaderboard(comparisons(rows)),
+        **learned(reports(store), current),
+    }
+    console = {
+        "raters": [row | {"votes": votes[row["id"]]} for row in people],
+        "rounds": list(states),
+        "flags": sum(row["kind"] == "flag" for row in everything),
+    }
+    return {"projector": projector, "console": console}
 
 
 def of_each(measure: Callable, rows: list[dict], people: list[dict]) -> list[dict]:

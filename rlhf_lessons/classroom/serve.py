@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -241,7 +240,6 @@ async def run(
         max_header_size=1 << 14,
         idle_connection_timeout=IDLE,
     )
-    sys.setswitchinterval(0.0005)  # the thread that computes figures must not hold up votes
     try:
         server.listen(port, host, backlog=1024)
     except OSError as error:
