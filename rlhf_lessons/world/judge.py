@@ -13,7 +13,7 @@ answer score as high.
 - fulfils: 1.0 where a person would call it done, else 0.0.
 
 It does not understand: it cannot see that a story makes no sense or that a poem is dull.
-`families.py` judges what each family of prompts asks for, `english.py` how a text reads,
+`families/` judges what each family of prompts asks for, `english.py` how a text reads,
 `rhymes.py` what rhymes; `judge.toml` has their words.
 """
 
