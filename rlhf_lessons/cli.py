@@ -142,7 +142,7 @@ def evaluate(
     from rlhf_lessons.reports.terminal import models_table
 
     writers = load_writers(models.split(","), source, note)
-    result = arena.evaluate(writers, data.tasks(split), n, seed, split)
+    result = {"split": split, **arena.evaluate(writers, data.tasks(split), n, seed)}
     show(result, json, models_table)
 
 

@@ -1,11 +1,10 @@
 """Every figure of the course: one look, colours that colour-blind eyes tell apart, and line styles.
 
 Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and return a figure, which
-a notebook shows as a cell's last line, and `save` writes. Titles state what is seen, in numbers.
+a notebook shows as a cell's last line. Titles state what is seen, in numbers.
 """
 
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,13 +39,6 @@ def canvas(panels: int = 1, width: float = 6.0, height: float = 3.2):
 def line(i: int) -> dict:
     """Return the colour and the style of a figure's line number `i`."""
     return {"color": COLOURS[i], "linestyle": STYLES[i]}
-
-
-def save(figure, path: Path) -> Path:
-    """Write a figure as PNG and return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    return path
 
 
 def column(steps: list, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -99,7 +99,7 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN) -> Path:
     )
     tokenizer.chat_template = None  # a base model knows text, not turns
     loss = metrics[-1]["validation_loss"]
-    n_bytes = sum(len(text.encode()) for text in held_out)
+    n_bytes = len("".join(held_out).encode())
     return save(
         out,
         model,

@@ -1,7 +1,7 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-The goals are 32,000 tokens for the core, 82,000 for the package and nine a line. The core and the
-package are not there yet: their limits are what there is now, and move down only. Hints and known
+The goals are 32,000 tokens for the core, 82,000 for the package and nine a line. The package is
+not there yet: its limit is what there is now, and moves down only. Hints and known
 mistakes of exercises are data (`exercises/hints/*.toml`), and not counted.
 """
 
@@ -17,7 +17,7 @@ PACKAGE = Path(rlhf_lessons.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
-CORE_LIMIT = 32_100
+CORE_LIMIT = 32_000
 PACKAGE_LIMIT = 87_000
 LINE_LIMIT = 8.8
 

@@ -49,16 +49,10 @@ class TestKL:
             self.exact.item(), abs=1e-6
         )
 
-    def test_k2_is_near_it_for_policies_that_are_near(self):
-        near = self.policy + torch.tensor([0.01, -0.01, 0.01, -0.01])
-        x = (self.policy / near).log()
-        exact = (self.policy * x).sum().item()
-        assert (self.policy * losses.kl_k2(x)).sum() == pytest.approx(exact, rel=0.1)
-
     def test_signs(self):
         x = torch.tensor([-2.0, -0.1, 0.0, 0.1, 2.0])
         assert torch.equal(losses.kl_k1(x), x)
-        assert (losses.kl_k2(x) >= 0).all() and (losses.kl_k3(x) >= 0).all()
+        assert (losses.kl_k3(x) >= 0).all()
         assert losses.kl_k3(x)[0] == pytest.approx(math.exp(2) - 1 - 2) and losses.kl_k3(x)[2] == 0
 
 

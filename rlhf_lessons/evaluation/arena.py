@@ -68,11 +68,11 @@ def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
     def intervals(chosen) -> dict:
         return {metric: interval(scores[metric][chosen]) for metric in METRICS}
 
-    families = {}
-    for name in FAMILIES:
-        if name in family:
-            families[name] = intervals(family == name)
-    return {"overall": intervals(...), "families": families}
+    families = [name for name in FAMILIES if name in family]
+    return {
+        "overall": intervals(...),
+        "families": {name: intervals(family == name) for name in families},
+    }
 
 
 def evaluate(
@@ -80,7 +80,6 @@ def evaluate(
     tasks: list[Task],
     n: int = 4,
     seed: int = 0,
-    split: str = "heldout",
 ) -> dict:
     """Let each of `models` (name to (model, tokenizer)) answer every task `n` times, and judge.
 
@@ -98,7 +97,6 @@ def evaluate(
         rates.append({"model": name, "against": other, "rate": interval(won)})
     summaries = {name: summarise(tasks, found) for name, found in scores.items()}
     return {
-        "split": split,
         "n": n * len(tasks),
         "models": summaries,
         "win_rates": rates,

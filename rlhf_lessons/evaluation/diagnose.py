@@ -5,6 +5,7 @@ validation prompts only, from models, their cards and their metrics; the checks 
 of those values.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -37,35 +38,31 @@ class Verdict:
     advice: str = ""  # what to do where it failed
 
 
-def check_base(found: dict) -> list[Verdict]:
+def check_base(found: dict) -> Iterator[Verdict]:
     """`found`: the share of probes that the base gets right, by ability."""
     weak = [f"{name} {share:.2f}" for name, share in found.items() if not share >= ABLE]
-    return [
-        Verdict(
-            "base",
-            "copies and adds",
-            not weak,
-            f"weak of {len(found)} abilities: {', '.join(weak) or 'none'} (each needs {ABLE})",
-            "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later "
-            "stages cannot make up for it.",
-        )
-    ]
+    yield Verdict(
+        "base",
+        "copies and adds",
+        not weak,
+        f"weak of {len(found)} abilities: {', '.join(weak) or 'none'} (each needs {ABLE})",
+        "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later "
+        "stages cannot make up for it.",
+    )
 
 
-def check_sft(found: dict) -> list[Verdict]:
+def check_sft(found: dict) -> Iterator[Verdict]:
     """`found`: the share of answers that `ended`."""
-    return [
-        Verdict(
-            "sft",
-            "ends its answers",
-            found["ended"] >= ENDS,
-            f"{found['ended']:.2f} end (needs {ENDS})",
-            "The end token must be in the labels. Train for longer, or on more demonstrations.",
-        )
-    ]
+    yield Verdict(
+        "sft",
+        "ends its answers",
+        found["ended"] >= ENDS,
+        f"{found['ended']:.2f} end (needs {ENDS})",
+        "The end token must be in the labels. Train for longer, or on more demonstrations.",
+    )
 
 
-def check_reward(found: dict) -> list[Verdict]:
+def check_reward(found: dict) -> Iterator[Verdict]:
     """`found`: `accuracy` on `pairs` held out, `true_accuracy`, and the labels' `ceiling`."""
     accuracy = found["accuracy"]
     truth = found["true_accuracy"]
@@ -74,63 +71,57 @@ def check_reward(found: dict) -> list[Verdict]:
         truth = accuracy
         ceiling = 1.0
     noise = 2 * (0.25 / max(found["pairs"], 1)) ** 0.5
-    return [
-        Verdict(
-            "reward",
-            "better than chance",
-            truth >= CHANCE,
-            f"agrees with {truth:.2f} of held-out pairs (chance 0.50, needs {CHANCE})",
-            "More and clearer comparisons, no ties, and check that chosen and rejected are the "
-            "right way round.",
-        ),
-        Verdict(
-            "reward",
-            "not above its ceiling",
-            accuracy <= ceiling + noise,
-            f"agrees with {accuracy:.2f} of the labels; their noise allows {ceiling:.2f}",
-            "It has seen these pairs: a prompt or an answer of the held-out pairs is among the "
-            "training pairs.",
-        ),
-    ]
+    yield Verdict(
+        "reward",
+        "better than chance",
+        truth >= CHANCE,
+        f"agrees with {truth:.2f} of held-out pairs (chance 0.50, needs {CHANCE})",
+        "More and clearer comparisons, no ties, and check that chosen and rejected are the "
+        "right way round.",
+    )
+    yield Verdict(
+        "reward",
+        "not above its ceiling",
+        accuracy <= ceiling + noise,
+        f"agrees with {accuracy:.2f} of the labels; their noise allows {ceiling:.2f}",
+        "It has seen these pairs: a prompt or an answer of the held-out pairs is among the "
+        "training pairs.",
+    )
 
 
-def check_best_of(found: dict) -> list[Verdict]:
+def check_best_of(found: dict) -> Iterator[Verdict]:
     """`found`: `gain` in true utility of the best of `n` by reward over the mean of n."""
     mean, low, high = found["gain"]
-    return [
-        Verdict(
-            "reward",
-            f"best-of-{found['n']} gains",
-            low > 0,
-            f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}",
-            "What it likes is not better, and PPO would follow it: fix the reward model first.",
-        )
-    ]
+    yield Verdict(
+        "reward",
+        f"best-of-{found['n']} gains",
+        low > 0,
+        f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}",
+        "What it likes is not better, and PPO would follow it: fix the reward model first.",
+    )
 
 
-def check_ppo(found: dict) -> list[Verdict]:
+def check_ppo(found: dict) -> Iterator[Verdict]:
     """`found`: `explained_variance` and `kl`, one value a step (None for no number)."""
     explained = found["explained_variance"]
     late = [value for value in explained[len(explained) // 2 :] if value is not None]
     mean = float(np.mean(late or np.nan))
     most = max(float("inf") if value is None else value for value in found["kl"])
-    return [
-        Verdict(
-            "ppo",
-            "the critic explains",
-            mean >= EXPLAINS if late else None,
-            f"explained variance {mean:.2f} in the second half (needs {EXPLAINS})",
-            "Start the critic from the reward model, warm it up for longer, or raise its learning "
-            "rate.",
-        ),
-        Verdict(
-            "ppo",
-            "the KL stays in bounds",
-            most <= RUNAWAY,
-            f"at most {most:.1f} nats a response (bound {RUNAWAY:.0f})",
-            "Raise kl_coef, lower the learning rate, or warm the critic up for longer.",
-        ),
-    ]
+    yield Verdict(
+        "ppo",
+        "the critic explains",
+        mean >= EXPLAINS if late else None,
+        f"explained variance {mean:.2f} in the second half (needs {EXPLAINS})",
+        "Start the critic from the reward model, warm it up for longer, or raise its learning "
+        "rate.",
+    )
+    yield Verdict(
+        "ppo",
+        "the KL stays in bounds",
+        most <= RUNAWAY,
+        f"at most {most:.1f} nats a response (bound {RUNAWAY:.0f})",
+        "Raise kl_coef, lower the learning rate, or warm the critic up for longer.",
+    )
 
 
 CHECKS = {

@@ -42,9 +42,7 @@ def bootstrap(
     """
     rng = np.random.default_rng(0)
     drawn = rng.integers(groups, size=(draws, groups))
-    weights = np.zeros((draws, groups))
-    for weight, row in zip(weights, drawn, strict=True):
-        weight += np.bincount(row, minlength=groups)
+    weights = np.apply_along_axis(np.bincount, 1, drawn, minlength=groups)
     low, high = np.nanpercentile(statistic(weights), [2.5, 97.5])
     return float(low), float(high)
 

@@ -188,7 +188,7 @@ def load_model(path) -> tuple:
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     finally:
         logging.set_verbosity(level)
-    if found["missing_keys"] or found["unexpected_keys"] or found["mismatched_keys"]:
+    if any(found.values()):
         raise CheckpointError(f"{weights}: does not hold the model that {config_file} describes")
     return model.eval(), tokenizer
 

@@ -17,13 +17,15 @@ def compare(folder: Path | None = None) -> str:
     """Write table, answers and figures into the folder of all four models; return the text."""
     folder = folder or paths.RUNS
     models = {name: load_model(folder / name) for name in WRITERS}
-    result = evaluate(models, data.tasks("heldout"))
+    result = {"split": "heldout", **evaluate(models, data.tasks("heldout"))}
     answers = [side_by_side(prompt, ask(prompt, models)) for prompt in ARTICLE_PROMPTS]
     text = "\n\n".join([models_table(result), *answers])
     paths.write_text(folder / "before_after.txt", text + "\n")
     paths.write_text(folder / "evaluation.json", data.to_json(result) + "\n")
+    pictures = folder / "figures"
+    pictures.mkdir(exist_ok=True)
     for name, figure in figures(folder, models, result).items():
-        plots.save(figure, folder / "figures" / f"{name}.png")
+        figure.savefig(pictures / f"{name}.png", dpi=90)
     return text
 
 

@@ -52,11 +52,6 @@ def kl_k1(logratio: Tensor) -> Tensor:
     return logratio
 
 
-def kl_k2(logratio: Tensor) -> Tensor:
-    """Return k2 = x^2 / 2: never negative and with little noise, but biased."""
-    return 0.5 * logratio**2
-
-
 def kl_k3(logratio: Tensor) -> Tensor:
     """Return k3 = e^-x - 1 + x: never negative and unbiased."""
     return torch.expm1(-logratio) + logratio
