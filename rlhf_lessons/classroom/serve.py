@@ -1,6 +1,7 @@
 """Serving the class page: where the server listens, what it prints, what it remembers."""
 
 import asyncio
+import gc
 import html
 import io
 import json
@@ -240,6 +241,8 @@ async def run(
         max_header_size=1 << 14,
         idle_connection_timeout=IDLE,
     )
+    gc.collect()
+    gc.freeze()  # to look through all that is loaded, again and again, would hold votes up
     try:
         server.listen(port, host, backlog=1024)
     except OSError as error:
