@@ -1,8 +1,8 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
 The goals are 32,000 tokens for the core, 82,000 for the package and nine a line. The package is
-not there yet: its limit is what there is now, and moves down only. Hints and known
-mistakes of exercises are data (`exercises/hints/*.toml`), and not counted.
+not there yet: its limit is what there is now, and moves down only. Hints and known mistakes of
+exercises are data (`exercises/hints/*.toml`), and not counted.
 """
 
 import io

@@ -108,10 +108,9 @@ def answer(pipe, where: str | Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):  # not on Windows
         os.nice(19)
-    with suppress(EOFError):
+    with closing(Store(where)) as store, suppress(EOFError):
         while pipe.recv():
-            with closing(Store(where, readonly=True)) as store:
-                pipe.send(figures(store))
+            pipe.send(figures(store))
 
 
 def figures(store: Store) -> dict:

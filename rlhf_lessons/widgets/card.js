@@ -29,7 +29,7 @@ export function mountCard(el, channel) {
     ["F", "flag", () => ask("flag"), () => asks() && !saved],
     ["U", "undo", () => act({ type: "undo", id: newId() }), () => begun() && !revealed],
     ["R", "reveal", reveal, () => saved && !revealed],
-    ["Enter", "next", goOn, () => saved],
+    ["Enter", "next", showNext, () => saved],
   ];
   const buttons = acts.map(([key, name, run]) => button(words[name], key, run, { class: `rl-act-${name}` }));
   const root = make("section", { class: "rl-card", tabindex: 0, "data-lm-suppress-shortcuts": "true", keydown: press },
@@ -53,7 +53,7 @@ export function mountCard(el, channel) {
     outbox.put(message);
     refresh();
   }
-  function goOn() {
+  function showNext() {
     if (!following || performance.now() - came > FRESH) return act({ type: "next" });
     take(following);
     refresh();
@@ -105,7 +105,7 @@ export function mountCard(el, channel) {
     const passed = words[`saved_${what.kind}`];
     say(fill(passed ?? words.saved, { seq: message.seq }), "good");
     if (passed && what.type === "answer" && judgement) {
-      goOn();
+      showNext();
     } else if (judgement && what.task === shown.task.task && !passed) {
       saved = { seq: message.seq, payload: what.payload };
       judgement.show(what.payload);
@@ -318,7 +318,7 @@ function makeOutbox({ send, scope = "", patience, silence }, failed) {
     waiting.push(message);
     if (waiting.length === 1 || !turn) push();
   }
-  /** The first message has its answer: go on to the next. */
+  /** The first message has its answer: send the next. */
   function settle() {
     const { id } = waiting.shift();
     attempt(() => localStorage.removeItem(slot(scope, id)));
