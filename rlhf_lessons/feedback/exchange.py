@@ -5,13 +5,13 @@ fit is refused by its number and field, before anything of it is kept. What woul
 what is here is done only if asked for.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from pydantic import BaseModel, constr
 from sqlalchemy import delete, func, or_, select
 
 from rlhf_lessons.data import DataError, lines_of, parsed
@@ -19,14 +19,15 @@ from rlhf_lessons.feedback.export import rows_of
 from rlhf_lessons.feedback.formats import from_rows
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
-    MOST,
     NAME,
+    WHOLE,
     Refused,
     Room,
+    check_number,
     checked,
     fit,
+    model,
     on_one_line,
-    storable,
 )
 from rlhf_lessons.feedback.queue import LEASE
 from rlhf_lessons.feedback.schema import (
@@ -116,56 +117,47 @@ def merge(
     return {"new": new, "known": given - forgotten - new, "forgotten": forgotten}
 
 
+def row_model(table) -> type[BaseModel]:
+    """Return what a row of a table must be in an `everything` file: its columns, but for `seq`."""
+    fields = {}
+    for column in table.columns:
+        of = column.type.python_type
+        if column.name in ("completions", "shown"):
+            of = list[str]
+        elif of is int:
+            of = WHOLE
+        elif of is str:
+            of = constr(pattern=r"^[^\x00]*$")  # a database holds no NUL
+        fields[column.name] = (of | None, None) if column.nullable else of
+    fields.pop("seq", None)
+    return model(table.name, fields)
+
+
+MODELS = {name: row_model(table) for name, table in TABLES.items()}
+
+
 def fitted(row: dict) -> tuple:
     """Return (table, row) as it is kept of a row of an `everything` file; Refused where it could
     not be one.
     """
-    table = TABLES.get(str(row.get("table")))
-    if table is None:
-        raise Refused(f"'table' is {row.get('table')!r:.40}; there are {', '.join(TABLES)}")
-    kept = {column.name: row.get(column.name) for column in table.columns if column.name != "seq"}
-    for name, value in kept.items():
-        if not may_hold(table.c[name], value):
-            raise Refused(f"the field '{name}' of the table '{table.name}' cannot be {value!r:.40}")
-    check_content(table, kept)
-    return table, kept
-
-
-def may_hold(column, value: object) -> bool:
-    """Return whether a column may hold a value."""
-    wanted = column.type.python_type
-    if value is None:
-        return column.nullable
-    if column.name in ("completions", "shown"):
-        return isinstance(value, list) and all(map(is_text, value))
-    if wanted is str:
-        return is_text(value)
-    if wanted is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return isinstance(value, wanted) and (wanted is not int or value in range(2**31))
-
-
-def is_text(value: object) -> bool:
-    """Return whether a value is text that a database can hold: no half of an emoji, no NUL."""
-    return isinstance(value, str) and value == storable(value)
-
-
-def check_content(table, row: dict) -> None:
-    """Bring a row whose fields fit to what is kept of it. Refused where its content is wrong."""
+    name = str(row.get("table"))
+    if name not in TABLES:
+        raise Refused(f"'table' is {name!r:.40}; there are {', '.join(TABLES)}")
+    table = TABLES[name]
+    kept = fit(row, MODELS[name], f"the table '{name}'")
     if table is events:
-        row["payload"] = checked(row["kind"], row["payload"], len(row["shown"] or ()))
+        kept["payload"] = checked(kept["kind"], kept["payload"], len(kept["shown"] or ()))
     elif table is tasks:
-        least, most = MOST[fit(row["kind"], JUDGEMENTS, "kind")]
-        if not least <= len(row["completions"]) <= most:
-            raise Refused(f"a {row['kind']} has {least} to {most} completions")
+        check_number(kept["kind"], len(kept["completions"]))
     elif table is raters:
-        row["name"] = on_one_line(row["name"])[:NAME].strip() or "somebody"
-        row["team"] = on_one_line(row["team"])[:NAME].strip()
+        kept["name"] = on_one_line(kept["name"])[:NAME].strip() or "somebody"
+        kept["team"] = on_one_line(kept["team"])[:NAME].strip()
     elif table is assignments:  # what follows from the events
-        row["answer"] = None
-        row["revealed"] = False
-        answered = row["lease"] >= FOREVER
-        row["lease"] = 0.0 if answered else min(row["lease"], time.time() + LEASE)
+        kept["answer"] = None
+        kept["revealed"] = False
+        answered = kept["lease"] >= FOREVER
+        kept["lease"] = 0.0 if answered else min(kept["lease"], time.time() + LEASE)
+    return table, kept
 
 
 class Contents:

@@ -5,17 +5,26 @@ them which completions were shown there.
 """
 
 import difflib
-import json
 import math
 import re
 import unicodedata
 import uuid
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Iterable
 from statistics import mean
-from typing import Annotated
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    ValidationError,
+    confloat,
+    conint,
+    conlist,
+    constr,
+    create_model,
+)
 
 from rlhf_lessons.evaluation.votes import hands
 
@@ -24,46 +33,70 @@ CRITERIA = {
     "accuracy": "Is what it says right?",
     "clarity": "Does it read well?",
 }
-JUDGEMENTS = ("pair", "ranking", "scores", "demonstration")
-MOST = {  # least and most answers that are shown
+JUDGEMENTS = {  # least and most answers that are shown
     "pair": (2, 2),
-    "hands": (2, 2),
     "ranking": (2, 9),
     "scores": (1, 9),
     "demonstration": (0, 1),
 }
 CHOICES = ("left", "right", "tie", "bad")
 PASSES = ("skip", "flag")
-IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{8,64}")
+NAME = 40  # characters at most
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn")  # categories of characters that no name shows
 # Nor these: fillers, the empty Braille cell, selectors of variants.
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800" + "".join(map(chr, range(0xFE00, 0xFE10)))
-NAME, REASON, TEXT = 40, 500, 5000  # characters at most
 # Words: from here on, texts that differ in fewer than one word in twenty are too alike to compare.
 LONG = 50
 STRAIGHT = str.maketrans("’“”", '\'""')
-# A range holds whole numbers, a tuple what may be chosen, [ ] one for each answer shown; a number
-# is of characters.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+def model(name: str, fields: dict) -> type[BaseModel]:
+    """Return what an object with these fields must be: {name: type, or (type, default)}."""
+    return create_model(name, __config__=STRICT, **fields)
+
+
+WHOLE = conint(ge=0, lt=2**31)
+NUMBER = confloat(gt=-(2**31), lt=2**31) | None
+REASON = {"reason": (constr(strip_whitespace=True, max_length=500), "")}
 SHAPES = {
     # 2 is much better; a tie and both bad have 0
-    "pair": {"choice": CHOICES, "strength": range(1, 3)},
-    "ranking": {"ranks": [range(1, 10)]},  # 1 is best, equal ranks are ties
-    "scores": {"scores": [dict.fromkeys(CRITERIA, range(1, 8))]},
-    "demonstration": {"text": TEXT},
+    "pair": {"choice": Literal[CHOICES], "strength": (conint(ge=0, le=2), 1)},
+    "ranking": {"ranks": list[conint(ge=1, le=9)]},  # 1 is best, equal ranks are ties
+    "scores": {"scores": list[model("scores", dict.fromkeys(CRITERIA, conint(ge=1, le=7)))]},
+    "demonstration": {"text": constr(strip_whitespace=True, min_length=1, max_length=5000)},
     # A show of hands on a pair, counted by the teacher
-    "hands": dict.fromkeys(CHOICES, range(1001)),
-    "skip": {"reason": REASON},
-    "flag": {"reason": REASON},
-    "seal": {"left": float},  # a guess at a vote, made before it: P(the left answer is preferred)
+    "hands": dict.fromkeys(CHOICES, (conint(ge=0, le=1000), 0)),
+    "skip": REASON,
+    "flag": REASON,
+    # A guess at a vote, made before it: P(the left answer is preferred)
+    "seal": {"left": confloat(ge=0, le=1)},
     "undo": {},
     "reveal": {},
-    "round": {"round": str, "state": ("open", "paused")},
-    "hide": {"id": IDENTIFIER, "hidden": (True, False)},  # a rater or a completion
-    "forget": {"rater": IDENTIFIER, "events": range(2**31)},  # a hash of the rater's id
+    "round": {"round": str, "state": Literal["open", "paused"]},
+    "hide": {"id": str, "hidden": bool},  # a rater or a completion
+    "forget": {"rater": str, "events": WHOLE},  # a hash of the rater's id
 }
-DEFAULTS = {"strength": 1, "reason": ""} | dict.fromkeys(CHOICES, 0)
 
 
+class Report(BaseModel, extra="allow", **STRICT):
+    """What a trainer tells the room: any JSON object in which the fields that screens draw fit."""
+
+    __pydantic_extra__: dict[str, JsonValue]
+    round: str | None = None
+    team: str | None = None
+    votes: NUMBER = None
+    held_out: NUMBER = None
+    accuracy: NUMBER = None
+    low: NUMBER = None
+    high: NUMBER = None
+    ceiling: NUMBER = None
+    # Of the policy, plain and the best of n
+    samples: list[model("sample", dict.fromkeys(("prompt", "plain", "best"), str))] | None = None
+    curve: list[conlist(NUMBER, min_length=2, max_length=4)] | None = None
+
+
+MODELS = {kind: model(kind, fields) for kind, fields in SHAPES.items()} | {"report": Report}
 # Ids of hidden raters and completions, {round: state}, the current round
 Room = namedtuple("Room", "hidden states current")
 
@@ -90,24 +123,6 @@ def storable(text: object) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def plain(value: object, name: str, longest: int, empty: bool = False) -> str:
-    """Return a rater's text, trimmed; Refused where it is no text, empty, too long, or no database
-    can hold it.
-    """
-    if not isinstance(value, str):
-        raise Refused(f"the {name} must be text, not {type(value).__name__}")
-    value = value.strip()
-    if not value and not empty:
-        raise Refused(f"the {name} is empty")
-    if len(value) > longest:
-        raise Refused(
-            f"the {name} has {len(value)} characters; at most {longest} are kept: please shorten it"
-        )
-    if value != storable(value):
-        raise Refused(f"the {name} holds characters that are no text")
-    return value
-
-
 def on_one_line(text: str) -> str:
     """Return a name in Unicode's compatibility form, on one line, without what is not seen.
 
@@ -121,8 +136,16 @@ def on_one_line(text: str) -> str:
 
 def nickname(value: object, what: str = "name", empty: bool = False) -> str:
     """Return a name as `on_one_line` gives it; Refused where nothing is left of it, or too much."""
-    whole = plain(value, what, longest=10**6, empty=True)
-    return plain(on_one_line(whole), what, NAME, empty)
+    if not isinstance(value, str) or value != storable(value):
+        raise Refused(f"the {what} must be text, not {value!r:.40}")
+    name = on_one_line(value)
+    if not name and not empty:
+        raise Refused(f"the {what} is empty")
+    if len(name) > NAME:
+        raise Refused(
+            f"the {what} has {len(name)} characters; at most {NAME} are kept: please shorten it"
+        )
+    return name
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -135,72 +158,49 @@ def free_name(name: str, taken: Iterable[str]) -> str:
     return free
 
 
-def fit(value: object, shape: object, name: str, n: int = 0) -> object:
-    """Return what is kept of a value of a shape as in SHAPES; Refused, naming the field, where it
-    does not fit.
-    """
-    if isinstance(shape, dict):
-        if isinstance(value, dict):
-            return {
-                inner: fit(value.get(inner, DEFAULTS.get(inner)), of, inner, n)
-                for inner, of in shape.items()
-            }
-        wanted = f"an object with named fields: {', '.join(shape)}"
-    elif isinstance(shape, list):
-        if isinstance(value, list) and len(value) == n:
-            return [fit(one, shape[0], name, n) for one in value]
-        wanted = f"a list of {n}, one for each answer shown"
-    elif isinstance(shape, int):
-        return plain(value, name, shape, empty=name in DEFAULTS)
-    elif isinstance(shape, re.Pattern):
-        if isinstance(value, str) and shape.fullmatch(value):
-            return value
-        wanted = "an id of 8 to 64 letters, digits, - or _, such as a random UUID"
-    elif shape is str:
-        return storable(value)
-    elif shape is float:
-        if type(value) in (int, float) and 0 <= value <= 1:
-            return value
-        wanted = "a probability from 0 to 1"
-    elif isinstance(shape, range):
-        if type(value) is int and value in shape:  # true and false are no numbers here
-            return value
-        wanted = f"a whole number from {shape.start} to {shape.stop - 1}"
-    else:
-        if value in shape:
-            return value
-        wanted = f"one of {', '.join(map(str, shape))}"
-    raise Refused(f"'{name}' must be {wanted}, not {value!r:.40}")
+def fit(value: object, shape: type[BaseModel], what: str) -> dict:
+    """Return what is kept of an object; Refused, naming the field, where it is not of the shape."""
+    try:
+        return shape.model_validate(value).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        where = f"the field '{field}' of {what}" if field else what
+        raise Refused(f"{where}: {first['msg']}, not {first['input']!r:.40}") from error
 
 
 def checked_id(id: object) -> str:
     """Return the id of an event, a rater or a task; Refused where it is none."""
-    return fit(id, IDENTIFIER, "id")
+    if not isinstance(id, str) or not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", id):
+        raise Refused(f"an id is 8 to 64 letters, digits, - or _, such as a UUID, not {id!r:.40}")
+    return id
+
+
+def check_number(kind: str, n: int) -> None:
+    """Refused where there is no such judgement, or it is not of `n` answers."""
+    if kind not in JUDGEMENTS:
+        raise Refused(f"the kind must be one of {', '.join(JUDGEMENTS)}, not {kind!r:.40}")
+    least, most = JUDGEMENTS[kind]
+    if not least <= n <= most:
+        raise Refused(f"a {kind} is about {least} to {most} answers, not {n}")
 
 
 def checked(kind: str, payload: object, n: int = 0) -> dict:
     """Return what is kept of the payload of an event about `n` completions; Refused where it does
     not fit.
     """
-    if kind == "report":
-        return checked_report(payload)
-    if kind not in SHAPES:
-        raise Refused(
-            f"there is no judgement called {kind!r:.40}; there are {', '.join(JUDGEMENTS)}, "
-            "skip and flag"
-        )
-    least, most = MOST.get(kind, (0, 9))
-    if not least <= n <= most:
-        raise Refused(f"a {kind} is about {least} to {most} answers, not {n}")
-    undecided = (
-        kind == "pair" and isinstance(payload, dict) and payload.get("choice") in ("tie", "bad")
-    )
-    kept = fit({"choice": payload["choice"]} if undecided else payload, SHAPES[kind], kind, n)
-    if undecided:
-        kept["strength"] = 0
+    if kind not in MODELS or kind in JUDGEMENTS:
+        check_number(kind, n)
+    kept = fit(payload, MODELS[kind], f"a {kind}")
+    if kind == "pair":
+        decided = kept["choice"] in ("left", "right")
+        kept["strength"] = max(kept["strength"], 1) if decided else 0
+    for marks in kept.values():
+        if kind in JUDGEMENTS and isinstance(marks, list) and len(marks) != n:
+            raise Refused(f"a {kind} needs a list of {n}, one for each answer, not {marks!r:.40}")
     if kind == "ranking":  # without gaps
         kept["ranks"] = [sorted(set(kept["ranks"])).index(rank) + 1 for rank in kept["ranks"]]
-    return kept
+    return payload if kind == "report" else kept
 
 
 def sound(row) -> bool:
@@ -210,7 +210,7 @@ def sound(row) -> bool:
     try:
         checked(row.kind, row.payload, len(row.shown or ()))
         return math.isfinite(row.time) and (row.ms is None or 0 <= row.ms < 2**31)
-    except (ValueError, TypeError, AttributeError):
+    except MISFIT:
         return False
 
 
@@ -241,70 +241,27 @@ def others(mine: dict, answers: list[dict]) -> dict:
     for row in answers:
         if row["rater"] != mine["rater"] and not row["hidden"] and row["kind"] in (kind, "hands"):
             said.append(row)
-    found = {"n": len(said), "simulated": 0}
-    for row in said:
-        found["simulated"] += row["rater_kind"] == "simulated"
-    if said and kind == "pair":
-        choices = dict.fromkeys(CHOICES, 0)
+    simulated = sum(row["rater_kind"] == "simulated" for row in said)
+    found = {"n": len(said), "simulated": simulated}
+    if kind == "pair":
+        choices = Counter(dict.fromkeys(CHOICES, 0))
         for row in said:
             turned = row["shown"] != mine["shown"]
             swap = {"left": "right", "right": "left"} if turned else {}
             for choice, n in hands(row).items():
                 choices[swap.get(choice, choice)] += n
-        found |= {"n": sum(choices.values()), "choices": choices}
-    if said and kind in ("ranking", "scores"):
-        field = "ranks" if kind == "ranking" else "scores"
+        found |= {"n": choices.total(), "choices": choices}
+    elif said and kind != "demonstration":
+        (field,) = said[0]["payload"]
         found[field] = []
         for id in mine["shown"]:
             marks = [row["payload"][field][row["shown"].index(id)] for row in said]
-            if kind == "ranking":
+            if field == "ranks":
                 found[field].append(mean(marks))
             else:
                 means = {name: mean(mark[name] for mark in marks) for name in CRITERIA}
                 found[field].append(means)
     return found
-
-
-Number = Annotated[float, Field(gt=-(2**31), lt=2**31)] | None
-
-
-class Sample(BaseModel):
-    """What a trainer's policy wrote, plain and the best of n."""
-
-    prompt: str
-    plain: str
-    best: str
-
-
-class Report(BaseModel):
-    """What a trainer tells the room: any JSON object in which the fields that screens draw fit."""
-
-    model_config = ConfigDict(strict=True, allow_inf_nan=False)
-    round: str | None = None
-    team: str | None = None
-    votes: Number = None
-    held_out: Number = None
-    accuracy: Number = None
-    low: Number = None
-    high: Number = None
-    ceiling: Number = None
-    samples: list[Sample] | None = None
-    curve: list[Annotated[list[Number], Field(min_length=2, max_length=4)]] | None = None
-
-
-def checked_report(payload: object) -> dict:
-    """Return a report as JSON keeps it; Refused where it is none."""
-    if not isinstance(payload, dict):
-        raise Refused(f"a report must be a plain JSON object, not {payload!r:.40}")
-    try:
-        kept = json.loads(json.dumps(payload, allow_nan=False))
-        Report.model_validate(kept)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise Refused(f"a report's '{first['loc'][0]}' does not fit: {first['msg']}") from error
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Refused(f"a report must be a plain JSON object ({error})") from error
-    return kept
 
 
 def near_identical(a: str, b: str) -> bool:

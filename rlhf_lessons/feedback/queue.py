@@ -9,14 +9,7 @@ from statistics import median_high
 
 from sqlalchemy import bindparam, func, select, update
 
-from rlhf_lessons.feedback.payloads import (
-    JUDGEMENTS,
-    MOST,
-    Refused,
-    fit,
-    near_identical,
-    storable,
-)
+from rlhf_lessons.feedback.payloads import check_number, near_identical, storable
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     assignments,
@@ -47,11 +40,9 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
     Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second
     task where it is drawn for a repeat.
     """
-    kind = fit(row["kind"], JUDGEMENTS, "kind")
+    kind = row["kind"]
     given = row.get("completions", [])
-    least, most = MOST[kind]
-    if not least <= len(given) <= most:
-        raise Refused(f"a {kind} has {least} to {most} completions, not {len(given)}")
+    check_number(kind, len(given))
     prompt = {"id": key(row["prompt"]), "text": storable(row["prompt"])}
     answers = [answer_row(prompt["id"], answer) for answer in given]
     if kind in ("pair", "ranking") and not alike:

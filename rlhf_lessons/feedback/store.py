@@ -24,7 +24,6 @@ from rlhf_lessons.feedback.payloads import (
     Room,
     checked,
     checked_id,
-    fit,
     free_name,
     new_id,
     nickname,
@@ -272,8 +271,8 @@ class Store:
                     if given.answer
                     else "the answer that this one replaces was undone, or was never given"
                 )
-            if ms is not None:
-                fit(ms, range(2**31), "ms")
+            if ms is not None and ms not in range(2**31):
+                raise Refused(f"'ms' must be a whole number of milliseconds, not {ms!r:.40}")
             return self._record(c, kind, id, kept, given, ms=ms, replaces=replaces, ui=ui)
 
     def undo(self, rater: str, round: str, id: str) -> int:
