@@ -13,7 +13,7 @@ from rlhf_lessons.stages.config import PretrainConfig
 from rlhf_lessons.stages.pretrain import Pretrain, validation_loss
 from rlhf_lessons.world.corpus import scraps
 
-NAMES = [name for name, found in BUGS.items() if found.where == "stages.losses:next_token_loss"]
+NAMES = [name for name, found in BUGS.items() if found.where == "stages.losses.next_token_loss"]
 WINDOWS = torch.randint(5, 300, (4, 17), generator=torch.manual_seed(0))
 
 

@@ -69,7 +69,7 @@ def prompt_loss(model, tokenizer, rows):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_after_the_block_the_right_function_is_back(name):
-    function = BUGS[name].where.split(":")[1]
+    function = BUGS[name].where.rpartition(".")[2]
     right = getattr(sft, function)
     with bug(name):
         assert getattr(sft, function) is not right

@@ -70,7 +70,7 @@ def test_other_errors_are_not_swallowed():
 @pytest.fixture
 def off_by_one(monkeypatch):
     monkeypatch.setitem(
-        bugs.BUGS, "off by one", Bug("world.tasks:parse", lambda right: lambda x: "broken", "look")
+        bugs.BUGS, "off by one", Bug("world.tasks.parse", lambda right, x: "broken", "look")
     )
 
 

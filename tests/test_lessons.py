@@ -21,10 +21,10 @@ VOTES = {
     "06": 70,
 }  # 12 seconds each; a demonstration takes as long as ten
 STAGES = {  # where lives what each breaks
-    "1": ("stages.pretrain:", "stages.losses:next_token_loss"),
-    "2": "stages.sft:",
-    "3": ("stages.reward:", "stages.rollout:last_scores"),
-    "4": ("stages.ppo:", "stages.losses:", "stages.rollout:"),
+    "1": ("stages.pretrain.", "stages.losses.next_token_loss"),
+    "2": "stages.sft.",
+    "3": ("stages.reward.", "stages.rollout.last_scores"),
+    "4": ("stages.ppo.", "stages.losses.", "stages.rollout."),
 }
 CURVES = {
     "1": "lesson1_traps.json",
