@@ -1,6 +1,7 @@
 """A learner's report: it says what was done and no more, and shows nobody's text as markup."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from rlhf_lessons.exercises import check as checks
 from rlhf_lessons.feedback import Store, new_id
 from rlhf_lessons.reports import class_table as gather
 from rlhf_lessons.reports import learner as mine
+from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
 NASTY = "</script><script>alert(1)</script>&<b>$\\frac{"
 
@@ -67,6 +69,11 @@ def rate(home, round: str = "r", n: int = 50, repeats: float = 0.0, **texts) -> 
     return store
 
 
+def gathered(name: str = "", rater: str = "you") -> dict:
+    """What the report of a rater rests on."""
+    return mine.gather(name, [row for row in mine.by_people(None) if row["name"] == rater])
+
+
 def written(home) -> str:
     return (home / "report" / "report.html").read_text(encoding="utf-8")
 
@@ -88,7 +95,7 @@ def test_with_nothing_done_it_says_so_and_makes_no_ratings_file(home, capsys):
         assert words in html
     assert "<img" not in html and "–" in html and not (home / "ratings.sqlite3").exists()
     assert capsys.readouterr().out == (
-        "Your report: runs/report/report.html. 0 votes, 0 exercises passed, 0 models trained.\n"
+        "Your report: runs/report/report.html, on 0 votes.\n"
         "To print it, or to keep it as a PDF, open it in a browser and choose Print there.\n"
     )
 
@@ -107,20 +114,22 @@ def test_it_is_a_function_however_often_it_is_called(home):
 
 def test_it_shows_votes_agreement_and_what_they_taught(home):
     rate(home, "lesson 3", 40, repeats=0.25)
-    found = mine.gather("Ada")
+    found = gathered("Ada")
     repeats = found["self_agreement"]["n"]  # drawn at random
     assert found["self_agreement"]["value"] == 1.0 and repeats > 0
-    assert found["votes"] == 40 + repeats and found["rounds"][0]["kinds"] == {"pair": 40 + repeats}
-    assert found["rounds"][0]["seconds"] == 4.0
-    (curve,) = found["curves"]
-    assert curve["of"] == "lesson 3" and found["median_seconds"] == 4.0
+    assert found["votes"] == 40 + repeats and len(found["rounds"]) == 1
+    assert found["rounds"]["lesson 3"]["kinds"] == {"pair": 40 + repeats}
+    assert found["rounds"]["lesson 3"]["seconds"] == 4.0 and found["median_seconds"] == 4.0
+    ((name, curve),) = found["curves"].items()
+    assert name == "lesson 3"
     assert [point["votes"] for point in curve["points"]] == [0, 20], "repeats teach nothing new"
     assert curve["steady"]["n"] == repeats and curve["ceiling"]["value"] == 1.0
     assert found["predicted"]["n"] == 20 and found["predicted"]["value"] == 1.0, (
         "dragons are easily predicted"
     )
     assert found["blind"][0]["model"] == "after" and found["blind"][0]["value"] == 1.0
-    assert found["chosen"]["better"]["model"] == "after"
+    ((worse, better),) = found["chosen"].values()
+    assert (worse, better) == ("not chosen: before", "chosen: after")
 
     rl.report("Ada")
     html = written(home)
@@ -128,14 +137,14 @@ def test_it_shows_votes_agreement_and_what_they_taught(home):
     assert "the interval counts votes" in html, (
         "the reason why the interval is narrower than it seems"
     )
-    assert 'alt="Lesson 3: of 20 votes it predicted 100%' in html
+    assert "alt='Lesson 3: of 20 votes it predicted 100%" in html
 
 
 def test_votes_on_quality_and_on_taste_have_a_curve_each(home):
     rate(home, "lesson 3, pairs", 25)
     rate(home, "lesson 6, round 1", 30, text="no dragon at all", other="somebody came")
-    found = mine.gather()
-    assert [(curve["of"], curve["predicted"]["n"]) for curve in found["curves"]] == [
+    found = gathered()
+    assert [(name, curve["predicted"]["n"]) for name, curve in found["curves"].items()] == [
         ("lesson 3", 5),
         ("lesson 6", 10),
     ]
@@ -175,7 +184,7 @@ def test_somebody_who_voted_on_the_class_page_gets_a_report_of_votes_alone(home,
     rl.report("Ada", rater="otter 1")
     file = home / "report" / "report_otter_1.html"
     assert not (home / "report" / "report.html").exists()
-    assert "3 votes." in capsys.readouterr().out
+    assert "on 3 votes." in capsys.readouterr().out
     html = file.read_text(encoding="utf-8")
     assert "<h1>Ada</h1>" in html and "Voted on the class page" in html and "surprise" not in html
     row = gather.read(file)
@@ -191,7 +200,7 @@ def test_votes_of_others_and_of_simulated_raters_are_not_the_readers(home):
     for rater in (other, simulated):
         task = store.next_task(rater, "r")
         store.answer(rater, task["task"], "pair", {"choice": "tie"}, new_id())
-    assert mine.gather()["votes"] == 3 and mine.gather(rater="eve")["votes"] == 1
+    assert gathered()["votes"] == 3 and gathered(rater="eve")["votes"] == 1
 
 
 def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
@@ -200,10 +209,11 @@ def test_exercises_count_once_and_only_those_that_there_are(home, monkeypatch):
         checks.remember(name)
     with checks.passed_file().open("a") as file:
         file.write('[]\n"text"\n{"exercise": 3, "at": 1}\n{"exer')
-    found = mine.gather()["exercises"]
-    (lesson,) = found.pop("lessons")
-    assert found == {"core": 1, "core_of": 1, "passed": 1, "of": 2}
-    assert lesson == found | {"name": "Lesson 9", "names": [("half", True)]}
+    found = gathered()["own"]
+    assert found["tally"] == {"core": 1, "core_of": 1, "passed": 1, "of": 2}
+    half, size_of = found["exercises"]
+    assert half == {"lesson": "lesson9", "name": "half", "core": True, "passed": True}
+    assert (size_of["core"], size_of["passed"]) == (False, False)
     rl.report()
     assert "<dd>1 of 1</dd><dt>core exercises</dt>" in written(home)
     assert "<dd>1 of 2</dd><dt>exercises passed</dt>" in written(home)
@@ -226,20 +236,20 @@ def test_the_core_exercises_are_those_that_the_lessons_mark():
         if core
     }
     assert marked == counted
-    assert {lesson["core_of"] for lesson in mine.exercises()["lessons"]} == {2}
+    core = Counter(each["lesson"] for each in mine.exercises() if each["core"])
+    assert set(core.values()) == {2}
 
 
 def test_models_stand_beside_the_shipped_ones_and_a_damaged_one_is_left_out(home):
     tiny.checkpoint(home / "sft", quality=0.4)
     (home / "ppo").mkdir()
     (home / "ppo" / "card.json").write_text('{"stage": "ppo"}')
-    found = mine.gather()
-    (model,) = found["models"]
-    assert (model["folder"], model["quality"], model["shipped"]) == ("sft", 0.4, 0.5)
-    assert (
-        found["before_after"].keys() == {"before", "after", "answers"}
-        and found["before_after"]["before"] == "base"
-    )
+    found = gathered()["own"]
+    ((folder, model),) = found["models"].items()
+    assert (folder, model["quality"], model["shipped"]) == ("sft", 0.4, 0.5)
+    for texts in found["before_after"].values():
+        assert list(texts) == ["before: base", "after: sft"]
+    assert list(found["before_after"]) == list(ARTICLE_PROMPTS)
 
 
 def test_what_others_wrote_is_no_markup_on_the_page(home):

@@ -58,8 +58,7 @@ def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys
 
 def numbers(report: str, **changed) -> str:
     """The report with some numbers of its summary replaced."""
-    data = json.loads(NUMBERS.search(report)[1])
-    data["summary"] |= changed
+    data = json.loads(NUMBERS.search(report)[1]) | changed
     return re.sub(
         r"(id=\"rlhf-lessons-report\">).*?(</script>)",
         lambda m: m[1] + json.dumps(data) + m[2],
@@ -85,15 +84,15 @@ HOSTILE = {
     "list_for_text": lambda report: numbers(report, name=["x"]),
     "below_zero": lambda report: numbers(report, votes=-1),
     "too_many": lambda report: numbers(report, votes=10**30),
-    "no_number": lambda report: numbers(report, predicted=float("nan")),
+    "no_number": lambda report: numbers(report, predicted={"value": float("nan")}),
     "true": lambda report: numbers(report, votes=True),
-    "above_one": lambda report: numbers(report, self_agreement=7.5),
+    "above_one": lambda report: numbers(report, self_agreement={"value": 7.5}),
     "many_digits": lambda report: report.replace('"votes": 3', '"votes": ' + "9" * 5000),
     "opened_often": lambda report: gather.OPENING * 50_000,
     "long_name": lambda report: numbers(report, name="x" * 501),
-    "won_twice": lambda report: numbers(report, blind_won=2.0),
-    "list_for_model": lambda report: numbers(report, blind_model=["=1"]),
-    "text_for_core": lambda report: numbers(report, core="2 of 2"),
+    "won_twice": lambda report: numbers(report, blind=[{"value": 2.0}]),
+    "list_for_model": lambda report: numbers(report, blind=[{"model": ["=1"]}]),
+    "text_for_core": lambda report: numbers(report, own={"tally": {"core": "2 of 2"}}),
     "large": lambda report: report + " " * gather.LARGEST,
 }
 

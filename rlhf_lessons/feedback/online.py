@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.best_of_n import best_of
-from rlhf_lessons.evaluation.votes import NOTHING, decided_twice, predictable, share
+from rlhf_lessons.evaluation.votes import NOTHING, Outcomes, decided_twice, predictable, share
 from rlhf_lessons.feedback.personal import PersonalReward, Vote, votes_of
 from rlhf_lessons.feedback.store import Store
 from rlhf_lessons.lm.sampling import generate
@@ -123,7 +123,7 @@ class OnlineReward:
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
             reward = self.untrained.fit(before) if before else self.untrained
-            found = [accuracy(reward, votes) for votes in (new, others)]
+            found = [share(predictions(reward, votes)) for votes in (new, others)]
             self.tested[key] = Point(len(before), *found)
         return self.tested[key]
 
@@ -183,12 +183,10 @@ def blocks(n: int, every: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], n], strict=True))
 
 
-def accuracy(reward: PersonalReward, votes: list[Vote]) -> dict:
-    """Return the share of decided votes that a reward model predicts, as a figure."""
+def predictions(reward: PersonalReward, votes: list[Vote]) -> Outcomes:
+    """Return whether a reward model predicts each vote that chose a side."""
     decided = [vote for vote in votes if vote.left != 0.5]
-    if not decided:
-        return NOTHING
     outcomes = []
     for vote, chance in zip(decided, reward.chances(decided).tolist(), strict=True):
         outcomes.append((vote.rater, (chance > 0.5) == (vote.left > 0.5)))
-    return share(outcomes)
+    return outcomes
