@@ -15,10 +15,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM
 
 from rlhf_lessons.lm import sampling
-from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import CheckpointError, load_model, save_model, to_reward_model
 from rlhf_lessons.lm.sampling import (
     check_lengths,
+    check_model,
     generate,
     logprobs_of,
     pad,
@@ -144,7 +144,7 @@ def test_the_trial_is_made_once_and_touches_no_randomness(llama, tokenizer, monk
     before = torch.random.get_rng_state()
     check_model(llama, tokenizer)
     assert torch.equal(before, torch.random.get_rng_state())
-    monkeypatch.setattr(sampling, "check_model", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(sampling, "_try_out", lambda *_: pytest.fail("tried again"))
     generate(llama, tokenizer, PROMPTS, 2)
 
 

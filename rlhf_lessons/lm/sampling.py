@@ -7,12 +7,15 @@ a `response_mask` the response alone; both are True on real tokens.
 
 The log-probability kept with each sampled token is that of the distribution it was drawn from,
 temperature and suppressed tokens included. Only so is PPO's ratio 1 at first.
+
+Which models can be used is found by trying, before anything is sampled or trained (`check_model`).
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +23,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from rlhf_lessons.lm.checks import CHECKED, check_model
-from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary, encode_prompts
+
+CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
+TRIAL = [[11, 3, 17, 5, 29, 8], [7, 13], [23, 2, 19]]  # the rows of token ids that it reads
 
 
 def pad(
@@ -64,14 +69,23 @@ def position_ids(attention_mask: Tensor) -> Tensor:
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-def inputs(ids: Tensor, attention_mask: Tensor) -> dict:
-    """The arguments of a forward pass without a cache."""
+def inputs(ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = None) -> dict:
+    """The arguments of a forward pass; with a cache, `ids` are those that it does not hold yet."""
     return {
         "input_ids": ids,
         "attention_mask": attention_mask.long(),
-        "position_ids": position_ids(attention_mask),
-        "use_cache": False,
+        "position_ids": position_ids(attention_mask)[:, -ids.shape[1] :],
+        "past_key_values": cache,
+        "use_cache": cache is not None,
     }
+
+
+def next_logits(
+    model, ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = None
+) -> Tensor:
+    """The logits (batch, vocabulary) of what comes after the last column."""
+    output = model(**inputs(ids, attention_mask, cache), logits_to_keep=1)
+    return output.logits[:, -1]
 
 
 def micro_batches(attention_mask: Tensor, size: int) -> Iterator[tuple[Tensor, slice]]:
@@ -155,6 +169,51 @@ def eval_mode(model) -> Iterator[None]:
             module.training = True
 
 
+def check_model(model, tokenizer) -> None:
+    """Refuse a language or reward model with which this course would sample or score wrongly.
+
+    A model must give the same numbers for a few rows in a padded batch, with a cache from which a
+    row leaves, as for each row alone. Recurrent models, which read padding, do not; nor do models
+    that see what comes later. It costs a few short forward passes, once for each model and
+    tokenizer. ValueError says what is wrong with the tokenizer or the model.
+    """
+    if tokenizer in CHECKED.get(model, ()):
+        return
+    check_tokenizer(tokenizer)
+    check_vocabulary(model, tokenizer)
+    refused = f"{type(model).__name__} cannot be used here"
+    advice = "Take a model of another family, such as Llama, Qwen or GPT-2"
+    try:
+        alone, together = _try_out(model)
+    except Exception as error:  # each family fails in its own way
+        raise ValueError(f"{refused} ({type(error).__name__}: {error}). {advice}") from error
+    error = (together - alone).abs().max() / alone.abs().max()
+    rounding = torch.finfo(model.dtype).eps ** (2 / 3)  # float32: 2e-5, bfloat16: 0.04
+    if error > rounding:  # NaN is left to `generate`, which names it
+        raise ValueError(
+            f"{refused}: in a padded batch it gives other numbers than for a row alone, by "
+            f"{error:.2g} of their size. {advice}"
+        )
+    CHECKED.setdefault(model, WeakSet()).add(tokenizer)
+
+
+@torch.inference_mode()
+def _try_out(model) -> tuple[Tensor, Tensor]:
+    """Scores or logits after each row alone, and in a batch padded on the left."""
+    rows = [pad([row], 0, device=model.device) for row in TRIAL]
+    ids, attention_mask = pad(TRIAL, 0, "left", model.device)
+    with eval_mode(model):
+        if hasattr(model, "score"):
+            alone = [token_scores(model, *row)[:, -1] for row in rows]
+            return torch.cat(alone), token_scores(model, ids, attention_mask)[:, -1]
+        cache = DynamicCache(config=model.config)
+        next_logits(model, ids[:, :-1], attention_mask[:, :-1], cache)
+        left = torch.tensor([1, 2], device=model.device)
+        cache.batch_select_indices(left)  # row 0 leaves
+        together = next_logits(model, ids[left, -1:], attention_mask[left], cache)
+        return torch.cat([next_logits(model, *row) for row in rows[1:]]), together
+
+
 @dataclass
 class Samples:
     """Responses to a batch of prompts, on the model's device.
@@ -233,33 +292,26 @@ def generate(
         raise ValueError(f"max_new_tokens must be 1 or more, not {max_new_tokens}")
     if not prompts:
         raise ValueError("there are no prompts to answer")
-    if tokenizer not in CHECKED.get(model, ()):
-        check_model(model, tokenizer)
+    check_model(model, tokenizer)
     if isinstance(prompts[0], str):
         prompts = encode_prompts(tokenizer, prompts)
     check_lengths(model, prompts, "prompt", room=max_new_tokens)
     prompt_ids, prompt_mask = pad(prompts, tokenizer.pad_token_id, "left", model.device)
     rng = torch.Generator().manual_seed(seed)
     uniforms = torch.rand(len(prompts), max_new_tokens, generator=rng).to(model.device)
-    tokens = torch.zeros_like(uniforms, dtype=torch.long)
-    logprobs = torch.zeros_like(uniforms)
-    suppressed = suppressed_ids(model, tokenizer)
     with eval_mode(model):
-        for rows, columns in micro_batches(prompt_mask, batch_size):
-            _decode(
-                model,
-                prompt_ids[rows, columns],
-                prompt_mask[rows, columns],
-                rows,
-                uniforms,
-                tokens,
-                logprobs,
-                tokenizer.eos_token_id,
-                suppressed,
-                temperature,
-                top_k,
-                top_p,
-            )
+        tokens, logprobs = _decode(
+            model,
+            prompt_ids,
+            prompt_mask,
+            uniforms,
+            tokenizer.eos_token_id,
+            suppressed_ids(model, tokenizer),
+            temperature,
+            top_k,
+            top_p,
+            batch_size,
+        )
     ends = (tokens == tokenizer.eos_token_id).long()
     response_mask = ends.cumsum(1) - ends == 0  # up to and including the first end token
     response_mask = response_mask[:, : response_mask.sum(1).max()]
@@ -282,63 +334,57 @@ def generate(
 @torch.inference_mode()
 def _decode(
     model,
-    ids: Tensor,
-    attention_mask: Tensor,
-    rows: Tensor,
+    prompt_ids: Tensor,
+    prompt_mask: Tensor,
     uniforms: Tensor,
-    tokens: Tensor,
-    logprobs: Tensor,
     eos: int,
     suppressed: list[int],
     temperature: float,
     top_k: int,
     top_p: float,
-) -> None:
-    """Continue one batch of prompts: write into `tokens` and `logprobs` (prompts, time).
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Continue prompts by a token for each of `uniforms` (prompts, time).
 
-    `rows` (batch,) are the numbers of the batch's prompts among all. What is written after a row's
-    end token is to be ignored.
+    Return the tokens and their log-probs, of the same shape; what a row holds after its end token
+    is to be ignored.
     """
-    ended = torch.zeros_like(rows, dtype=torch.bool)
-    positions = position_ids(attention_mask)
-    cache = DynamicCache(config=model.config)
-    for t in range(tokens.shape[1]):
-        logits = model(
-            input_ids=ids,
-            attention_mask=attention_mask.long(),
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        logits = process_logits(logits, temperature or 1.0, suppressed)
-        total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf for every token
-        if not total.isfinite().all():
-            row = rows[~total.isfinite()][0]
-            raise ValueError(
-                f"prompt {row}, token {t} of its answer (both counted from 0): the model gives "
-                "logits that are NaN or infinite, so no token can be drawn. Its weights are "
-                "damaged, as by too high a learning rate: load an earlier checkpoint, or train "
-                "again with a lower rate"
-            )
-        kept = filter_top_k_top_p(logits, top_k, top_p)
-        if temperature:
-            token = sample_next_token(kept, uniforms[rows, t])
-        else:
-            token = kept.argmax(-1)
-        tokens[rows, t] = token
-        logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
-        ended |= token == eos
-        if ended.all():
-            break
-        ids = token[:, None]
-        positions = positions[:, -1:] + 1
-        attention_mask = F.pad(attention_mask, (0, 1), value=True)
-        if 5 * ended.sum() > len(rows):  # ended rows leave the batch
-            keep = (~ended).nonzero()[:, 0]
-            cache.batch_select_indices(keep)
-            rows = rows[keep]
-            ended = ended[keep]
-            ids = ids[keep]
-            positions = positions[keep]
-            attention_mask = attention_mask[keep]
+    tokens = torch.zeros_like(uniforms, dtype=torch.long)
+    logprobs = torch.zeros_like(uniforms)
+    for rows, columns in micro_batches(prompt_mask, batch_size):
+        ids = prompt_ids[rows, columns]
+        attention_mask = prompt_mask[rows, columns]
+        ended = torch.zeros_like(rows, dtype=torch.bool)
+        cache = DynamicCache(config=model.config)
+        for t in range(uniforms.shape[1]):
+            logits = next_logits(model, ids, attention_mask, cache)
+            logits = process_logits(logits, temperature or 1.0, suppressed)
+            total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf everywhere
+            if not total.isfinite().all():
+                row = rows[~total.isfinite()][0]
+                raise ValueError(
+                    f"prompt {row}, token {t} of its answer (both counted from 0): the model gives "
+                    "logits that are NaN or infinite, so no token can be drawn. Its weights are "
+                    "damaged, as by too high a learning rate: load an earlier checkpoint, or train "
+                    "again with a lower rate"
+                )
+            kept = filter_top_k_top_p(logits, top_k, top_p)
+            if temperature:
+                token = sample_next_token(kept, uniforms[rows, t])
+            else:
+                token = kept.argmax(-1)
+            tokens[rows, t] = token
+            logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
+            ended |= token == eos
+            if ended.all():
+                break
+            ids = token[:, None]
+            attention_mask = F.pad(attention_mask, (0, 1), value=True)
+            if 5 * ended.sum() > len(rows):  # ended rows leave the batch
+                keep = (~ended).nonzero()[:, 0]
+                cache.batch_select_indices(keep)
+                rows = rows[keep]
+                ended = ended[keep]
+                ids = ids[keep]
+                attention_mask = attention_mask[keep]
+    return tokens, logprobs

@@ -21,9 +21,8 @@ import torch
 from torch import Tensor
 
 from rlhf_lessons.data import check_row
-from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.lm.sampling import check_lengths, pad
+from rlhf_lessons.lm.sampling import check_lengths, check_model, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig

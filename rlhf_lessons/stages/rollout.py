@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.checks import check_model
 from rlhf_lessons.lm.sampling import (
     Samples,
     check_lengths,
+    check_model,
     eval_mode,
     generate,
     micro_batches,

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rlhf_lessons.data import check_row
-from rlhf_lessons.lm.checks import check_model
-from rlhf_lessons.lm.sampling import check_lengths, inputs, pad
+from rlhf_lessons.lm.sampling import check_lengths, check_model, inputs, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
