@@ -190,7 +190,7 @@ def test_events_lose_nothing(store, tmp_path):
     copy = Store(tmp_path / "copy.sqlite3")
     found = load(copy, tmp_path / "events.jsonl")
     assert everything(copy) == everything(store) and copy.room() == store.room()
-    assert copy.answers() == store.answers() and copy.seals(anna, "r") == {task: 0.75}
+    assert copy.answers() == store.answers() and copy.seals(anna) == {task: 0.75}
     assert load(copy, tmp_path / "events.jsonl") == {
         "new": 0,
         "known": found["new"],

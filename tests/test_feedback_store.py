@@ -179,13 +179,13 @@ def test_a_guess_is_sealed_once_before_the_vote_and_outlives_a_restart(store, yo
     assert store.seal(you, task, 0.8) == store.seal(you, task, 0.1) == seq
     store.answer(you, task, "pair", LEFT, new_id())
     assert store.seal(you, task, 0.1) == seq  # asked again after the vote: nothing new
-    assert Store(store.where).seals(you, "r") == {task: 0.8} and store.seals(you, "other") == {}
+    assert Store(store.where).seals(you) == {task: 0.8}
     unsealed = vote(store, you)[0]["task"]
     with pytest.raises(Refused, match="answered already"):
         store.seal(you, unsealed, 0.5)
     assert [row["kind"] for row in store.answers()] == ["pair", "pair"]
     store.undo(you, "r", new_id())  # the task is open again
-    assert store.seal(you, unsealed, 0.5) > seq and store.seals(you, "r") == {
+    assert store.seal(you, unsealed, 0.5) > seq and store.seals(you) == {
         task: 0.8,
         unsealed: 0.5,
     }
@@ -198,7 +198,7 @@ def test_what_is_no_probability_is_not_sealed(store, you, left):
         Refused, match="'left' of a seal: .* number|'left' of a seal: .* equal to [01]"
     ):
         store.seal(you, store.next_task(you, "r")["task"], left)
-    assert store.seals(you, "r") == {}
+    assert store.seals(you) == {}
 
 
 json_values = st.recursive(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from rlhf_lessons.data import DataError, text_row
 from rlhf_lessons.feedback.payloads import CRITERIA, MISFIT
-from rlhf_lessons.feedback.queue import task_rows
+from rlhf_lessons.feedback.queue import task_row
 from rlhf_lessons.feedback.schema import key
 
 
@@ -25,7 +25,7 @@ def from_rows(
         row = text_row(given, f"{where}, row {n}")
         try:
             said = judgement(row)
-            task, prompt, answers = next(task_rows(round, said, alike=True))
+            task, prompt, answers = task_row(round, said)
         except MISFIT as error:
             raise DataError(
                 f"{where}, row {n}: it is neither a comparison, a ranking, a labelled completion "

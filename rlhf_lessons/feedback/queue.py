@@ -3,8 +3,7 @@
 import random
 import time
 from collections import Counter, namedtuple
-from collections.abc import Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import median_high
 
 from sqlalchemy import bindparam, func, select, update
@@ -26,28 +25,17 @@ LEASE = 300  # seconds for which a task waits for the rater who was given it
 REPEAT_AFTER = 5
 SIDES = random.SystemRandom()
 RECOUNT = 1  # seconds for which a class may count on how many raters have each task
-RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
 
 
-def texts_of(c, ids: list[str]) -> dict:
-    """Return completions' rows by id."""
-    return {row.id: row for row in c.execute(select(completions).where(completions.c.id.in_(ids)))}
-
-
-def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) -> Iterator[tuple]:
-    """Yield (task, prompt, completions) of one row of `Store.add_tasks` as they go into the tables.
-
-    Nothing for a pair or ranking with near-identical answers, unless `alike` allows them; a second
-    task where it is drawn for a repeat.
+def task_row(round: str, row: dict) -> tuple[dict, dict, list[dict]]:
+    """Return (task, prompt, completions) of a row of `Store.add_tasks` as they go into the tables;
+    Refused where it is no task.
     """
     kind = row["kind"]
     given = row.get("completions", [])
     check_number(kind, len(given))
     prompt = {"id": key(row["prompt"]), "text": storable(row["prompt"])}
     answers = [answer_row(prompt["id"], answer) for answer in given]
-    if kind in ("pair", "ranking") and not alike:
-        if any(near_identical(a["text"], b["text"]) for a, b in combinations(answers, 2)):
-            return
     ids = [answer["id"] for answer in answers]
     task = {
         "id": key(round, kind, prompt["id"], ids),
@@ -59,16 +47,7 @@ def task_rows(round: str, row: dict, repeats: float = 0.0, alike: bool = False) 
         "overlap": row.get("overlap", 1),
         "source": row.get("source", ""),
     }
-    yield task, prompt, answers
-    draw = int(task["id"][:8], 16) / 16**8  # at random, yet the same each time
-    if kind == "pair" and draw < repeats:
-        again = {
-            "id": key(task["id"], "repeat"),
-            "repeat_of": task["id"],
-            "overlap": None,
-            "source": "repeat",
-        }
-        yield task | again, prompt, answers
+    return task, prompt, answers
 
 
 def answer_row(prompt: str, answer: dict) -> dict:
@@ -83,218 +62,173 @@ def answer_row(prompt: str, answer: dict) -> dict:
     return {"id": key(prompt, kept), "prompt": prompt, "reward": reward, **kept}
 
 
-def insert_tasks(c, round: str, found: list[tuple]) -> None:
-    """Write what `task_rows` yields into the tables, behind the tasks that the round has."""
-    place = c.execute(select(func.max(tasks.c.place)).filter_by(round=round)).scalar() or 0
-    insert_new(c, prompts, [prompt for _, prompt, _ in found])
-    insert_new(c, completions, [answer for _, _, answers in found for answer in answers])
-    insert_new(c, tasks, [task | {"place": place + n} for n, (task, _, _) in enumerate(found, 1)])
+def insert_tasks(c, round: str, rows: list[dict], repeats: float) -> list[str]:
+    """Do what `Store.add_tasks` does: write tasks behind those that the round has."""
+    found, asked, texts = [], [], []
+    for row in rows:
+        task, prompt, answers = task_row(round, row)
+        if task["kind"] in ("pair", "ranking"):
+            if any(near_identical(a["text"], b["text"]) for a, b in combinations(answers, 2)):
+                continue
+        found.append(task)
+        asked.append(prompt)
+        texts += answers
+        draw = int(task["id"][:8], 16) / 16**8  # at random, yet the same each time
+        if task["kind"] == "pair" and draw < repeats:
+            of = task["id"]
+            again = {"id": key(of, "repeat"), "repeat_of": of, "overlap": None, "source": "repeat"}
+            found.append(task | again)
+    place = c.scalar(select(func.max(tasks.c.place)).filter_by(round=round)) or 0
+    insert_new(c, prompts, asked)
+    insert_new(c, completions, texts)
+    insert_new(c, tasks, [task | {"place": place + n} for n, task in enumerate(found, 1)])
+    return [task["id"] for task in found if not task["repeat_of"]]
 
 
-SIZE = select(func.count(), func.max(tasks.c.place)).where(tasks.c.round == ROUND)
-TASKS = select(tasks).where(tasks.c.round == ROUND).order_by(tasks.c.place)
-TAKEN = (
-    select(assignments.c.task, func.count())
-    .join(tasks, tasks.c.id == assignments.c.task)
-    .where(tasks.c.round == ROUND, assignments.c.lease > NOW)
-    .group_by(assignments.c.task)
-)
-OF_RATER = (
-    select(assignments, tasks.c.kind, events.c.seq, events.c.ms)
+RATER, ROUND, NOW = (bindparam(name) for name in ("for_rater", "in_round", "now"))
+GIVEN = (
+    select(assignments, tasks.c.kind, tasks.c.round, events.c.ms)
     .join(tasks, tasks.c.id == assignments.c.task)
     .outerjoin(events, events.c.id == assignments.c.answer)
-    .where(assignments.c.rater == RATER, tasks.c.round == ROUND)
+    .where(assignments.c.rater == RATER)
+    .order_by(events.c.seq)
+)
+TASKS = select(tasks).where(tasks.c.round == ROUND).order_by(tasks.c.place)
+# How many others have answered a task or still have time to, and how many of these the latter
+TAKEN = (
+    select(assignments.c.task, func.count(), func.count().filter(assignments.c.lease < FOREVER))
+    .join(tasks, tasks.c.id == assignments.c.task)
+    .where(tasks.c.round == ROUND, assignments.c.rater != RATER, assignments.c.lease > NOW)
+    .group_by(assignments.c.task)
 )
 LEND = assignments.insert()
-LENT = (  # to others, who have not answered yet
-    select(assignments.c.task)
-    .join(tasks, tasks.c.id == assignments.c.task)
-    .where(tasks.c.round == ROUND, tasks.c.repeat_of.is_(None), assignments.c.rater != RATER)
-    .where(assignments.c.lease > NOW, assignments.c.lease < FOREVER)
+# A task that a rater has: completions as shown, until when (FOREVER where it was judged), whether
+# it is revealed, the task's kind and round, the answer and the time it took.
+Given = namedtuple(
+    "Given", "task rater shown lease revealed kind round answer ms", defaults=(None, None)
 )
 
 
-# A task that a rater has: completions as shown, until when, the answer, whether it is revealed, the
-# task's kind, the answer's number and time.
-Assigned = namedtuple("Assigned", "task rater shown lease answer revealed kind seq ms")
+def given_to(c, rater: str) -> dict[str, Given]:
+    """Return what a rater was given in all rounds, by task, those answered in this order."""
+    if ("rater", rater) not in c.info:
+        rows = c.execute(GIVEN, {"for_rater": rater})
+        c.info["rater", rater] = {row.task: Given(**row._mapping) for row in rows}
+    return c.info["rater", rater]
 
 
 class Queue:
-    """The tasks of one round: who gets which, and how many are left.
+    """The tasks of one round as of now: who gets which, and how many are left.
 
-    Tasks and texts never change, so they are read once. How many raters have each task is counted
-    with every request; in a class (`beyond`) once a second, since there it only says which task is
-    asked first.
+    How many others have each task is counted with every request; in a class (`beyond`) once a
+    second, since there it only says which task is asked first. `texts` keeps what does not change:
+    {task: (its prompt, {completion: what is shown of it})}.
     """
 
-    def __init__(self, round: str):
-        self.round = round
-        self.size = (0, None)  # of the round, when `tasks` was read
-        self.tasks = {}  # by id, in their order
-        self.repeats = {}  # {task: its repeat}
-        self.taken = Counter()  # {task: raters who have answered it, or still have time to}
-        self.fewest = 0  # turns of the first in that order, as of the last count
-        self.order = {}  # in which `first` are given, as of the last count
+    def __init__(self, c, round: str, beyond: bool, hidden: set[str], texts: dict):
+        self.round, self.beyond, self.texts = round, beyond, texts
+        found = c.execute(TASKS, {"in_round": round}).all()
+        self.tasks = {task.id: task for task in found}
+        visible = [task for task in found if not hidden.intersection(task.completions)]
+        self.first = [task.id for task in visible if not task.repeat_of]
+        self.repeats = {task.repeat_of: task.id for task in visible if task.repeat_of}
         self.counted = float("-inf")
-        self.hidden = None  # the completions for which `visible` was made
-        self.visible = {}
-        self.first = {}  # of the visible ones, those that are no repeats
-        self.texts = {}  # of prompts and completions, by id
 
-    def give(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+    def give(self, c, rater: str) -> dict:
         """Return what `Store.next_task` does for a rater who may have one."""
-        now = time.time()
-        until = now + LEASE
-        self._read(c, hidden, now, beyond)
-        mine = self._of(c, rater)
-        found = (
-            self._unanswered(mine, now, beyond)
-            or self._repeats_of(mine, REPEAT_AFTER)
-            or self._fresh(mine, beyond)
-            or self._repeats_of(mine, 0)
-        )
-        if not found:
-            who = {"for_rater": rater, "in_round": self.round, "now": now}
-            lent = [] if beyond else c.scalars(LENT, who)
-            waiting = any(id not in mine or not mine[id].answer for id in lent)
+        mine, done = self._look(c, rater)
+        begun = [
+            id
+            for id, row in mine.items()
+            if not row.answer and (id in self.open or id in self.repeats.values())
+        ]
+        begun.sort(key=lambda id: -mine[id].lease)  # the last first
+        due = self._repeats_of(done[:-REPEAT_AFTER], mine)
+        fresh = (id for id in self.open if id not in mine)
+        id = next(chain(begun, due, fresh, self._repeats_of(done, mine)), None)
+        if id is None:
+            answered = {id for id, row in mine.items() if row.answer}
+            waiting = self.lent.intersection(self.first) - answered
             return {"state": "waiting" if waiting else "done"}
-        task = found[0]
-        row = mine.get(task.id)
-        if row is None:
-            row = self._lend(c, rater, task, mine, until)
-            mine[task.id] = row
-        elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
-            lent = update(assignments).filter_by(task=task.id, rater=rater)
-            c.execute(lent.values(lease=until))
-            mine[task.id] = row._replace(lease=until)
-        return self._shown(c, task, row.shown)
+        shown = self._lend(c, rater, self.tasks[id], mine)
+        return self._shown(c, self.tasks[id], shown)
 
-    def progress(self, c, rater: str, hidden: set[str], beyond: bool = False) -> dict:
+    def progress(self, c, rater: str) -> dict:
         """Return what `Store.progress` does."""
-        now = time.time()
-        self._read(c, hidden, now, beyond)
-        mine = self._of(c, rater)
-        done = done_of(mine)
-        answered = sum(row.answer is not None for row in mine.values())
-        times = [row.ms / 1000 for row in done if row.ms is not None]
-        if beyond:
-            fresh = len(self.first) - sum(id in self.first for id in mine)
-        else:
-            fresh = sum(id not in mine and self._wanted(id, beyond) for id in self.first)
-        begun = len(self._unanswered(mine, now, beyond)) + len(self._repeats_of(mine, 0))
+        mine, done = self._look(c, rater)
+        answered = {id for id, row in mine.items() if row.answer}
+        times = [mine[id].ms / 1000 for id in done if mine[id].ms is not None]
+        again = {self.repeats[id] for id in done if id in self.repeats}
         return {
             "done": len(done),
-            "passed": answered - len(done),
-            "left": begun + fresh,
+            "passed": len(answered) - len(done),
+            "left": len(self.open.keys() - answered) + len(again - answered),
             "seconds": median_high(times) if times else None,
         }
 
-    def _read(self, c, hidden: set[str], now: float, beyond: bool) -> None:
-        """Bring what is kept up to date."""
-        size = c.info.get(("size", self.round))
-        if size is None:
-            size = tuple(c.execute(SIZE, {"in_round": self.round}).one())
-            c.info["size", self.round] = size
-        if size != self.size:
-            found = c.execute(TASKS, {"in_round": self.round}).all()
-            self.tasks = {task.id: task for task in found}
-            self.repeats = {task.repeat_of: task for task in found if task.repeat_of}
-            self.size, self.hidden = size, None
-        if hidden != self.hidden:
-            self.hidden = set(hidden)
-            self.visible = {
-                id: task
-                for id, task in self.tasks.items()
-                if not self.hidden.intersection(task.completions)
-            }
-            self.first = {id: task for id, task in self.visible.items() if not task.repeat_of}
-            self.counted = float("-inf")
-        if not beyond or now - self.counted > RECOUNT:
-            rows = c.execute(TAKEN, {"in_round": self.round, "now": now}).all()
-            self.taken = Counter(dict(rows))
-            order = sorted(self.first, key=self._turns) if beyond else self.first
-            self.order = dict.fromkeys(order)
-            self.fewest = self._turns(order[0]) if beyond and order else 0
+    def _look(self, c, rater: str) -> tuple[dict[str, Given], list[str]]:
+        """Return what this rater has of the round, by task, and the tasks judged, the oldest first.
+        Before that, count who has which.
+        """
+        now = time.time()
+        if not self.beyond or now - self.counted > RECOUNT:
+            who = {"for_rater": rater, "in_round": self.round, "now": now}
+            rows = c.execute(TAKEN, who).all()
+            self.taken = Counter({task: n for task, n, _ in rows})
+            self.lent = {task for task, _, n in rows if n}
+            order = sorted(self.first, key=self._turns)
+            # To be had by who has them not yet, in this order
+            self.open = dict.fromkeys(id for id in order if self.beyond or not self._turns(id))
             self.counted = now
-
-    def _of(self, c, rater: str) -> dict[str, Assigned]:
-        """Return what this rater has of the round, by task."""
-        rounds = c.info.setdefault(("rater", rater), {})
-        if self.round not in rounds:
-            rows = c.execute(OF_RATER, {"for_rater": rater, "in_round": self.round})
-            rounds[self.round] = {row.task: Assigned(**row._mapping) for row in rows}
-        return rounds[self.round]
+        given = given_to(c, rater)
+        mine = {id: row for id, row in given.items() if id in self.tasks}
+        return mine, [id for id, row in mine.items() if row.lease == FOREVER]
 
     def _turns(self, id: str) -> int:
-        """Return how often as many raters as are wanted have a task."""
-        return self.taken[id] // (self.tasks[id].overlap or 1)
-
-    def _wanted(self, id: str, beyond: bool, of_mine: int = 0) -> bool:
-        """Return whether a task is to be had, `of_mine` raters of those who have it not counted."""
+        """Return how often as many raters as are wanted have a task; 0 where all are wanted."""
         overlap = self.tasks[id].overlap
-        return beyond or overlap is None or self.taken[id] - of_mine < overlap
+        return self.taken[id] // overlap if overlap else 0
 
-    def _unanswered(self, mine: dict, now: float, beyond: bool) -> list:
-        """Return the tasks that were given to a rater and not answered, the last first."""
-        begun = [row for row in mine.values() if row.task in self.visible and not row.answer]
-        begun = [row for row in begun if self._wanted(row.task, beyond, of_mine=row.lease > now)]
-        begun.sort(key=lambda row: row.lease, reverse=True)
-        return [self.visible[row.task] for row in begun]
+    def _repeats_of(self, done: list[str], mine: dict) -> list[str]:
+        """Return the repeats of these tasks that the rater has not been given yet."""
+        found = (self.repeats.get(id) for id in done)
+        return [id for id in found if id and id not in mine]
 
-    def _fresh(self, mine: dict, beyond: bool) -> list:
-        """Return the next task that a rater has not seen; in a class, one that fewest have."""
-        best, least = [], float("inf")
-        for id in self.order:
-            if id in mine or not self._wanted(id, beyond):
-                continue
-            turns = self._turns(id) if beyond else 0
-            if turns < least:
-                best, least = [self.tasks[id]], turns
-            if least <= self.fewest:
-                return best
-        self.fewest = least  # until the next count: all others were given meanwhile
-        return best
-
-    def _repeats_of(self, mine: dict, after: int) -> list:
-        """Return the repeats due after so many answers, that of the oldest answer first."""
-        done = sorted(done_of(mine), key=lambda row: row.seq)
-        found = []
-        for row in done[: max(len(done) - after, 0)]:
-            again = self.repeats.get(row.task)
-            if again and again.id not in mine and again.id in self.visible:
-                found.append(again)
-        return found
-
-    def _lend(self, c, rater: str, task, mine: dict, until: float):
-        """Write down that a rater has this task, and the order in which it is shown."""
-        if task.repeat_of:
-            shown = mine[task.repeat_of].shown[::-1]
-        else:
-            shown = SIDES.sample(task.completions, len(task.completions))
-        row = {"task": task.id, "rater": rater, "shown": shown, "lease": until, "revealed": False}
-        c.execute(LEND, row)
-        turns = self._turns(task.id)
-        self.taken[task.id] += 1
-        if self._turns(task.id) > turns and task.id in self.order:  # behind those with fewer
-            self.order[task.id] = self.order.pop(task.id)
-        return Assigned(**row, answer=None, kind=task.kind, seq=None, ms=None)
+    def _lend(self, c, rater: str, task, mine: dict[str, Given]) -> list[str]:
+        """Write down that a rater has a task, and return the order in which it is shown."""
+        row = mine.get(task.id)
+        until = time.time() + LEASE
+        if row is None:
+            if task.repeat_of:
+                shown = mine[task.repeat_of].shown[::-1]
+            else:
+                shown = SIDES.sample(task.completions, len(task.completions))
+            lent = dict(task=task.id, rater=rater, shown=shown, lease=until, revealed=False)
+            c.execute(LEND, lent)
+            row = Given(**lent, kind=task.kind, round=self.round)
+            self.taken[task.id] += 1
+            if task.overlap and self.taken[task.id] % task.overlap == 0:
+                self.open[task.id] = self.open.pop(task.id)  # behind those with fewer
+        elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
+            lent = update(assignments).filter_by(task=task.id, rater=rater)
+            c.execute(lent.values(lease=until))
+            row = row._replace(lease=until)
+        given_to(c, rater)[task.id] = row
+        return row.shown
 
     def _shown(self, c, task, shown: list[str]) -> dict:
         """Return what a rater may see of a task."""
-        if not self.texts.keys() >= {task.prompt, *shown}:
-            prompt = select(prompts.c.text).filter_by(id=task.prompt)
-            self.texts |= texts_of(c, shown) | {task.prompt: c.execute(prompt).scalar()}
-        answers = map(self.texts.get, shown)
+        if task.id not in self.texts:
+            prompt = c.scalar(select(prompts.c.text).filter_by(id=task.prompt))
+            rows = c.execute(select(completions).where(completions.c.id.in_(shown)))
+            answers = {row.id: {"text": row.text, "ended": row.ended} for row in rows}
+            self.texts[task.id] = prompt, answers
+        prompt, answers = self.texts[task.id]
         return {
             "state": "task",
             "task": task.id,
-            "round": task.round,
+            "round": self.round,
             "kind": task.kind,
-            "prompt": self.texts[task.prompt],
-            "answers": [{"text": answer.text, "ended": answer.ended} for answer in answers],
+            "prompt": prompt,
+            "answers": [answers[id] for id in shown],
         }
-
-
-def done_of(mine: dict) -> list:
-    """Return what a rater has judged, skips and flags left out."""
-    return [row for row in mine.values() if row.answer and row.lease == FOREVER]

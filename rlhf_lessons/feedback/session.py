@@ -207,7 +207,7 @@ class Session:
         """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so
         does the score.
         """
-        return self.store.seals(self.rater, self.round)
+        return self.store.seals(self.rater)
 
     def seal(self, task: dict) -> bool:
         """Seal the guess on a task's vote, asked for once; return whether there is one."""

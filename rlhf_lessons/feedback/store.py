@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from contextlib import contextmanager
-from functools import cache
 from json import JSONDecodeError
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from rlhf_lessons.feedback.payloads import (
     room_of,
     sound,
 )
-from rlhf_lessons.feedback.queue import LEASE, Queue, insert_tasks, task_rows
+from rlhf_lessons.feedback.queue import LEASE, Given, Queue, given_to, insert_tasks
 from rlhf_lessons.feedback.schema import (
     FOREVER,
     assignments,
@@ -39,11 +38,9 @@ from rlhf_lessons.feedback.schema import (
     current_answers,
     events,
     in_short,
-    of_round,
     open_engine,
     raters,
     shown,
-    tasks,
 )
 
 DEFAULT = paths.RUNS / "ratings.sqlite3"
@@ -51,12 +48,10 @@ OF_RATER = (
     assignments.c.task == bindparam("of_task"),
     assignments.c.rater == bindparam("of_rater"),
 )
-GIVEN = (
-    select(assignments, tasks.c.kind).join(tasks, tasks.c.id == assignments.c.task).where(*OF_RATER)
-)
 ANSWERED = update(assignments).where(
     *OF_RATER, assignments.c.answer.is_not_distinct_from(bindparam("before"))
 )
+REVEALED = update(assignments).where(*OF_RATER)
 SAY = events.insert()
 EVENT = select(events).where(events.c.id == bindparam("event"))
 
@@ -69,11 +64,12 @@ def follow(c, *rows: dict) -> None:
     """
     answered = []
     for event in rows:
-        of = {"of_task": event["task"], "of_rater": event["rater"]}
-        if event["kind"] == "reveal":
-            c.execute(update(assignments).where(*OF_RATER), of | changes(event))
-        elif event["kind"] != "seal":
-            answered.append(of | changes(event) | {"before": event["replaces"]})
+        changed = changes(event)
+        of = {"of_task": event["task"], "of_rater": event["rater"], **changed}
+        if "answer" in changed:
+            answered.append(of | {"before": event["replaces"]})
+        elif changed:
+            c.execute(REVEALED, of)
     if answered:
         c.execute(ANSWERED, answered)
 
@@ -119,7 +115,7 @@ class Store:
         self.engine = open_engine(where, readonly)
         self.pid = os.getpid()
         self.local = threading.local()
-        self.queue = cache(Queue)  # one a round
+        self.texts = {}  # see `Queue`
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -204,10 +200,8 @@ class Store:
         near-identical answers are left out. A share `repeats` of the pairs comes again later, sides
         swapped.
         """
-        found = [made for row in rows for made in task_rows(round, row, repeats)]
         with self.write() as c:
-            insert_tasks(c, round, found)
-        return [task["id"] for task, _, _ in found if not task["repeat_of"]]
+            return insert_tasks(c, round, rows, repeats)
 
     def next_task(self, rater: str, round: str, beyond: bool = False) -> dict:
         """Return the task that this rater is to do now, and keep it for the rater for some minutes.
@@ -220,17 +214,20 @@ class Store:
         others, so that nobody runs out.
         """
         with self.write() as c:
-            there = c.info.setdefault("raters", set())
-            if checked_id(rater) not in there:
+            if not given_to(c, checked_id(rater)):
                 if not c.scalar(select(raters.c.id).filter_by(id=rater)):
                     raise Refused("this store knows no such rater: join again")
-                there.add(rater)
             room = self.room()
             if rater in room.hidden:
                 return {"state": "removed"}
             if room.states.get(round) == "paused":
                 return {"state": "paused"}
-            return self.queue(round).give(c, rater, room.hidden, beyond)
+            return self._queue(c, round, beyond).give(c, rater)
+
+    def _queue(self, c, *asked) -> Queue:
+        if asked not in c.info:
+            c.info[asked] = Queue(c, *asked, self.room().hidden, self.texts)
+        return c.info[asked]
 
     # Answers
 
@@ -253,8 +250,8 @@ class Store:
         where the task was never given to this rater, was answered already, or was revealed.
         """
         with self.write() as c:
-            if before := self._before(c, id, rater, task, kind):
-                return before.seq
+            if before := self._before(c, id, rater, kind, task):
+                return before
             given = self._given(c, rater, task)
             if kind not in (given.kind, *PASSES) and (kind, given.kind) != ("hands", "pair"):
                 raise Refused(f"this task asks for a {given.kind}, not for a {kind}")
@@ -280,20 +277,15 @@ class Store:
         revealed.
         """
         with self.write() as c:
-            if before := self._before(c, id, rater, None, "undo"):
-                return before.seq
-            last = (
-                select(current_answers.c.task)
-                .filter_by(round=round, rater=checked_id(rater))
-                .order_by(current_answers.c.seq.desc())
-            )
-            task = c.scalar(last)
-            if not task:
+            if before := self._before(c, id, rater, "undo"):
+                return before
+            found = reversed(given_to(c, checked_id(rater)).values())
+            last = next((row for row in found if row.answer and row.round == round), None)
+            if not last:
                 raise Refused("there is nothing to undo")
-            given = self._given(c, rater, task)
-            if given.revealed:
+            if last.revealed:
                 raise Refused("your last answer was revealed, so it can no longer be undone")
-            return self._record(c, "undo", id, {}, given, replaces=given.answer)
+            return self._record(c, "undo", id, {}, last, replaces=last.answer)
 
     def reveal(self, rater: str, task: str, id: str) -> dict:
         """Lock the rater's answer and return what was hidden until now, in the order shown.
@@ -302,14 +294,14 @@ class Store:
         (`payloads.others`)}.
         """
         with self.write() as c:
-            before = self._before(c, id, rater, task, "reveal")
+            before = self._before(c, id, rater, "reveal", task)
             given = self._given(c, rater, task)
             said = self.answers(task=task)
             mine = next((row for row in said if row["rater"] == rater), None)
             if not mine:
                 raise Refused("answer first: the models are shown after that")
             return {
-                "seq": before.seq if before else self._record(c, "reveal", id, {}, given),
+                "seq": before or self._record(c, "reveal", id, {}, given),
                 "models": [one["model"] for one in mine["answers"]],
                 "rewards": [one["reward"] for one in mine["answers"]],
                 "others": others(mine, said),
@@ -331,33 +323,27 @@ class Store:
                 c, "seal", new_id(), checked("seal", {"left": left}), given
             )
 
-    def seals(self, rater: str, round: str) -> dict[str, float]:
-        """Return the guesses sealed on a rater's votes in a round: {task: P(left is preferred)}."""
+    def seals(self, rater: str) -> dict[str, float]:
+        """Return the guesses sealed on a rater's votes: {task: P(left is preferred)}."""
         with self.read() as c:
             said = select(events.c.task, events.c.payload).filter_by(kind="seal", rater=rater)
-            said = of_round(said, round)
             # The first of each task comes last, and stays
             said = c.execute(said.order_by(events.c.seq.desc()))
             return {task: payload["left"] for task, payload in said}
 
     @staticmethod
-    def _before(c, id: str, rater: str, task: str | None, kind: str):
-        """Return the event of this id, if it was recorded before; Refused where it is another's."""
+    def _before(c, id: str, rater: str, kind: str, task: str | None = None) -> int | None:
+        """Return the number of the event of this id, if it was recorded before; Refused where it is
+        another's.
+        """
         row = c.execute(EVENT, {"event": checked_id(id)}).first()
         if row and ((row.rater, row.kind) != (rater, kind) or task and row.task != task):
             raise Refused("this id belongs to another event: make a new one for each")
-        return row
+        return row and row.seq
 
     @staticmethod
-    def _known(c, rater: str, task: str) -> dict:
-        """Return what is known of the rater's tasks in the round of this one."""
-        rounds = c.info.get(("rater", rater), {}).values()
-        return next((mine for mine in rounds if task in mine), {})
-
-    def _given(self, c, rater: str, task: str):
-        whose = {"of_task": checked_id(task), "of_rater": checked_id(rater)}
-        known = self._known(c, rater, task)
-        given = known.get(task) or c.execute(GIVEN, whose).first()
+    def _given(c, rater: str, task: str) -> Given:
+        given = given_to(c, checked_id(rater)).get(checked_id(task))
         if not given:
             raise Refused("this task was not given to this rater: ask for the next task")
         return given
@@ -368,16 +354,13 @@ class Store:
         if given:
             row |= dict(rater=given.rater, task=given.task, shown=given.shown)
             follow(c, row)
+            mine, changed = given_to(c, given.rater), changes(row)
+            if "answer" in changed:
+                del mine[given.task]  # what was answered last stands last
+            mine[given.task] = given._replace(ms=row.get("ms", given.ms), **changed)
         else:
             c.info.clear()
-        seq = c.execute(SAY, row).inserted_primary_key[0]
-        known = given and self._known(c, given.rater, given.task)
-        if known:
-            changed = changes(row)
-            if "answer" in changed:
-                changed |= {"seq": seq, "ms": row.get("ms")}
-            known[given.task] = known[given.task]._replace(**changed)
-        return seq
+        return c.execute(SAY, row).inserted_primary_key[0]
 
     # The room: what the teacher and the trainer say
 
@@ -407,7 +390,7 @@ class Store:
         there for this rater, and the median seconds an answer took (None before the first).
         """
         with self.read() as c:
-            return self.queue(round).progress(c, rater, self.room().hidden, beyond)
+            return self._queue(c, round, beyond).progress(c, rater)
 
     def last(self) -> int:
         """Return the number of the last event: has anything happened since then?"""
