@@ -41,12 +41,16 @@ guess, is to be made by a model that has learned from the answer before.
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from rlhf_lessons.feedback.payloads import JUDGEMENTS, PASSES, Refused
 from rlhf_lessons.feedback.schema import in_short
 from rlhf_lessons.feedback.store import Store
 
+MESSAGES = ("ready", "next", "answer", "undo", "reveal")  # of the card, each a method of `Session`
 
+
+@dataclass
 class Session:
     """One rater at one card, in one round.
 
@@ -62,19 +66,15 @@ class Session:
     the card.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        rater: str,
-        round: str | None,
-        ui: str = "card",
-        goal: int | None = None,
-        guess: Callable | None = None,
-        after_vote: Callable | None = None,
-    ):
-        self.store, self.rater = store, rater
-        self.round, self.ui, self.goal = round, ui, goal
-        self.guess, self.after_vote = guess, after_vote
+    store: Store
+    rater: str
+    round: str | None
+    ui: str = "card"
+    goal: int | None = None
+    guess: Callable | None = None
+    after_vote: Callable | None = None
+
+    def __post_init__(self):
         self.brief, self.words, self.remark = "", {}, ""
         self.current, self.counted = None, None
         self.tell = lambda message: None
@@ -105,18 +105,11 @@ class Session:
         """Return the answer to a message. Refused where it does not fit, OSError where the database
         failed.
         """
-        acts = {
-            "ready": self.ready,
-            "next": self.next,
-            "answer": self.answer,
-            "undo": self.undo,
-            "reveal": self.reveal,
-        }
         wanted = message.get("type") if isinstance(message, dict) else None
-        if not isinstance(wanted, str) or wanted not in acts:
-            raise Refused(f"a message has a type, one of {', '.join(acts)}")
+        if wanted not in MESSAGES:
+            raise Refused(f"a message has a type, one of {', '.join(MESSAGES)}")
         with self.lock:
-            return acts[wanted](message)
+            return getattr(self, wanted)(message)
 
     def ready(self, message: dict) -> dict:
         """Show a new view what the others show."""
@@ -133,18 +126,23 @@ class Session:
         self.current = {"type": "task", "task": task | self.words, "progress": progress}
         if self.brief:
             self.current["brief"] = self.brief
-        if task.get("kind") == "pair" and self.goal is None and (self.guess or self.seals()):
-            self.current["game"] = {"sealed": self.seal(task), **self.score()}
+        if task.get("kind") == "pair" and self.goal is None:
+            self.attempt("The reward model could not guess", self.seal, task)
+            game = self.game(task["task"])
+            sealed = game["guess"] is not None
+            if sealed or self.guess or game["of"]:
+                score = {"right": game["right"], "of": game["of"]}
+                self.current["game"] = {"sealed": sealed, **score}
         if self.remark:
             self.current["message"], self.remark = self.remark, ""
         return self.current
 
     def answer(self, message: dict) -> dict:
         """Store a judgement, a skip or a flag. The acknowledgement goes out after the commit."""
-        task, kind, id = (text(message, field) for field in ("task", "kind", "id"))
+        fields = ("id", "task", "kind", "payload", "ms")
+        id, task, kind, payload, ms = map(message.get, fields)
         if kind not in (*JUDGEMENTS, *PASSES):  # a show of hands is the teacher's
-            raise Refused(f"this card asks for no {kind:.40}")
-        payload, ms = message.get("payload"), message.get("ms")
+            raise Refused(f"this card asks for no {kind!s:.40}")
         if kind in ("ranking", "demonstration") and message.get("touched") is not True:
             # A key meant for the task before must not save an order drawn at random, or a draft.
             raise Refused("nothing was done with this task yet: look at it first")
@@ -164,12 +162,13 @@ class Session:
             self.current |= {"saved": saved, "progress": progress}
         if self.after_vote and kind not in PASSES and self.counted != id:
             self.counted = id
-            self.worker.submit(self.run_after_vote, progress["done"])
+            failed = "Your vote is saved, but what follows it failed"
+            self.worker.submit(self.attempt, failed, self.after_vote, progress["done"])
         return ack
 
     def undo(self, message: dict) -> dict:
         """Take the last answer back; the card then asks for the next task: that one again."""
-        id = text(message, "id")
+        id = message.get("id")
         with self.store.write():
             seq = self.store.undo(self.rater, self.round or "", id)
             progress = self.progress()
@@ -178,13 +177,12 @@ class Session:
 
     def reveal(self, message: dict) -> dict:
         """Lock the answer and tell what was hidden: models, rewards, others, the sealed guess."""
-        task, id = text(message, "task"), text(message, "id")
-        hidden = self.store.reveal(self.rater, task, id)
+        task = message.get("task")
+        hidden = self.store.reveal(self.rater, task, message.get("id"))
         found = {"type": "reveal", "task": task, **hidden}
-        sealed = self.seals().get(task)
-        if sealed is not None:
-            vote = next((row for row in self.votes() if row["task"] == task), None)
-            found["game"] = {"guess": sealed, "hit": vote and hit(sealed, vote), **self.score()}
+        game = self.game(task)
+        if game["guess"] is not None:
+            found["game"] = game
         if self.current and self.current["task"].get("task") == task:
             self.current["revealed"] = found
         return found
@@ -203,52 +201,30 @@ class Session:
 
     # The notebook's game: a guess is sealed before the vote and opened by the reveal
 
-    def seals(self) -> dict[str, float]:
-        """Return the sealed guesses {task: P(left is preferred)}. They live in the store, and so
-        does the score.
-        """
-        return self.store.seals(self.rater)
-
-    def seal(self, task: dict) -> bool:
-        """Seal the guess on a task's vote, asked for once; return whether there is one."""
-        sealed = task["task"] in self.seals()
-        if sealed or not self.guess:
-            return sealed
-        try:
+    def seal(self, task: dict) -> None:
+        """Seal the guess on a task's vote, asked for once, where there is any."""
+        if self.guess and task["task"] not in self.store.seals(self.rater):
             left = self.guess(task["prompt"], *(answer["text"] for answer in task["answers"]))
-            if left is None:
-                return False
-            return self.store.seal(self.rater, task["task"], float(left)) > 0
-        except Exception as error:
-            self.note(f"The reward model could not guess: {in_short(error)}")
-            return False
+            if left is not None:
+                self.store.seal(self.rater, task["task"], float(left))
 
-    def score(self) -> dict:
-        """Return how often the sealed guesses were right, out of how many votes for one side."""
-        seals = self.seals()
-        hits = [hit(seals[row["task"]], row) for row in self.votes() if row["task"] in seals]
-        return {"right": hits.count(True), "of": len(hits) - hits.count(None)}
+    def game(self, task: str) -> dict:
+        """Return what the reveal of a task says of the game: "guess" (None where none is sealed),
+        "hit" (None where the vote names no winner), and how often the guesses were "right", out
+        "of" how many votes for one side.
+        """
+        seals = self.store.seals(self.rater)
+        hits = {}
+        for row in self.votes():
+            sealed, choice = seals.get(row["task"]), row["payload"].get("choice")
+            if sealed is not None and choice in ("left", "right"):
+                hits[row["task"]] = (sealed >= 0.5) == (choice == "left")
+        score = {"right": sum(hits.values()), "of": len(hits)}
+        return {"guess": seals.get(task), "hit": hits.get(task), **score}
 
-    def run_after_vote(self, n: int) -> None:
-        """Call the hook in the worker's thread: one call at a time, none left out."""
+    def attempt(self, failed: str, hook: Callable, *given) -> None:
+        """Call what others have hooked in; where it fails, say so on the card, and go on."""
         try:
-            self.after_vote(n)
+            hook(*given)
         except Exception as error:
-            self.note(f"Your vote is saved, but what follows it failed: {in_short(error)}")
-
-    def note(self, words: str) -> None:
-        """Send words to the card that no message asked for."""
-        self.tell({"type": "note", "text": words})
-
-
-def hit(sealed: float, vote: dict) -> bool | None:
-    """Return whether a guess was right; None where the vote names no winner."""
-    choice = vote["payload"].get("choice")
-    return (sealed >= 0.5) == (choice == "left") if choice in ("left", "right") else None
-
-
-def text(message: dict, field: str) -> str:
-    """Return a message's field; Refused where it is no text."""
-    if not isinstance(message.get(field), str):
-        raise Refused(f"the card's message has no {field}")
-    return message[field]
+            self.tell({"type": "note", "text": f"{failed}: {in_short(error)}"})
