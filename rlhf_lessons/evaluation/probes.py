@@ -2,10 +2,7 @@
 
 import random
 
-import torch
-
-from rlhf_lessons.lm.sampling import inputs, pad
-from rlhf_lessons.stages.losses import IGNORE
+from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.corpus import training_spec
 from rlhf_lessons.world.tasks import result
 
@@ -33,25 +30,19 @@ def probe_cases() -> dict[str, list[tuple[str, str]]]:
     return cases
 
 
-@torch.inference_mode()
 def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
     """Return the share of (context, continuation) cases predicted right.
 
-    A case is right if each token of the continuation is the likeliest one in its place.
+    A case is right if the model, taking the likeliest token each time, continues the context so.
     """
-    rows = []
-    labels = []
-    for texts in cases:
-        context, target = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        context = [tokenizer.bos_token_id, *context]
-        rows.append(context + target)
-        labels.append([IGNORE] * len(context) + target)
-    ids, attention_mask = pad(rows, tokenizer.pad_token_id, device=model.device)
-    labels, _ = pad(labels, IGNORE, device=model.device)
-    wanted = labels[:, 1:]
-    likeliest = model(**inputs(ids, attention_mask)).logits[:, :-1].argmax(-1)
-    right = (likeliest == wanted) | (wanted == IGNORE)
-    return right.all(1).double().mean().item()
+    contexts, wanted = (
+        tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in zip(*cases, strict=True)
+    )
+    prompts = [[tokenizer.bos_token_id, *context] for context in contexts]
+    longest = max(map(len, wanted))
+    found = generate(model, tokenizer, prompts, longest, temperature=0).tokens.tolist()
+    right = [row[: len(target)] == target for row, target in zip(found, wanted, strict=True)]
+    return sum(right) / len(right)
 
 
 def base_probes(model, tokenizer) -> dict[str, float]:
