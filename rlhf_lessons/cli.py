@@ -149,10 +149,10 @@ def evaluate(
 def diagnose(json: Json = False) -> int:
     """Find the stage that went wrong: in your own models if you have any, else in those shipped."""
     from rlhf_lessons.evaluation import diagnose as doctor
+    from rlhf_lessons.reports.terminal import diagnosis
 
-    verdicts = doctor.diagnose(doctor.measure(note))
-    found = doctor.summary(verdicts)
-    print(data.to_json(found) if json else doctor.as_text(verdicts))
+    found = doctor.summary(doctor.diagnose(doctor.measure(note)))
+    show(found, json, diagnosis)
     return int(found["failed"] is not None)
 
 

@@ -7,6 +7,7 @@ import tiny
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.evaluation import diagnose
+from rlhf_lessons.reports.terminal import diagnosis
 
 SOUND = {
     "base": {"copies_name": 1.0, "adds": 0.99},
@@ -77,7 +78,7 @@ def test_a_sound_chain_has_no_failure():
     verdicts = diagnose.diagnose(SOUND)
     assert [found for found in verdicts if found.ok is not True] == []
     assert diagnose.summary(verdicts)["failed"] is None
-    assert "No stage" in diagnose.as_text(verdicts)
+    assert "No stage" in diagnosis(diagnose.summary(verdicts))
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -87,7 +88,7 @@ def test_a_failure_is_named_with_its_evidence_and_what_to_do(name):
     (failed,) = [found for found in verdicts if found.ok is False]
     assert (failed.stage, failed.check) == (stage, check)
     assert evidence in failed.evidence and failed.advice
-    assert f"Fix this stage first: {stage}" in diagnose.as_text(verdicts)
+    assert f"Fix this stage first: {stage}" in diagnosis(diagnose.summary(verdicts))
 
 
 def test_the_first_stage_that_failed_is_the_one_to_fix():
@@ -100,7 +101,7 @@ def test_a_few_pairs_above_the_ceiling_are_no_leak():
         "accuracy": 0.93,
         "pairs": 50,
     }  # 2 standard errors of 50 pairs are 0.14
-    assert all(found.ok for found in diagnose.check_reward(few))
+    assert all(found.ok for found in diagnose.check_reward(**few))
 
 
 def test_a_stage_that_is_not_there_is_neither_sound_nor_failed():

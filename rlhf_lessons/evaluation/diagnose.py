@@ -38,39 +38,37 @@ class Verdict:
     advice: str = ""  # what to do where it failed
 
 
-def check_base(found: dict) -> Iterator[Verdict]:
-    """`found`: the share of probes that the base gets right, by ability."""
-    weak = [f"{name} {share:.2f}" for name, share in found.items() if not share >= ABLE]
+def check_base(**shares: float) -> Iterator[Verdict]:
+    """Of probes that the base gets right, by ability."""
+    weak = [f"{name} {share:.2f}" for name, share in shares.items() if not share >= ABLE]
     yield Verdict(
         "base",
         "copies and adds",
         not weak,
-        f"weak of {len(found)} abilities: {', '.join(weak) or 'none'} (each needs {ABLE})",
+        f"weak of {len(shares)} abilities: {', '.join(weak) or 'none'} (each needs {ABLE})",
         "Pretrain for longer: copying comes in one step, seen as a drop of the loss. Later "
         "stages cannot make up for it.",
     )
 
 
-def check_sft(found: dict) -> Iterator[Verdict]:
-    """`found`: the share of answers that `ended`."""
+def check_sft(ended: float) -> Iterator[Verdict]:
+    """`ended`: the share of answers that did."""
     yield Verdict(
         "sft",
         "ends its answers",
-        found["ended"] >= ENDS,
-        f"{found['ended']:.2f} end (needs {ENDS})",
+        ended >= ENDS,
+        f"{ended:.2f} end (needs {ENDS})",
         "The end token must be in the labels. Train for longer, or on more demonstrations.",
     )
 
 
-def check_reward(found: dict) -> Iterator[Verdict]:
-    """`found`: `accuracy` on `pairs` held out, `true_accuracy`, and the labels' `ceiling`."""
-    accuracy = found["accuracy"]
-    truth = found["true_accuracy"]
-    ceiling = found["ceiling"]
-    if truth is None:  # no true utilities known: the labels must do
-        truth = accuracy
-        ceiling = 1.0
-    noise = 2 * (0.25 / max(found["pairs"], 1)) ** 0.5
+def check_reward(
+    pairs: int, accuracy: float, true_accuracy: float | None, ceiling: float | None, **others
+) -> Iterator[Verdict]:
+    """`accuracy` on `pairs` held out; `true_accuracy` and the labels' `ceiling`, where known."""
+    truth = accuracy if true_accuracy is None else true_accuracy
+    allowed = 1.0 if ceiling is None else ceiling
+    noise = 2 * (0.25 / max(pairs, 1)) ** 0.5
     yield Verdict(
         "reward",
         "better than chance",
@@ -82,31 +80,31 @@ def check_reward(found: dict) -> Iterator[Verdict]:
     yield Verdict(
         "reward",
         "not above its ceiling",
-        accuracy <= ceiling + noise,
-        f"agrees with {accuracy:.2f} of the labels; their noise allows {ceiling:.2f}",
+        accuracy <= allowed + noise,
+        f"agrees with {accuracy:.2f} of the labels; their noise allows {allowed:.2f}",
         "It has seen these pairs: a prompt or an answer of the held-out pairs is among the "
         "training pairs.",
     )
 
 
-def check_best_of(found: dict) -> Iterator[Verdict]:
-    """`found`: `gain` in true utility of the best of `n` by reward over the mean of n."""
-    mean, low, high = found["gain"]
+def check_best_of(n: int, gain: list[float]) -> Iterator[Verdict]:
+    """`gain` in true utility of the best of `n` by reward over the mean of n."""
+    mean, low, high = gain
     yield Verdict(
         "reward",
-        f"best-of-{found['n']} gains",
+        f"best-of-{n} gains",
         low > 0,
         f"{mean:+.3f} true utility, 95 % interval {low:+.3f} to {high:+.3f}",
         "What it likes is not better, and PPO would follow it: fix the reward model first.",
     )
 
 
-def check_ppo(found: dict) -> Iterator[Verdict]:
-    """`found`: `explained_variance` and `kl`, one value a step (None for no number)."""
-    explained = found["explained_variance"]
-    late = [value for value in explained[len(explained) // 2 :] if value is not None]
+def check_ppo(explained_variance: list, kl: list) -> Iterator[Verdict]:
+    """Both hold one value a step, None where it was no number."""
+    second_half = explained_variance[len(explained_variance) // 2 :]
+    late = [value for value in second_half if value is not None]
     mean = float(np.mean(late or np.nan))
-    most = max(float("inf") if value is None else value for value in found["kl"])
+    most = max(np.inf if value is None else value for value in kl)
     yield Verdict(
         "ppo",
         "the critic explains",
@@ -138,7 +136,7 @@ def diagnose(measured: dict[str, dict]) -> list[Verdict]:
     verdicts = []
     for name, check in CHECKS.items():
         if measured.get(name):
-            verdicts += check(measured[name])
+            verdicts += check(**measured[name])
         else:
             verdicts.append(Verdict(name, "is there", None, "nothing to measure"))
     return verdicts
@@ -186,17 +184,3 @@ def summary(verdicts: list[Verdict]) -> dict:
     """Return the first stage that failed, or None, and the verdicts, as plain data."""
     failed = next((found.stage for found in verdicts if found.ok is False), None)
     return {"failed": failed, "verdicts": [asdict(found) for found in verdicts]}
-
-
-def as_text(verdicts: list[Verdict]) -> str:
-    """Return the verdicts as text, a line each, and which stage to fix."""
-    lines = []
-    for found in verdicts:
-        mark = {True: "ok", False: "FAILED", None: "-"}[found.ok]
-        lines.append(f"{mark:6}  {found.stage:6}  {found.check}: {found.evidence}")
-        if found.ok is False:
-            lines.append(f"{'':16}{found.advice}")
-    last = "No stage shows a known failure."
-    if failed := summary(verdicts)["failed"]:
-        last = f"Fix this stage first: {failed}. Later ones stand on it."
-    return "\n".join([*lines, "", last])

@@ -1,4 +1,4 @@
-"""What a terminal shows: answers side by side, models with scores, votes with statistics."""
+"""What a terminal shows: answers side by side, models with scores or faults, figures of votes."""
 
 import math
 import textwrap
@@ -52,6 +52,20 @@ def cell(interval: list[float]) -> str:
     """Return `0.71 [0.68 0.74]`, or a dash where nothing was measured."""
     mean, low, high = interval
     return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"
+
+
+def diagnosis(found: dict) -> str:
+    """Return what `diagnose.summary` gives as text, a line a verdict, and which stage to fix."""
+    lines = []
+    for verdict in found["verdicts"]:
+        mark = {True: "ok", False: "FAILED", None: "-"}[verdict["ok"]]
+        lines.append("{:6}  {stage:6}  {check}: {evidence}".format(mark, **verdict))
+        if mark == "FAILED":
+            lines.append(f"{'':16}{verdict['advice']}")
+    last = "No stage shows a known failure."
+    if failed := found["failed"]:
+        last = f"Fix this stage first: {failed}. Later ones stand on it."
+    return "\n".join([*lines, "", last])
 
 
 def votes_table(found: dict) -> str:
