@@ -27,9 +27,8 @@ def answer_all(
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
     asked = repeated(prompts, n)
     samples = generate(model, tokenizer, asked, seed=seed)
-    starts = range(0, len(asked), n)
-    texts = [samples.texts[start : start + n] for start in starts]
-    return texts, samples.ended.view(-1, n).tolist()
+    texts = np.array(samples.texts, dtype=object).reshape(-1, n)
+    return texts.tolist(), samples.ended.view(-1, n).tolist()
 
 
 def repeated(prompts: list[str], n: int) -> list[str]:
@@ -46,19 +45,15 @@ def score_all(
     judged = []
     for prompt, *answers in zip(prompts, texts, ended, strict=True):
         judged.append([judge(prompt, *answer) for answer in zip(*answers, strict=True)])
-    judged = np.array(judged, dtype=float)  # (prompts, n, metrics)
-    scores = {"ended": np.array(ended, dtype=float)}
-    for i, metric in enumerate(Scores._fields):
-        scores[metric] = judged[..., i]
-    return scores
+    by_metric = np.array(judged, dtype=float).transpose(2, 0, 1)  # (metrics, prompts, n)
+    scores = dict(zip(Scores._fields, by_metric, strict=True))
+    return scores | {"ended": np.array(ended, dtype=float)}
 
 
 def wins(mine: np.ndarray, other: np.ndarray) -> np.ndarray:
     """1 where my utility is higher, 0 where it is lower, NaN where they are closer than CLOSE."""
     gap = mine - other
-    won = (gap > 0).astype(float)
-    won[abs(gap) < CLOSE] = np.nan
-    return won
+    return np.where(abs(gap) < CLOSE, np.nan, gap > 0)
 
 
 def summarise(tasks: list[Task], scores: dict[str, np.ndarray]) -> dict:
@@ -89,15 +84,13 @@ def evaluate(
     prompts = [task.prompt for task in tasks]
     scores = {}
     for i, (name, model) in enumerate(models.items()):
-        answers = answer_all(*model, prompts, n, seed + i)
-        scores[name] = score_all(prompts, *answers)
+        scores[name] = score_all(prompts, *answer_all(*model, prompts, n, seed + i))
     rates = []
     for other, name in combinations(models, 2):
         won = wins(scores[name]["utility"], scores[other]["utility"])
         rates.append({"model": name, "against": other, "rate": interval(won)})
-    summaries = {name: summarise(tasks, found) for name, found in scores.items()}
     return {
         "n": n * len(tasks),
-        "models": summaries,
+        "models": {name: summarise(tasks, found) for name, found in scores.items()},
         "win_rates": rates,
     }

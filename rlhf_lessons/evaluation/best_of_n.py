@@ -65,6 +65,5 @@ def best_of_n_gain(
     texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
     utility = score_all(prompts, texts, ended)["utility"]
     rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
-    best = rewards.argmax(1, keepdims=True)
-    chosen = np.take_along_axis(utility, best, axis=1)
-    return interval(chosen - utility.mean(1, keepdims=True))
+    chosen = utility[range(len(prompts)), rewards.argmax(1)]
+    return interval(chosen - utility.mean(1))
