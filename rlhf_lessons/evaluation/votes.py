@@ -56,6 +56,7 @@ VERDICTS = (1, -1, 0, None)  # the first is better, the second is, neither, both
 # such, on a pair or in a ranking.
 Comparison = namedtuple("Comparison", "rater prompt a b unit verdict left_won click")
 Outcomes = list[tuple[str, float]]  # (rater, outcome) of each vote
+truth = cache(judge)  # many raters see the same answers
 
 
 def unusable(row: dict) -> str | None:
@@ -85,8 +86,7 @@ def compared(row: dict) -> list[tuple[int, int, int | None]]:
     if kind in ("pair", "hands"):
         much = payload.get("strength", 1)
         lead = {"left": much, "right": -much, "tie": 0, "bad": None}
-        choices = Counter(hands(row)).elements()
-        return [(0, 1, lead[choice]) for choice in choices]
+        return [(0, 1, lead[choice]) for choice in Counter(hands(row)).elements()]
     if kind == "ranking":
         marks = [-rank for rank in payload["ranks"]]
     else:
@@ -143,20 +143,17 @@ def repeats(votes: list[Comparison]) -> list[tuple[Comparison, Comparison]]:
     return found
 
 
-@cache
-def utility(prompt: str, text: str, ended: bool) -> float:
-    """Return the true utility of an answer; 0 for a prompt from outside the toy world."""
-    return judge(prompt, text, ended).utility
-
-
-def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> dict:
+@np.errstate(divide="ignore", invalid="ignore")
+def figure(statistic: Callable, raters: int, n: int, why: str, is_share: bool = True) -> dict:
     """Return a figure on `n` votes; `statistic(weights)` has a value for each row of weights
-    (draws, raters).
+    (draws, raters). Where it is NaN, `why` says why there is none.
     """
     value = float(statistic(np.ones((1, raters)))[0])
+    if np.isnan(value):
+        return NOTHING | {"why": why}
     found = NOTHING | {"value": value, "n": n}
     few = raters < ENOUGH
-    if not few and not np.isnan(value):
+    if not few:
         low, high = bootstrap(statistic, raters, DRAWS)
         if high - low > 1e-9:
             return found | {"low": low, "high": high}
@@ -170,8 +167,6 @@ def figure(statistic: Callable, raters: int, n: int, is_share: bool = True) -> d
 
 def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
     """Return the figure of the share of true outcomes, or their mean; `why` there may be none."""
-    if not outcomes:
-        return NOTHING | {"why": why}
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
@@ -181,7 +176,7 @@ def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
     def by_draw(weights: np.ndarray) -> np.ndarray:
         return weights @ sums / (weights @ counts)
 
-    return figure(by_draw, len(sums), len(outcomes), is_share)
+    return figure(by_draw, len(sums), len(outcomes), why, is_share)
 
 
 def decided_twice(rows: list[dict]) -> dict:
@@ -220,21 +215,16 @@ def weighted_alpha(seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, n
     `seen` (raters, units, verdicts) is 1 where the rater gave the verdict. A rater and its own copy
     are no pair.
     """
-    raters, units, verdicts = seen.shape
-    counts = (weights @ seen.reshape(raters, -1)).reshape(-1, units, verdicts)
+    counts = np.tensordot(weights, seen, 1)  # (draws, units, verdicts)
     size = counts.sum(2)
-    own = weights**2 @ seen.sum(2)
-    pairs = size**2 - own  # ordered pairs of different raters
-    there = pairs > 0
-    apart = np.where(there, size**2 - (counts**2).sum(2), 0)  # pairs with different verdicts
-    by_verdict = np.where(there[:, :, None], counts, 0).sum(1)
+    pairs = size**2 - weights**2 @ seen.sum(2)  # ordered pairs of different raters
+    apart = size**2 - (counts**2).sum(2)  # such pairs with different verdicts
+    raw = 1 - apart.sum(1) / pairs.sum(1)
+    by_verdict = (counts * (pairs > 0)[:, :, None]).sum(1)
     total = by_verdict.sum(1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        raw = 1 - apart.sum(1) / np.where(there, pairs, 0).sum(1)
-        expected = (total**2 - (by_verdict**2).sum(1)) / (total * (total - 1))
-        observed = np.where(there, size * apart / pairs, 0).sum(1) / total
-        alpha = np.where(expected > 0, 1 - observed / expected, np.nan)
-    return raw, alpha
+    expected = (total**2 - (by_verdict**2).sum(1)) / (total * (total - 1))
+    observed = np.nansum(size * apart / pairs, 1) / total
+    return raw, 1 - observed / expected
 
 
 def numbered(names: Iterable) -> dict:
@@ -249,9 +239,6 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     votes = first_of(votes)
     often = Counter(vote.unit for vote in votes)
     votes = [vote for vote in votes if often[vote.unit] > 1]
-    if not votes:
-        none = share([], FIGURES["agreement"][1])
-        return none, none
     raters = numbered(vote.rater for vote in votes)
     units = numbered(vote.unit for vote in votes)
     seen = np.zeros((len(raters), len(units), len(VERDICTS)))
@@ -259,17 +246,13 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
         verdict = VERDICTS.index(vote.verdict)
         seen[raters[vote.rater], units[vote.unit], verdict] = 1
 
-    def measured(part: int) -> dict:
+    def measured(part: int, name: str) -> dict:
         def by_draw(weights: np.ndarray) -> np.ndarray:
             return weighted_alpha(seen, weights)[part]
 
-        return figure(by_draw, len(raters), len(votes), is_share=False)
+        return figure(by_draw, len(raters), len(votes), FIGURES[name][1], is_share=False)
 
-    raw = measured(0)
-    alpha = measured(1)
-    if np.isnan(alpha["value"]):
-        alpha = share([], FIGURES["alpha"][1])
-    return raw, alpha
+    return measured(0, "agreement"), measured(1, "alpha" if votes else "agreement")
 
 
 def with_class(votes: list[Comparison]) -> Outcomes:
@@ -312,7 +295,7 @@ def outcomes(answers: list[dict], votes: list[Comparison]) -> dict[str, Outcomes
         ],
         "with_class": with_class(votes),
         "with_truth": with_the_higher(
-            votes, lambda vote, one: utility(vote.prompt, one["text"], one["ended"]), GAP
+            votes, lambda vote, one: truth(vote.prompt, one["text"], one["ended"]).utility, GAP
         ),
         "side_bias": [(vote.rater, vote.left_won) for vote in votes if vote.left_won is not None],
         "length_bias": with_the_higher(votes, lambda vote, one: len(one["text"].split())),
