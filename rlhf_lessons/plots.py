@@ -4,8 +4,6 @@ Functions take plain data (a stage's steps, or rows of its metrics.jsonl) and re
 a notebook shows as a cell's last line. Titles state what is seen, in numbers.
 """
 
-from dataclasses import asdict, is_dataclass
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -43,7 +41,7 @@ def line(i: int) -> dict:
 
 def column(steps: list, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return (numbers of the steps, values) of one metric, where it was measured."""
-    rows = [asdict(step) if is_dataclass(step) else step for step in steps]
+    rows = [step if isinstance(step, dict) else vars(step) for step in steps]
     pairs = [(row["step"] + 1, row[name]) for row in rows if row.get(name) is not None]
     return tuple(np.array(pairs, dtype=float).reshape(-1, 2).T)
 
@@ -66,11 +64,7 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, marker=".", **line(1), label="validation")
-    axis.set(
-        xlabel="step",
-        ylabel=f"{label}, {unit}",
-        ylim=(0, None),
-    )
+    axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
     axis.legend(loc="lower left")  # where a falling curve leaves room; "best" is slow
@@ -87,29 +81,25 @@ def ppo_dashboard(steps: list, figure=None):
     panels = {
         "reward": "reward, deviations of SFT",
         "true_utility": "true utility, 0 to 1",
-        "kl": "KL to SFT, nats a response",
+        "KL": "KL to SFT, nats a response",
     }
+    few = 3 if len(steps) >= 6 else 1  # single steps jump
     news = []
     for i, (name, label) in enumerate(panels.items()):
         axis = figure.axes[i]
-        axis.clear()
-        at, values = column(steps, name)
+        with plt.rc_context(LOOK):
+            axis.clear()
+        at, values = column(steps, name.lower())
         axis.plot(at, values, **line(i), marker="o", markersize=2.5)
-        axis.set_xlabel("step", fontsize=9)
-        axis.set_ylabel(label, fontsize=9)
-        axis.tick_params(labelsize=9)
-        axis.grid(alpha=0.25)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        if name == "kl":
-            bottom, top = axis.get_ylim()
-            axis.set_ylim(min(bottom, 0.0), max(top, 0.1))
+        axis.set(xlabel="step", ylabel=label)
+        axis.locator_params("x", integer=True)
         if len(values):
-            few = 3 if len(values) >= 6 else 1  # single steps jump
-            first = round(values[:few].mean(), 2) + 0  # no -0.0
-            last = round(values[-few:].mean(), 2) + 0
-            news.append(f"{name.replace('_', ' ').replace('kl', 'KL')} {first:.2f} to {last:.2f}")
+            first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))
+            news.append(f"{name.replace('_', ' ')} {first:.2f} to {last:.2f}")  # never -0.00
+    bottom, top = axis.get_ylim()
+    axis.set_ylim(min(bottom, 0.0), max(top, 0.1))  # a KL of almost 0 looks it
     title = f"After {len(steps)} step{'s' * (len(steps) > 1)}"
-    if len(steps) >= 6:
+    if few > 1:
         title = "First to last three steps"
     title = f"{title}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
@@ -153,19 +143,15 @@ def bars_with_intervals(
             at,
             mean,
             width * 0.92,
+            yerr=(mean - low, high - mean),
             label=name,
             color=COLOURS[i],
             hatch=HATCHES[i],
             edgecolor="white",
+            error_kw={"capsize": 2, "linewidth": 1},
         )
-        error = mean - low, high - mean
-        axis.errorbar(at, mean, error, fmt="none", color="black", capsize=2, linewidth=1)
-    axis.set(
-        xticks=np.arange(len(labels)),
-        xticklabels=labels,
-        ylabel=ylabel,
-        ylim=(0, 1.05),
-    )
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set(ylabel=ylabel, ylim=(0, 1.05))
     axis.grid(False, axis="x")
     first = [f"{name} {values[labels[0]][0]:.2f}" for name, values in groups.items()]
     axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
