@@ -157,25 +157,3 @@ def bars_with_intervals(
     axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
     axis.legend(ncols=len(groups), loc="lower left", bbox_to_anchor=(0, -0.3))
     return figure
-
-
-def reward_histogram(rewards: dict[str, list[float]]):
-    """How the rewards of each model's answers are spread; the one to compare with comes first."""
-    figure, (axis,) = canvas()
-    means = {name: np.mean(values) for name, values in rewards.items()}
-    bins = np.histogram_bin_edges(np.concatenate(list(rewards.values())), 30)
-    for i, (name, values) in enumerate(rewards.items()):
-        axis.hist(
-            values,
-            bins,
-            weights=np.full(len(values), 100 / len(values)),
-            histtype="step",
-            label=f"{name}, mean {means[name]:+.2f}",
-            linewidth=1.8,
-            **line(i),
-        )
-    (first, low), *_, (last, high) = means.items()
-    axis.set(xlabel="reward, deviations of the SFT model's answers", ylabel="share of answers, %")
-    axis.set_title(f"{last} answers earn {high - low:+.2f} against {first}", loc="left")
-    axis.legend(loc="upper left")
-    return figure

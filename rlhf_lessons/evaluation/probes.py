@@ -36,7 +36,8 @@ def probe(model, tokenizer, cases: list[tuple[str, str]]) -> float:
     A case is right if the model, taking the likeliest token each time, continues the context so.
     """
     contexts, wanted = (
-        tokenizer(texts, add_special_tokens=False)["input_ids"] for texts in zip(*cases, strict=True)
+        tokenizer(texts, add_special_tokens=False)["input_ids"]
+        for texts in zip(*cases, strict=True)
     )
     prompts = [[tokenizer.bos_token_id, *context] for context in contexts]
     longest = max(map(len, wanted))

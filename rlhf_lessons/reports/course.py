@@ -1,14 +1,12 @@
 """What the whole course brought: a table of all models, their answers, figures of each stage."""
 
-from itertools import chain
 from pathlib import Path
 
 from rlhf_lessons import data, paths, plots
-from rlhf_lessons.evaluation.arena import answer_all, evaluate
+from rlhf_lessons.evaluation.arena import evaluate
 from rlhf_lessons.evaluation.ask import WRITERS, ask
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.reports.terminal import models_table, side_by_side
-from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
@@ -24,12 +22,12 @@ def compare(folder: Path | None = None) -> str:
     paths.write_text(folder / "evaluation.json", data.to_json(result) + "\n")
     pictures = folder / "figures"
     pictures.mkdir(exist_ok=True)
-    for name, figure in figures(folder, models, result).items():
+    for name, figure in figures(folder, result).items():
         figure.savefig(pictures / f"{name}.png", dpi=90)
     return text
 
 
-def figures(folder: Path, models: dict, result: dict) -> dict:
+def figures(folder: Path, result: dict) -> dict:
     """Return figures by name: how each stage went, where it left metrics; before and after."""
     drawn = {
         "1_pretrain": ("base", plots.loss_curve),
@@ -49,16 +47,4 @@ def figures(folder: Path, models: dict, result: dict) -> dict:
     return found | {
         "3_calibration": plots.calibration(calibration),
         "5_before_after": plots.bars_with_intervals(bars),
-        "5_rewards": plots.reward_histogram(rewards(folder / "reward", models)),
     }
-
-
-def rewards(reward: Path, models: dict) -> dict[str, list[float]]:
-    """Return the rewards of the SFT and the PPO model's answers to validation prompts."""
-    prompts = data.prompts_of("validation")
-    asked = [prompt for prompt in prompts for _ in range(4)]
-    found = {}
-    for name in ("sft", "ppo"):
-        texts, ended = (list(chain(*rows)) for rows in answer_all(*models[name], prompts, 4))
-        found[name] = score(*load_model(reward), asked, texts, ended).tolist()
-    return found
