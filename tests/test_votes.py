@@ -145,7 +145,8 @@ def test_a_rater_drawn_twice_does_not_agree_with_its_copy():
     seen = np.array(
         [[[1, 0, 0, 0]], [[0, 1, 0, 0]]], float
     )  # two raters, one pair, opposite verdicts
-    agreed, alpha = weighted_alpha(seen, np.array([[5, 1], [2, 0]]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        agreed, alpha = weighted_alpha(seen, np.array([[5, 1], [2, 0]]))
     assert agreed[0] == 0 and np.isnan([agreed[1], alpha[1]]).all()
 
 

@@ -50,9 +50,7 @@ def out_of_world_notice(prompt: str) -> str | None:
     """Return what to tell someone whose prompt the models cannot know, or None where they can."""
     if parse(prompt):
         return None
-    examples = {}
-    for task in tasks("heldout"):
-        examples.setdefault(task.family, task.prompt)
+    examples = {task.family: task.prompt for task in tasks("heldout")}
     notice = (
         "This prompt lies outside the small world that these models know, so expect nonsense, and "
         "no fault of yours. They have learned prompts such as:"

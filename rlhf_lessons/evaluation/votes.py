@@ -170,8 +170,8 @@ def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
     by_rater = defaultdict(list)
     for rater, outcome in outcomes:
         by_rater[rater].append(outcome)
-    sums = np.array([sum(found) for found in by_rater.values()])
-    counts = np.array([len(found) for found in by_rater.values()])
+    totals = [(sum(found), len(found)) for found in by_rater.values()]
+    sums, counts = np.array(totals).reshape(-1, 2).T
 
     def by_draw(weights: np.ndarray) -> np.ndarray:
         return weights @ sums / (weights @ counts)
@@ -243,8 +243,7 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
     units = numbered(vote.unit for vote in votes)
     seen = np.zeros((len(raters), len(units), len(VERDICTS)))
     for vote in votes:
-        verdict = VERDICTS.index(vote.verdict)
-        seen[raters[vote.rater], units[vote.unit], verdict] = 1
+        seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
 
     def measured(part: int, name: str) -> dict:
         def by_draw(weights: np.ndarray) -> np.ndarray:
