@@ -149,5 +149,5 @@ def teacher(server: Server) -> Browser:
 
 def shown(browser: Browser, server: Server, screen: str = "projector") -> dict:
     """Return what a screen shows, computed anew."""
-    server.room.screens.made = float("-inf")
+    server.room.screens.due = float("-inf")
     return browser.ask(f"/show/{screen}")[1]

@@ -182,7 +182,7 @@ def test_a_bad_row_in_the_store_ends_neither_projector_nor_console(server, bad):
     with closing(sqlite3.connect(server.store.engine.url.database)) as database:
         database.executescript(BAD_ROWS[bad])
     ann.vote(ann.next()["task"])
-    server.room.screens.made = float("-inf")
+    server.room.screens.due = float("-inf")
     for path in ("/show/projector", "/show/console", "/texts"):
         status, found = boss.ask(path)
         assert status == 200 and "error" not in found, path

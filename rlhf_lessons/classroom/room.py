@@ -69,7 +69,8 @@ class Classroom:
         self.seen = {}  # {rater: when last}, since the server started
         self.voted = set()  # raters, since the server started
         self.revealed = False
-        self.pair = None  # of a show of hands: {"task", "counts", "models", "id"}
+        self.pair = None  # of a show of hands: {"prompt", "answers", "counts", "models"}
+        self.hands = None, None  # its task, and the count that is kept
         self.people = {}  # raters by id
         self.current = None  # round
         self.looked = float("-inf")  # when both were last looked up
@@ -150,21 +151,21 @@ class Classroom:
 
     def teach(self, wish: dict) -> None:
         """Do what the console asks for; Refused where it does not fit."""
-        self.looked = self.screens.made = float("-inf")  # all that is kept may be out of date
+        self.looked = self.screens.due = float("-inf")  # all that is kept may be out of date
         self.look()
         can = {
             "round": self.new_round,
             "hide": self.hide,
             "reveal": self.reveal,
+            "pause": self.set_state,
+            "open": self.set_state,
+            "pair": self.show_pair,
+            "hands": self.count_hands,
             "close": self.close_pair,
         }
-        if self.current:
-            can |= {"pause": self.set_state, "open": self.set_state, "pair": self.show_pair}
-        if self.pair:
-            can["hands"] = self.count_hands
         action = can.get(str(wish.get("do")))
         if action is None:
-            raise Refused("the console cannot do that now")
+            raise Refused("the console cannot do that")
         action(wish)
         self.looked = float("-inf")
 
@@ -185,22 +186,25 @@ class Classroom:
     def reveal(self, wish: dict) -> None:
         self.revealed = bool(wish.get("on"))
         if self.revealed and self.pair and self.pair["counts"]:
-            task = self.pair["task"]["task"]
-            self.pair["models"] = self.store.reveal(self.teacher(), task, new_id())["models"]
+            told = self.store.reveal(self.teacher(), self.hands[0], new_id())
+            self.pair["models"] = told["models"]
 
     def show_pair(self, wish: dict) -> None:
         task = self.store.next_task(self.teacher(), self.current, beyond=True)
         if task.get("kind") != "pair":
             raise Refused("there is no pair to show: open a round of pairs")
-        self.pair = {"task": task, "counts": None, "models": None, "id": None}
+        answers = [answer["text"] for answer in task["answers"]]
+        self.pair = {"prompt": task["prompt"], "answers": answers, "counts": None, "models": None}
+        self.hands = task["task"], None
         self.revealed = False
 
     def count_hands(self, wish: dict) -> None:
         """Keep a show of hands, in the place of the count before."""
-        id, counts = new_id(), wish.get("counts")
-        task, before = self.pair["task"]["task"], self.pair["id"]
+        if not self.pair:
+            raise Refused("show a pair first")
+        id, counts, (task, before) = new_id(), wish.get("counts"), self.hands
         self.store.answer(self.teacher(), task, "hands", counts, id, replaces=before, ui="console")
-        self.pair |= {"counts": counts, "id": id}
+        self.pair["counts"], self.hands = counts, (task, id)
 
     def close_pair(self, wish: dict) -> None:
         self.pair = None

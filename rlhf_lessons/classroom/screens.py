@@ -9,13 +9,13 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
 from rlhf_lessons.classroom import rounds
-from rlhf_lessons.evaluation.votes import NOTHING, agreement, comparisons, leaderboard, share
+from rlhf_lessons.evaluation.votes import agreement, comparisons, leaderboard, share
 from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
 from rlhf_lessons.feedback.store import Store
@@ -23,8 +23,7 @@ from rlhf_lessons.feedback.store import Store
 EVERY = 3  # seconds for which figures are good enough
 SHARE = 0.2  # of the time, at most, goes into figures
 PAGE = 10  # texts on a page of the console
-POINT = ("votes", "accuracy", "low", "high")  # what a report says of a point of a learning curve
-NUMBERS = (*POINT, "ceiling")  # what it says of the model
+SHOWN = ("votes", "accuracy", "low", "high", "ceiling")  # of what a trainer reports
 
 
 class Screens:
@@ -38,39 +37,31 @@ class Screens:
         self.room = room
         self.worker = self.pipe = None
         self.kept = {}  # what `compute` returned
-        self.made, self.took = float("-inf"), 0.0  # when, and how long that took, in seconds
+        self.due = float("-inf")  # when they are computed anew
         self.working = asyncio.Lock()
 
     async def get(self, screen: str) -> dict:
         """Return what the projector, or the console, shows."""
         async with self.working:
-            if time.monotonic() - self.made > max(EVERY, self.took / SHARE):
-                began = time.monotonic()
+            began = time.monotonic()
+            if began > self.due:
                 self.kept = await asyncio.to_thread(self.compute)
-                self.made = time.monotonic()
-                self.took = self.made - began
+                took = time.monotonic() - began
+                self.due = began + took + max(EVERY, took / SHARE)
         shown = self.kept["projector"] | self.on_screen()
         return shown if screen == "projector" else {"room": shown, **self.kept["console"]}
 
     def on_screen(self) -> dict:
         """Return what the teacher has put on the screen, without delay."""
         room, kept = self.room, self.kept["projector"]
-        round = json.dumps(kept["round"])
-        store = json.dumps(room.where)
+        round, store = json.dumps(kept["round"]), json.dumps(room.where)
         shown = {
+            "pair": room.pair,
             "revealed": room.revealed,
             "address": room.address,
             "code": room.code,
             "trainer": f"rl.live_reward_model({round}, store={store}).watch()",
         }
-        if room.pair:
-            task = room.pair["task"]
-            shown["pair"] = {
-                "prompt": task["prompt"],
-                "answers": [answer["text"] for answer in task["answers"]],
-                "counts": room.pair["counts"],
-                "models": room.pair["models"],
-            }
         if not room.revealed:  # the letters follow the names, not the places
             names = sorted(line["model"] for line in kept["board"])
             letters = {name: f"model {chr(65 + n)}" for n, name in enumerate(names)}
@@ -91,17 +82,6 @@ class Screens:
         self.pipe.send("figures")
         return self.pipe.recv()
 
-    def texts(self, find: str, flagged: bool, page: int) -> dict:
-        """Return {"texts": a page of `judged` texts of the round, "of": how many there are}."""
-        hidden, _, current = self.room.store.room()
-        rows = self.room.store.answers(current) if current else []
-        found = []
-        for one in judged(rows, hidden):
-            words = f"{one['prompt']} {one['text']}".casefold()
-            if find.casefold() in words and (one["flags"] or not flagged):
-                found.append(one)
-        return {"texts": found[PAGE * page : PAGE * (page + 1)], "of": len(found)}
-
 
 def answer(pipe, where: str | Path) -> None:
     """Send the `figures` of a store for each message, until the server is gone."""
@@ -117,19 +97,18 @@ def figures(store: Store) -> dict:
     """Return {"projector": ..., "console": ...} from the store."""
     _, states, current = store.room()
     people = [row for row in store.raters() if row["kind"] == "person"]
-    everything = store.answers(current) if current else []
-    judgements = [row for row in everything if row["kind"] not in PASSES]
-    rows = [row for row in judgements if not row["hidden"]]
-    minute_ago = time.time() - 60
-    last_minute = 0
+    there = [row["id"] for row in people if not row["hidden"]]
+    everything = store.answers(current)
+    rows = [row for row in everything if row["kind"] not in PASSES and not row["hidden"]]
+    minute_ago, last_minute = time.time() - 60, 0
     votes = Counter()
     for row in rows:
-        hands = hands_in(row)
+        hands = sum(row["payload"].values()) if row["kind"] == "hands" else 1
         votes[row["rater"]] += hands
         if row["time"] > minute_ago:
             last_minute += hands
-    there = [row["id"] for row in people if not row["hidden"]]
     guessing = current == rounds.WHOSE
+    shares = of_each(guesses if guessing else agree, rows)
     projector = {
         "round": current,
         "state": states.get(current),
@@ -138,8 +117,8 @@ def figures(store: Store) -> dict:
         "votes": votes.total(),
         "minute": last_minute,
         "guessing": guessing,
-        "guesses": of_each(guesses, rows, people) if guessing else [],
-        "agreement": [] if guessing else of_each(agree, rows, people),
+        "guesses": shares if guessing else [],
+        "agreement": [] if guessing else shares,
         "board": [] if guessing else leaderboard(comparisons(rows)),
         **learned(reports(store), current),
     }
@@ -151,25 +130,19 @@ def figures(store: Store) -> dict:
     return {"projector": projector, "console": console}
 
 
-def of_each(measure: Callable, rows: list[dict], people: list[dict]) -> list[dict]:
-    """Return a figure of the whole room, and of each team that there is."""
-    teams = {row["team"] for row in people}
-    groups = {"": rows}
-    for name in rounds.BRIEFS:
-        if name in teams:
-            groups[name] = [row for row in rows if row["team"] == name]
-    figures = [{"team": team, **measure(group)} for team, group in groups.items()]
-    return [figure for figure in figures if figure["n"]]
+def of_each(measure: Callable, rows: list[dict]) -> list[dict]:
+    """Return a figure of the whole room, and of each team, where there are such votes."""
+    found = []
+    for team in ("", *rounds.BRIEFS):
+        figure = measure([row for row in rows if team in ("", row["team"])])
+        if figure["n"]:
+            found.append({"team": team, **figure})
+    return found
 
 
 def agree(rows: list[dict]) -> dict:
     """Return how often two raters of the same two answers say the same, as a figure."""
     return agreement(comparisons(rows))[0]
-
-
-def hands_in(row: dict) -> int:
-    """Return how many people's votes an answer holds."""
-    return sum(row["payload"].values()) if row["kind"] == "hands" else 1
 
 
 def guesses(rows: list[dict]) -> dict:
@@ -183,82 +156,62 @@ def guesses(rows: list[dict]) -> dict:
         wanted = rounds.other(row["team"])
         if row["kind"] != "pair" or models.count(wanted) != 1:
             continue
-        choice = row["payload"]["choice"]
         right = ("left", "right")[models.index(wanted)]
-        if choice != "bad":
-            outcome = {right: 1.0, "tie": 0.5}.get(choice, 0.0)
+        outcome = {right: 1.0, "tie": 0.5, "bad": None}.get(row["payload"]["choice"], 0.0)
+        if outcome is not None:
             outcomes.append((row["rater"], outcome))
-    return share(outcomes) if outcomes else NOTHING
+    return share(outcomes)
 
 
-def judged(rows: list[dict], hidden: set[str]) -> list[dict]:
-    """Return {"id", "text", "prompt", "hidden", "flags": reasons, "by"} of each text, last first.
+def texts(store: Store, find: str, flagged: bool, page: int) -> dict:
+    """Return {"texts": a page of the texts judged in the round, the last first, "of": how many}.
 
-    What a rater wrote, an ideal answer, is listed with `by`, the writer's name; its id is that of
-    the writer.
+    A text is {"id", "text", "prompt", "hidden", "flags": reasons, "by"}. What a rater wrote, an
+    ideal answer, is listed with `by`, the writer's name; its id is that of the writer.
     """
+    hidden, _, current = store.room()
     found = {}
-    for row in reversed(rows):
+    for row in reversed(store.answers(current)):
+        said = row["payload"]
+        listed = row["answers"]
         if row["kind"] == "demonstration":
-            own = {"id": row["rater"], "text": row["payload"]["text"], "by": row["name"]}
-            texts = {row["id"]: own}
-        else:
-            texts = {answer["id"]: answer | {"by": ""} for answer in row["answers"]}
-        for key, one in texts.items():
-            found.setdefault(
-                key,
-                {
-                    "id": one["id"],
-                    "text": one["text"],
-                    "prompt": row["prompt"],
-                    "hidden": one["id"] in hidden,
-                    "flags": [],
-                    "by": one["by"],
-                },
-            )
+            listed = [{"id": row["rater"], "text": said["text"], "by": row["name"]}]
+        for one in listed:
+            if find.casefold() not in f"{row['prompt']} {one['text']}".casefold():
+                continue
+            entry = {
+                "id": one["id"],
+                "text": one["text"],
+                "prompt": row["prompt"],
+                "hidden": one["id"] in hidden,
+                "flags": [],
+                "by": one.get("by", ""),
+            }
+            entry = found.setdefault((one["id"], one["text"]), entry)
             if row["kind"] == "flag":
-                found[key]["flags"].append(row["payload"]["reason"] or "no reason given")
-    return list(found.values())
+                entry["flags"].append(said["reason"] or "no reason given")
+    texts = [entry for entry in found.values() if entry["flags"] or not flagged]
+    return {"texts": texts[PAGE * page : PAGE * (page + 1)], "of": len(texts)}
 
 
 def learned(reports: list[dict], current: str | None) -> dict:
     """Return {"learned": round, "model": a line for each team, "samples"} of trainers' reports.
 
-    It is about the current round, or, while nothing was trained on that, about the round last
-    trained on.
+    The newest of each team counts. It is about the current round, or, while nothing was trained on
+    that, about the round last trained on.
     """
-    reports = [report for report in reports if measured(report)]
-    if not reports:
-        return {"learned": None, "model": [], "samples": []}
-    trained_on = [report["round"] for report in reports]
-    about = current if current in trained_on else trained_on[-1]
-    of_teams = defaultdict(list)
+    newest = {}  # by round, the last trained on at the end, and team
     for report in reports:
-        if report["round"] == about:
-            of_teams[report.get("team") or ""].append(report)
+        round = report.get("round")
+        if round is not None and report.get("accuracy") is not None:
+            newest[round] = newest.pop(round, {}) | {report.get("team") or "": report}
+    about = current if current in newest else next(reversed(newest), None)
     model, samples = [], []
     for team in ("", *rounds.BRIEFS):
-        latest = {}  # of each field the newest report that has it
-        for report in of_teams[team]:
-            latest |= report
-        if not latest:
-            continue
-        line = {name: latest.get(name) for name in NUMBERS}
-        curve = latest.get("curve") or [
-            [report.get(name) for name in POINT] for report in of_teams[team]
-        ]
-        model.append({"team": team, "curve": curve, **line})
-        for sample in (latest.get("samples") or [])[:1]:
-            samples.append(sample | {"team": team})
+        report = newest.get(about, {}).get(team)
+        if report:
+            line = {name: report.get(name) for name in SHOWN}
+            model.append(line | {"team": team, "curve": report.get("curve") or []})
+            samples += [sample | {"team": team} for sample in (report.get("samples") or [])[:1]]
     samples.sort(key=lambda sample: sample["best"])  # an order that tells no team
     return {"learned": about, "model": model, "samples": samples}
-
-
-def measured(report: dict) -> bool:
-    """Return whether a report says how well a model of a round, or of a team in it, predicts."""
-    teams = ("", None, *rounds.BRIEFS)
-    return (
-        report.get("round") is not None
-        and report.get("accuracy") is not None
-        and report.get("team") in teams
-    )

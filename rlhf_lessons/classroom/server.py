@@ -23,6 +23,7 @@ from tornado.httputil import parse_cookie
 from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
+from rlhf_lessons.classroom.screens import texts
 from rlhf_lessons.feedback.export import FORMATS, NOTICE, written
 from rlhf_lessons.widgets import card_js
 
@@ -270,8 +271,7 @@ class Texts(Base):
         self.check_key("console")
         find = self.get_query_argument("find", "")
         flagged = "flagged" in self.request.query_arguments
-        texts = self.room.screens.texts
-        self.finish(await asyncio.to_thread(texts, find, flagged, int(page)))
+        self.finish(await asyncio.to_thread(texts, self.room.store, find, flagged, int(page)))
 
 
 class Teach(Base):
