@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("segno", reason="the class page needs: pip install tornado segno")
+pytest.importorskip("segno", reason="the class page needs: pip install aiohttp segno")
 
 from rlhf_lessons.classroom import rounds  # noqa: E402
 from rlhf_lessons.classroom.room import Classroom  # noqa: E402
 from rlhf_lessons.classroom.serve import run  # noqa: E402
 from rlhf_lessons.feedback import Store, new_id  # noqa: E402
 
-KEYS = {"console": "console-key", "projector": "projector-key"}
+KEYS = {"console": "console-key", "projector": "projector-key", "cookie": "a secret"}
 LEFT = {"choice": "left", "strength": 1}
 
 
@@ -50,21 +50,19 @@ class Server:
     def __init__(self, folder: Path, source: Path, prefix: str = "", **options):
         self.store, self.port = Store(folder / "class.sqlite3"), free_port()
         self.room = Classroom(
-            self.store, "FOX42", KEYS, "http://192.168.0.7:8800/", source, **options
+            self.store, "FOX42", KEYS, "http://192.168.0.7:8800/", source, prefix=prefix, **options
         )
         if not self.store.room().current:
             rounds.new_round(self.store, source)
         ready = threading.Event()
-        self.thread = threading.Thread(
-            target=lambda: asyncio.run(self.serve(prefix, ready)), daemon=True
-        )
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.serve(ready)), daemon=True)
         self.thread.start()
         assert ready.wait(30)
 
-    async def serve(self, prefix: str, ready: threading.Event) -> None:
+    async def serve(self, ready: threading.Event) -> None:
         self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
         self.loop.call_later(0.1, ready.set)
-        await run(self.room, "a secret", "127.0.0.1", self.port, prefix, "", stop=self.stop)
+        await run(self.room, "127.0.0.1", self.port, "", self.stop)
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.stop.set)

@@ -52,11 +52,12 @@ class Classroom:
 
     store: Store
     code: str
-    keys: dict[str, str]  # {"console": secret, "projector": secret}
+    keys: dict[str, str]  # secrets: {"console", "projector", "cookie"}
     address: str  # what students type, such as http://192.168.0.7:8800/
     source: Path  # of new rounds
     teams: int = 0
     goal: int = 20  # judgements asked of each rater in a round
+    prefix: str = ""  # a path before all pages
 
     def __post_init__(self):
         self.batches = Batches(self.store)

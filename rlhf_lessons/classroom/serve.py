@@ -11,20 +11,20 @@ import socket
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import segno
-from tornado.httpserver import HTTPServer
 
 from rlhf_lessons.classroom.room import Classroom
 from rlhf_lessons.classroom.rounds import ANSWERS, BRIEFS, new_round
-from rlhf_lessons.classroom.server import application
+from rlhf_lessons.classroom.server import Server, Visit
 from rlhf_lessons.feedback import Refused, Store
 from rlhf_lessons.feedback.store import DEFAULT
 
 LETTERS = "ACDEFHJKLMNPQRTUVWXY3479"  # no two that look alike on a projector
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-IDLE = 20  # seconds after which a connection without a request, or with half of one, is closed
+AT_ONCE = 8  # connections taken in one turn, before those too many are closed
 RESERVED = 64  # open files that are no connections: the database, logs, modules
 HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, the commonest first:
 - The phone is in another network than this computer: compare the names of the Wi-Fi on both.
@@ -54,7 +54,8 @@ def serve(
     if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
         raise ValueError(f"the prefix must look like /rate, not {prefix}")
     address = url or f"http://{address_of(host)}:{port}{prefix}/"
-    room, secret = classroom(db, address, code, answers or ANSWERS, teams, goal)
+    options = {"teams": teams, "goal": goal, "prefix": prefix}
+    room = classroom(db, address, code, answers or ANSWERS, **options)
     if not room.store.room().current:
         print("Drawing a first round …", flush=True)
         try:
@@ -63,26 +64,18 @@ def serve(
             new_round(room.store, room.source, teams=bool(teams))
     here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
     hello = announce(room, db, f"http://{here}:{port}{prefix}")
-    asyncio.run(run(room, secret, host, port, prefix, hello))
+    asyncio.run(run(room, host, port, hello))
 
 
 def classroom(
-    db: str,
-    address: str,
-    code: str = "",
-    source: Path = ANSWERS,
-    teams: int = 0,
-    goal: int = 20,
-) -> tuple[Classroom, str]:
-    """Return a class and the secret that signs its cookies."""
+    db: str, address: str, code: str = "", source: Path = ANSWERS, **options
+) -> Classroom:
+    """Return a class; `options` are other fields of it."""
     if not source.is_file():
         raise ValueError(f"{source}: there is no such file of answers to rate")
-    store = Store(db)
-    kept = secrets_of(db)
-    code = code.strip().upper() or kept["code"]
-    address = address.rstrip("/") + "/"
-    keys = {screen: kept[screen] for screen in ("console", "projector")}
-    return Classroom(store, code, keys, address, source, teams, goal), kept["cookie"]
+    store, keys = Store(db), secrets_of(db)
+    code = code.strip().upper() or keys["code"]
+    return Classroom(store, code, keys, address.rstrip("/") + "/", source, **options)
 
 
 def beside(db: str, ending: str) -> Path:
@@ -93,14 +86,12 @@ def beside(db: str, ending: str) -> Path:
     return path.with_name(f"{path.name}.{ending}")
 
 
-def private(path: Path, exclusive: bool = False):
+def private(path: Path, mode: str = "w"):
     """Return a file to write that only its owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = os.O_EXCL if exclusive else os.O_TRUNC
-    number = os.open(path, os.O_WRONLY | os.O_CREAT | fresh, 0o600)
-    if os.name == "posix":
-        os.fchmod(number, 0o600)  # of one that was there already
-    return os.fdopen(number, "w", encoding="utf-8")
+    file = open(path, mode, encoding="utf-8", opener=partial(os.open, mode=0o600))
+    path.chmod(0o600)  # of one that was there already
+    return file
 
 
 def secrets_of(db: str) -> dict[str, str]:
@@ -116,18 +107,16 @@ def secrets_of(db: str) -> dict[str, str]:
         "code": "".join(secrets.choice(LETTERS) for _ in range(6)),
     }
     try:
-        with private(path, exclusive=True) as file:
+        with private(path, "x") as file:
             json.dump(fresh, file)
-        return fresh
     except FileExistsError:
-        if os.name == "posix":
-            path.chmod(0o600)
-        try:
-            return fresh | json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path}: no longer readable; delete it, and students join anew ({error})"
-            ) from error
+        path.chmod(0o600)
+    try:
+        return fresh | json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: no longer readable; delete it, and students join anew ({error})"
+        ) from error
 
 
 def address_of(host: str) -> str:
@@ -181,33 +170,6 @@ def terminal_code(text: str) -> str:
     return "\n".join(f"\033[97;40m{line}\033[0m" for line in drawn.getvalue().splitlines())
 
 
-class Server(HTTPServer):
-    """An HTTP server that never runs out of open files.
-
-    Where as many connections are open as may be, the oldest makes room. A phone opens another by
-    itself when it has something to say; half a request never has.
-    """
-
-    def initialize(self, *args, most: int, **kwargs):
-        super().initialize(*args, **kwargs)
-        self.most, self.streams, self.told = most, {}, False
-
-    def handle_stream(self, stream, address):
-        if len(self.streams) >= self.most:
-            if not self.told:
-                print(f"{self.most} connections are open; the oldest are closed for new ones.")
-                self.told = True
-            oldest = next(iter(self.streams))
-            self.streams.pop(oldest)
-            oldest.close()
-        self.streams[stream] = None
-        super().handle_stream(stream, address)
-
-    def on_close(self, server_conn):
-        self.streams.pop(server_conn.stream, None)
-        super().on_close(server_conn)
-
-
 def most_connections() -> int:
     """Raise the limit of open files as far as we may; return how many may be connections."""
     try:
@@ -225,35 +187,32 @@ def most_connections() -> int:
 
 async def run(
     room: Classroom,
-    secret: str,
     host: str,
     port: int,
-    prefix: str,
     hello: str,
-    seen=None,
     stop: asyncio.Event | None = None,
+    visit: type[Visit] = Visit,
 ) -> None:
     """Serve until `stop` is set, or for ever."""
-    server = Server(
-        application(room, secret, prefix, seen),
-        most=most_connections(),
-        max_body_size=1 << 20,
-        max_header_size=1 << 14,
-        idle_connection_timeout=IDLE,
-    )
-    gc.collect()
-    gc.freeze()  # to look through all that is loaded, again and again, would hold votes up
+    server = Server(room, most_connections(), visit)
     try:
-        server.listen(port, host, backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(
             f"port {port} of {host} cannot be used ({error.strerror}): is a class page running "
             "already? Another port: --port 8801"
         ) from error
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(server, sock=listener, backlog=AT_ONCE)
+    listener.listen(1024)  # may wait for their turn
+    gc.collect()
+    gc.freeze()  # to look through all that is loaded, again and again, would hold votes up
     print(hello, flush=True)
     await (stop or asyncio.Event()).wait()
-    server.stop()
-    await server.close_all_connections()
+    listening.close()
+    server.pre_shutdown()
+    await server.shutdown(1)
 
 
 def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float = 5) -> int:
@@ -263,7 +222,7 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
     """
     with tempfile.TemporaryDirectory() as folder:
         address = url or f"http://{address_of(host)}:{port}/"
-        room, secret = classroom(str(Path(folder, "check.sqlite3")), address, goal=1)
+        room = classroom(str(Path(folder, "check.sqlite3")), address, goal=1)
         new_round(room.store, room.source, n=20)
         disk = commit_time(room.store)
         slow = "" if disk < 50 else ": slow; a class may feel it"
@@ -271,18 +230,17 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
             f"A commit takes {disk:.0f} ms on this disk{slow}.\n"
             f"Take a phone and open {room.link}\n\n{terminal_code(room.link)}"
         )
-        steps, done = asyncio.run(trial(room, secret, host, port, hello, minutes))
+        came = asyncio.run(trial(room, host, port, hello, minutes))
         room.store.close()
-    if done:
+    if room.voted:
         print("All is well: a phone connected, joined, and its vote is on the disk.")
-    elif not steps:
-        print(HELP_WITH_NETWORK.format(port=port))
-    else:
-        print(
-            "The phone connected, but no vote arrived. "
-            "Reload the page there, or try another browser on it."
-        )
-    return 0 if done else 1
+        return 0
+    no_vote = (
+        "The phone connected, but no vote arrived. "
+        "Reload the page there, or try another browser on it."
+    )
+    print(no_vote if came else HELP_WITH_NETWORK.format(port=port))
+    return 1
 
 
 def commit_time(store: Store, n: int = 20) -> float:
@@ -293,21 +251,20 @@ def commit_time(store: Store, n: int = 20) -> float:
     return 1000 * (time.perf_counter() - began) / n
 
 
-async def trial(
-    room: Classroom, secret: str, host: str, port: int, hello: str, minutes: float
-) -> tuple[set, bool]:
-    """Return which steps were seen, and whether a vote arrived, within some minutes."""
-    steps, stop = set(), asyncio.Event()
-    said = {"/": "the page was opened", "/join": "somebody joined", "/say": "a task was shown"}
+async def trial(room: Classroom, host: str, port: int, hello: str, minutes: float) -> bool:
+    """Serve until a vote has arrived, or for some minutes; return whether anybody came."""
+    stop = asyncio.Event()
+    steps = {"/": "the page was opened", "/join": "somebody joined", "/say": "a task was shown"}
 
-    def seen(handler) -> None:
-        step = said.get(handler.request.path)
-        if step and step not in steps and handler.get_status() == 200:
-            steps.add(step)
-            print(f"- {step}, from {handler.request.remote_ip}", flush=True)
-        if room.voted:
-            stop.set()
+    class Watched(Visit):
+        async def answer(self):
+            response = await super().answer()
+            if response.status == 200 and self.path in steps:
+                print(f"- {steps.pop(self.path)}, from {self.remote}", flush=True)
+            if room.voted:
+                stop.set()
+            return response
 
     asyncio.get_running_loop().call_later(60 * minutes, stop.set)
-    await run(room, secret, host, port, "", hello, seen, stop)
-    return steps, bool(room.voted)
+    await run(room, host, port, hello, stop, Watched)
+    return len(steps) < 3

@@ -11,16 +11,19 @@ import hmac
 import io
 import ipaddress
 import json
+import re
 import secrets
 import socket
+import time
+import traceback
 from collections.abc import Awaitable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import segno
-from tornado.httputil import parse_cookie
-from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
+from aiohttp import web
+from aiohttp.web import Response, json_response
 
 from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
 from rlhf_lessons.classroom.screens import texts
@@ -33,13 +36,14 @@ FILES = {
     file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), STYLE)
 }
 FILES["card.js"] = card_js().encode()  # these and no others: no request names a path
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 LARGEST = 64 * 1024  # bytes: a demonstration of 5,000 characters, each twice \uXXXX
+IDLE = 20  # seconds after which a connection without a request, or with half of one, is closed
+DAY = 24 * 3600  # seconds for which a cookie is good
 KEPT = 2  # seconds for which the reply to a vote is kept, for the copy of one that is sent twice
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -50,11 +54,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-REASONS = {  # of what Tornado refuses
-    400: "this request makes no sense",
-    404: "there is nothing here",
-    405: "this cannot be done here",
-}
+
+class Refusal(Exception):
+    """A request that is refused: with which status, and the sentence that says why."""
+
+
+def refused(status: int, why: str) -> Response:
+    return json_response({"error": why}, status=status, headers=HEADERS)
 
 
 @lru_cache(100)
@@ -64,67 +70,97 @@ def served(host: str, address: str) -> bool:
     Others are refused, since any name on the web can be made to lead to this computer, and its
     pages would then read what ours answer (DNS rebinding).
     """
+    name = re.sub(r":\d+$", "", host.lower()).strip("[]")
     try:
-        ipaddress.ip_address(host.strip("[]"))
+        ipaddress.ip_address(name)
         return True
     except ValueError:
         here = socket.gethostname().lower()
-        names = {"localhost", here, f"{here}.local", urlsplit(address).hostname}
-        return host.lower() in names
+        return name in {"localhost", here, f"{here}.local", urlsplit(address).hostname}
 
 
-class Refusal(HTTPError):
-    """A request that is refused, and the sentence that says why."""
-
-    def __init__(self, status: int, said: str):
-        super().__init__(status)
-        self.said = said
+def bare(code: object) -> bytes:
+    """Return a class code as it is compared: of its letters and digits only."""
+    return "".join(filter(str.isalnum, str(code))).upper().encode("utf-8", "replace")
 
 
-class Base(RequestHandler):
-    """Headers, cookies and refusals, the same for all."""
+class Visit(web.BaseRequest):
+    """A request to the page of a class, and what answers it."""
 
-    def initialize(self):
-        self.room = self.settings["room"]
+    def __init__(self, room: Classroom, *parts):
+        loop = asyncio.get_running_loop()
+        super().__init__(*parts, loop, client_max_size=LARGEST)
+        self.room = room
 
-    def prepare(self):
-        if not served(self.request.host_name, self.room.address):
-            raise Refusal(403, f"this is not the class page's address: it is {self.room.address}")
+    async def answer(self) -> Response:
+        """Answer the request; a refusal is a sentence in JSON."""
+        try:
+            if not served(self.headers.get("Host", ""), self.room.address):
+                raise Refusal(
+                    403, f"this is not the class page's address: it is {self.room.address}"
+                )
+            answer = ROUTES.get(self.path.removeprefix(f"{self.room.prefix}/"))
+            if not answer:
+                raise Refusal(404, "there is nothing here")
+            if self.method != ("POST" if answer in ACTS else "GET"):
+                raise Refusal(405, "this cannot be done here")
+            response = await answer(self)
+        except Refusal as refusal:
+            response = refused(*refusal.args)
+        response.headers.update(HEADERS)
+        return response
 
-    def remember(self, name: str, value: str) -> None:
-        """Set a signed cookie that scripts and other sites cannot use."""
-        prefix = self.settings["prefix"]
-        through = f"https://{self.request.host}{prefix}/"  # a tunnel or proxy
-        self.set_signed_cookie(
-            name,
-            value,
-            expires_days=1,
-            httponly=True,
-            samesite="Strict",
-            path=prefix or "/",
-            secure=self.room.address == through,
-        )
-
-    def set_default_headers(self):
-        for name, value in HEADERS.items():
-            self.set_header(name, value)
-
-    def write_error(self, status_code: int, exc_info: tuple = (None, None, None), **kwargs):
-        reason = REASONS.get(status_code, "the server failed; nothing was saved")
-        self.finish({"error": getattr(exc_info[1], "said", reason)})
-
-    def signed(self, name: str) -> str | None:
-        """Return what a signed cookie holds; None without one, or where it is forged or too old."""
-        cookies = self.request.headers.get("Cookie", "")
-        return unsigned(self.settings["cookie_secret"], name, cookies)
+    async def body(self) -> dict:
+        """Return the request's JSON object; refuse what may be forged."""
+        if self.headers.get("X-Class") != "1":
+            raise Refusal(
+                403, "the header X-Class is missing: this did not come from the class page"
+            )
+        try:
+            async with asyncio.timeout(IDLE):
+                message = json.loads(await self.read())
+        except web.HTTPRequestEntityTooLarge as error:
+            raise Refusal(413, f"a request has at most {LARGEST} bytes") from error
+        except (TimeoutError, web.RequestPayloadError, ValueError, RecursionError) as error:
+            raise Refusal(400, "the request is not JSON") from error
+        if not isinstance(message, dict):
+            raise Refusal(400, "the request must be a JSON object")
+        return message
 
     def whence(self) -> str:
         """Return the address of whoever asks; a tunnel or proxy on this computer passes it on."""
-        address = self.request.remote_ip
-        passed_on = self.request.headers.get("X-Forwarded-For")
-        if passed_on and address in ("127.0.0.1", "::1"):
+        passed_on = self.headers.get("X-Forwarded-For")
+        if passed_on and self.remote in ("127.0.0.1", "::1"):
             return passed_on.rpartition(",")[2].strip()
-        return address
+        return self.remote
+
+    def seal(self, name: str, value: str, until: object) -> str:
+        """Return what a signed cookie holds: a value, until when it is good, and the signature."""
+        secret, said = self.room.keys["cookie"], f"{name}.{value}.{until}"
+        return f"{value}.{until}.{hmac.digest(secret.encode(), said.encode(), 'sha256').hex()}"
+
+    def remember(self, response: Response, name: str, value: str) -> None:
+        """Set a signed cookie that scripts and other sites cannot use."""
+        through = f"https://{self.host}{self.room.prefix}/"  # a tunnel or proxy
+        response.set_cookie(
+            name,
+            self.seal(name, value, int(time.time()) + DAY),
+            max_age=DAY,
+            httponly=True,
+            samesite="Strict",
+            path=self.room.prefix or "/",
+            secure=self.room.address == through,
+        )
+
+    def signed(self, name: str) -> str | None:
+        """Return what a signed cookie holds; None without one, or where it is forged or too old."""
+        for cookie in self.headers.get("Cookie", "").split(";"):
+            key, _, sealed = cookie.strip().partition("=")
+            if key == name and sealed.isascii():
+                value, _, until = sealed.rpartition(".")[0].rpartition(".")
+                genuine = hmac.compare_digest(sealed, self.seal(name, value, until))
+                return value if genuine and time.time() < int(until) else None
+        return None
 
     def check_key(self, screen: str) -> None:
         """Refuse a browser that has shown neither the screen's key nor the console's."""
@@ -132,22 +168,6 @@ class Base(RequestHandler):
             raise Refusal(
                 403, "this is for the teacher: open it as the terminal of the server says"
             )
-
-    def body(self) -> dict:
-        """Return the request's JSON object; refuse what may be forged."""
-        if self.request.headers.get("X-Class") != "1":
-            raise Refusal(
-                403, "the header X-Class is missing: this did not come from the class page"
-            )
-        if len(self.request.body) > LARGEST:
-            raise Refusal(413, f"a request has at most {LARGEST} bytes")
-        try:
-            message = json.loads(self.request.body)
-        except (ValueError, RecursionError) as error:
-            raise Refusal(400, "the request is not JSON") from error
-        if not isinstance(message, dict):
-            raise Refusal(400, "the request must be a JSON object")
-        return message
 
     async def attempt(self, doing: Awaitable) -> object:
         """Return what an action on the store returns; refuse where it fails."""
@@ -162,49 +182,33 @@ class Base(RequestHandler):
             print(f"The store failed: {type(error).__name__}: {error}", flush=True)
             raise Refusal(503, "the teacher's computer could not write it to the disk") from error
 
-
-@lru_cache(2000)
-def unsigned(secret: str, name: str, cookies: str) -> str | None:
-    """Return what a signed cookie holds, as `RequestHandler.get_signed_cookie` reads it."""
-    found = decode_signed_value(secret, name, parse_cookie(cookies).get(name))
-    return found.decode() if found else None
-
-
-class Missing(Base):
-    def prepare(self):
-        raise HTTPError(404)
-
-
-class Page(Base):
-    def get(self, name: str):
+    async def page(self) -> Response:
         """Give the page; the teacher's only where the key fits, which becomes a cookie."""
-        if name:
-            key = self.get_query_argument("key", "")
-            if hmac.compare_digest(key.encode(), self.room.keys[name].encode()):
-                self.remember(f"rlhf_{name}", "yes")
-            else:
-                self.check_key(name)
-        elif not self.signed("rlhf_device"):
-            self.remember("rlhf_device", secrets.token_hex(8))
-        self.finish((PAGES / f"{name or 'student'}.html").read_bytes())
+        name = self.rel_url.name or "student"
+        html = (PAGES / f"{name}.html").read_text("utf-8")
+        response = Response(text=html, content_type="text/html")
+        key = self.query.get("key", "").encode(errors="replace")
+        if name == "student":
+            if not self.signed("rlhf_device"):
+                self.remember(response, "rlhf_device", secrets.token_hex(8))
+        elif hmac.compare_digest(key, self.room.keys[name].encode()):
+            self.remember(response, f"rlhf_{name}", "yes")
+        else:
+            self.check_key(name)
+        return response
 
+    async def file(self) -> Response:
+        name = self.rel_url.name
+        type = "text/javascript" if name.endswith(".js") else "text/css"
+        return Response(body=FILES[name], content_type=type)
 
-class File(Base):
-    def get(self, name: str):
-        if name not in FILES:
-            raise HTTPError(404)
-        self.set_header("Content-Type", TYPES[Path(name).suffix])
-        self.finish(FILES[name])
-
-
-class Join(Base):
-    async def post(self):
+    async def join(self) -> Response:
         """Let somebody in who has the class code.
 
         Wrong codes are counted by device, since a whole class may sit behind one address: whoever
         guesses is slowed down and then stopped, and nobody else is.
         """
-        message = self.body()
+        message = await self.body()
         room = self.room
         device = self.signed("rlhf_device") or self.whence()
         if room.wrong.left(device) < 1:
@@ -218,28 +222,22 @@ class Join(Base):
             raise Refusal(429, "many are joining at once: wait a moment")
         known = None if message.get("anew") is True else self.signed("rlhf_rater")
         joined = room.batches.do(lambda: room.join(message.get("name"), known))
-        self.remember("rlhf_rater", await self.attempt(joined))
-        self.finish({})
+        rater, response = await self.attempt(joined), json_response({})
+        self.remember(response, "rlhf_rater", rater)
+        return response
 
-
-def bare(code: object) -> bytes:
-    """Return a class code as it is compared: of its letters and digits only."""
-    return "".join(filter(str.isalnum, str(code))).upper().encode("utf-8", "replace")
-
-
-class Say(Base):
-    async def post(self):
+    async def say(self) -> Response:
         """Take a message of the card and answer with the card's answer, after the commit.
 
         The very same vote sent again gets the very same answer.
         """
-        room, rater, message = self.room, self.signed("rlhf_rater"), self.body()
+        room, rater, message = self.room, self.signed("rlhf_rater"), await self.body()
         if rater is None:
             raise Refusal(401, "join the class first, with its code")
         if room.requests.reached(rater):
             raise Refusal(429, "too fast: wait a moment")
         urgent = message.get("type") == "answer"
-        key = (rater, self.request.body)
+        key = (rater, await self.read())
         doing = room.votes.get(key)
         if doing is None:
             doing = room.batches.do(lambda: json.dumps(room.reply(rater, message)), urgent)
@@ -251,88 +249,112 @@ class Say(Base):
         except Refusal:
             room.votes.pop(key, None)
             raise
-        self.set_header("Content-Type", "application/json")
-        self.finish(answer)
+        return Response(text=answer, content_type="application/json")
 
-
-class Show(Base):
-    async def get(self, screen: str):
+    async def show(self) -> Response:
         """Give the projector, or the console, what it shows."""
+        screen = self.rel_url.name
         self.check_key(screen)
-        self.finish(await self.room.screens.get(screen))
+        return json_response(await self.room.screens.get(screen))
 
-
-class Texts(Base):
-    async def get(self):
+    async def texts(self) -> Response:
         """Give the console the judged texts: ?find=words&flagged&page=0."""
-        page = self.get_query_argument("page", "0")
+        asked = self.query
+        page = asked.get("page", "0")
         if not page.isdecimal() or len(page) > 6:
             raise Refusal(400, "the page must be a number")
         self.check_key("console")
-        find = self.get_query_argument("find", "")
-        flagged = "flagged" in self.request.query_arguments
-        self.finish(await asyncio.to_thread(texts, self.room.store, find, flagged, int(page)))
+        find, flagged = asked.get("find", ""), "flagged" in asked
+        found = await asyncio.to_thread(texts, self.room.store, find, flagged, int(page))
+        return json_response(found)
 
-
-class Teach(Base):
-    async def post(self):
-        message = self.body()
+    async def teach(self) -> Response:
+        wish = await self.body()
         self.check_key("console")
-        await self.attempt(self.room.batches.do(lambda: self.room.teach(message)))
-        self.finish({})
+        await self.attempt(self.room.batches.do(lambda: self.room.teach(wish)))
+        return json_response({})
 
-
-class Code(Base):
-    def get(self):
+    async def code(self) -> Response:
         self.check_key("projector")
         drawn = io.BytesIO()
         segno.make(self.room.link).save(drawn, kind="svg", border=2, omitsize=True)
-        self.set_header("Content-Type", TYPES[".svg"])
-        self.finish(drawn.getvalue())
+        return Response(body=drawn.getvalue(), content_type="image/svg+xml")
 
+    async def notice(self) -> Response:
+        return Response(text=NOTICE.format(where="a file on the teacher's computer"))
 
-class Notice(Base):
-    def get(self):
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(NOTICE.format(where="a file on the teacher's computer"))
-
-
-class Export(Base):
-    async def get(self, what: str):
+    async def export(self) -> Response:
         """Give the teacher training rows, a table, or all events; `?anonymous` without names."""
         self.check_key("console")
-        if what not in (*FORMATS, "table", "events"):
-            raise Refusal(404, f"there are table, events, {', '.join(FORMATS)}")
-        format = "csv" if what == "table" else what
-        anonymous = "anonymous" in self.request.query_arguments
+        what, anonymous = self.rel_url.name, "anonymous" in self.query
+        format, ending = ("csv", "csv") if what == "table" else (what, "jsonl")
         store = self.room.store
         text, _, left_out = await asyncio.to_thread(written, store, format, None, anonymous)
-        self.set_header("X-Left-Out", json.dumps(left_out))  # the console says it
-        self.set_header("Content-Type", "application/octet-stream")
-        ending = "csv" if what == "table" else "jsonl"
-        self.set_header("Content-Disposition", f'attachment; filename="{what}.{ending}"')
-        self.finish(text)
+        headers = {
+            "X-Left-Out": json.dumps(left_out),  # the console says it
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f'attachment; filename="{what}.{ending}"',
+        }
+        return Response(body=text.encode(), headers=headers)
 
 
-def application(room: Classroom, secret: str, prefix: str = "", seen=None) -> Application:
-    """Return the web application. `seen(handler)` is told of each finished request."""
-    routes = {
-        "/say": Say,
-        "/(|projector|console)": Page,
-        "/files/([a-z.]+)": File,
-        "/join": Join,
-        "/show/(projector|console)": Show,
-        "/texts": Texts,
-        "/teach": Teach,
-        "/code.svg": Code,
-        "/notice": Notice,
-        "/export/([a-z]+)": Export,
-    }
-    return Application(
-        [(prefix + path, handler) for path, handler in routes.items()],
-        room=room,
-        prefix=prefix,
-        cookie_secret=secret,
-        default_handler_class=Missing,
-        log_function=seen or (lambda _: None),
-    )
+ACTS = {Visit.join, Visit.say, Visit.teach}
+ROUTES = {
+    "": Visit.page,
+    "projector": Visit.page,
+    "console": Visit.page,
+    "join": Visit.join,
+    "say": Visit.say,
+    "show/projector": Visit.show,
+    "show/console": Visit.show,
+    "texts": Visit.texts,
+    "teach": Visit.teach,
+    "code.svg": Visit.code,
+    "notice": Visit.notice,
+    **{f"files/{name}": Visit.file for name in FILES},
+    **{f"export/{what}": Visit.export for what in ("table", "events", *FORMATS)},
+}
+
+
+class Connection(web.RequestHandler):
+    """A browser's connection. What is no HTTP is refused in our words, and fills no log."""
+
+    def handle_error(self, request, status=500, exc=None, message=None):
+        why = "this request makes no sense"
+        if status == 500:
+            why = "the server failed; nothing was saved"
+            traceback.print_exception(exc)
+        response = refused(status, why)
+        response.force_close()
+        return response
+
+
+class Server(web.Server):
+    """An HTTP server that never runs out of open files.
+
+    Where as many connections are open as may be, the oldest makes room. A phone opens another by
+    itself when it has something to say; half a request never has.
+    """
+
+    def __init__(self, room: Classroom, most: int, visit: type[Visit] = Visit):
+        super().__init__(visit.answer, request_factory=partial(visit, room))
+        self.most, self.transports, self.told = most, {}, False
+
+    def __call__(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        options = {"keepalive_timeout": IDLE, "access_log": None, "auto_decompress": False}
+        return Connection(self, loop=loop, **options)
+
+    def connection_made(self, handler, transport):
+        if len(self.transports) >= self.most:
+            if not self.told:
+                print(f"{self.most} connections are open; the oldest are closed for new ones.")
+                self.told = True
+            oldest = next(iter(self.transports))
+            self.transports.pop(oldest).abort()
+        self.transports[handler] = transport
+        super().connection_made(handler, transport)
+
+    def connection_lost(self, handler, exc=None):
+        self.transports.pop(handler, None)
+        super().connection_lost(handler, exc)

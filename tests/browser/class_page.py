@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-pytest.importorskip("segno", reason="the class page needs: pip install tornado segno")
+pytest.importorskip("segno", reason="the class page needs: pip install aiohttp segno")
 
 from rlhf_lessons.classroom import rounds  # noqa: E402
 from rlhf_lessons.feedback import Store, new_id  # noqa: E402
