@@ -212,7 +212,7 @@ def pages_work(store: Store) -> dict:
     shown = figures(store)
     json.dumps(shown, allow_nan=False)
     json.dumps(statistics(store.answers()), allow_nan=False)
-    gather("", "Ann", store)
+    gather("", [row for row in store.answers() if row["name"] == "Ann"])
     table(store.answers())
     training_rows(store.answers(), "preference")
     return shown["projector"]

@@ -413,12 +413,13 @@ def test_command_report_projector_and_notebook_say_the_same_of_the_same_votes(tm
     assert main(["ratings", "stats", "--db", str(file), "--json"]) == 0
     command = json.loads(capsys.readouterr().out)
     projector = figures(store)["projector"]
-    report = gather("anna", "rater 3", store)
+    mine = [row for row in answers if row["name"] == "rater 3"]
+    report = gather("anna", mine)
     assert command == notebook
     (room,) = projector["agreement"]
     assert room == {"team": ""} | notebook["agreement"]
     assert projector["board"] == notebook["leaderboard"]
-    own = statistics([row for row in answers if row["name"] == "rater 3"])
+    own = statistics(mine)
     assert report["blind"] == own["leaderboard"]
     assert report["self_agreement"] == own["self_agreement"] and own["self_agreement"]["n"]
     # By hand: 12 tasks by 7 raters and 15 hands that name no "both bad", each first judgement once.
