@@ -28,13 +28,13 @@ class LiveRewardModel(OnlineReward, w.HTML):
 
     def __init__(self, source, store=None, team: str = "", policy=None, reward_model=None):
         w.HTML.__init__(self)
-        models = policy, reward_model
         if isinstance(source, str):
-            OnlineReward.__init__(self, open_store(store), source, None, team, *models)
+            votes = open_store(store), source, None
         else:
             session = source.session
-            OnlineReward.__init__(self, session.store, session.round, session.rater, team, *models)
+            votes = session.store, session.round, session.rater
             session.guess, session.after_vote = self.guess, self.after_vote
+        OnlineReward.__init__(self, *votes, team, policy, reward_model)
         self.learn()
 
     def __repr__(self):
@@ -124,8 +124,17 @@ def curve(points: list[Point], ceiling: dict, of_a_reader: bool = True):
         label = "the most that can be predicted"
         axis.axhline(ceiling["value"], color="grey", linestyle=":", label=label)
     whose = "your next votes" if of_a_reader else "the room's next votes"
-    plot_shares(axis, 0, whose, {point.votes: point.mine for point in points})
-    plot_shares(axis, 1, "votes of the others", {point.votes: point.others for point in points})
+    for i, (part, label) in enumerate({"mine": whose, "others": "votes of the others"}.items()):
+        shares = {point.votes + 0.6 * i: getattr(point, part) for point in points}  # side by side
+        tested = [
+            (at, share["value"], share["low"], share["high"])
+            for at, share in shares.items()
+            if share["n"]
+        ]
+        if tested:
+            at, value, low, high = zip(*tested, strict=True)
+            axis.plot(at, value, **line(i), marker="os"[i], label=f"{label}, 95 % interval")
+            axis.vlines(at, low, high, color=COLOURS[i])
     votes, mine = points[-1].votes, points[-1].mine
     margin = 0.3 * EVERY
     axis.set(xlabel="votes learned from", xlim=(-margin, max(votes, 2 * EVERY) + margin))
@@ -136,19 +145,6 @@ def curve(points: list[Point], ceiling: dict, of_a_reader: bool = True):
     axis.set_title(title, loc="left")
     axis.legend(loc="lower right", fontsize=8)
     return figure
-
-
-def plot_shares(axis, i: int, label: str, shares: dict[int, dict]) -> None:
-    """Draw line number `i`: shares with their intervals against votes, where any were tested."""
-    tested = {votes: share for votes, share in shares.items() if share["n"]}
-    if not tested:
-        return
-    at = [votes + 0.6 * i for votes in tested]  # beside the other line
-    value, low, high = (
-        [share[part] for share in tested.values()] for part in ("value", "low", "high")
-    )
-    axis.plot(at, value, **line(i), marker="os"[i], label=f"{label}, 95 % interval")
-    axis.vlines(at, low, high, color=COLOURS[i])
 
 
 live_reward_model = LiveRewardModel  # as the lessons call it
