@@ -172,11 +172,9 @@ def share(outcomes: Outcomes, why: str = "", is_share: bool = True) -> dict:
         by_rater[rater].append(outcome)
     totals = [(sum(found), len(found)) for found in by_rater.values()]
     sums, counts = np.array(totals).reshape(-1, 2).T
-
-    def by_draw(weights: np.ndarray) -> np.ndarray:
-        return weights @ sums / (weights @ counts)
-
-    return figure(by_draw, len(sums), len(outcomes), why, is_share)
+    return figure(
+        lambda weights: weights @ sums / (weights @ counts), len(sums), len(outcomes), why, is_share
+    )
 
 
 def decided_twice(rows: list[dict]) -> dict:
@@ -246,10 +244,13 @@ def agreement(votes: list[Comparison]) -> tuple[dict, dict]:
         seen[raters[vote.rater], units[vote.unit], VERDICTS.index(vote.verdict)] = 1
 
     def measured(part: int, name: str) -> dict:
-        def by_draw(weights: np.ndarray) -> np.ndarray:
-            return weighted_alpha(seen, weights)[part]
-
-        return figure(by_draw, len(raters), len(votes), FIGURES[name][1], is_share=False)
+        return figure(
+            lambda weights: weighted_alpha(seen, weights)[part],
+            raters=len(raters),
+            n=len(votes),
+            why=FIGURES[name][1],
+            is_share=False,
+        )
 
     return measured(0, "agreement"), measured(1, "alpha" if votes else "agreement")
 
