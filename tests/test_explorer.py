@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from rlhf_lessons.widgets import Explorer
-from rlhf_lessons.widgets.explorer import SHADES, shade, surprise_html, surprise_legend, surprises
+from rlhf_lessons.widgets.explorer import SHADES, read, shade, surprise_html, surprise_legend
 
 
 @pytest.fixture
@@ -65,8 +65,8 @@ def test_it_chooses_the_same_again_from_the_same_text_and_seed(explorer):
 
 
 def test_after_the_end_token_nothing_can_be_taken_until_it_is_taken_back(explorer):
-    explorer.take(explorer.tokenizer.eos_token_id)
-    explorer.take(9)
+    explorer.act(lambda: explorer.take(explorer.tokenizer.eos_token_id))
+    explorer.act(lambda: explorer.take(9))
     assert explorer.taken == [explorer.tokenizer.eos_token_id] and "ended" in explorer.note.value
     assert explorer.choose.disabled and all(button.disabled for button in explorer.tokens)
     explorer.back.click()
@@ -85,7 +85,7 @@ def test_a_text_of_its_own_can_be_walked_and_an_empty_or_a_too_long_one_does_no_
 def test_it_stops_where_the_model_has_no_more_room(explorer):
     explorer.given = [9] * (explorer.model.config.max_position_embeddings - 1)
     explorer.show()
-    explorer.take(9)
+    explorer.act(lambda: explorer.take(9))
     assert explorer.choose.disabled and "ended" in explorer.note.value
 
 
@@ -100,7 +100,8 @@ def test_the_surprise_shown_is_minus_the_log_of_the_models_own_probability(explo
     with torch.no_grad():
         logprobs = explorer.model(torch.tensor([explorer.ids])).logits[0].log_softmax(-1)
     last = -logprobs[-2, explorer.ids[-1]].item()
-    assert surprises(explorer.model, explorer.ids)[-1].item() == pytest.approx(last, abs=1e-5)
+    surprises, _ = read(explorer.model, explorer.ids)
+    assert surprises[-1].item() == pytest.approx(last, abs=1e-5)
     assert f"<sub>{last:.1f}</sub>" in explorer.shown.value
     rest = surprise_html(
         explorer.model, explorer.tokenizer, explorer.ids, first=len(explorer.ids) - 1

@@ -57,7 +57,7 @@ def test_a_prompt_that_cannot_be_answered_is_refused_kindly(models, prompt, word
     box.prompt.value = prompt
     box.button.click()
     assert word in box.note.value and not box.button.disabled
-    assert "Not asked: " in box.note.value and "aria-live" in box.note.value
+    assert "aria-live" in box.note.value and not box.answers.value
 
 
 def test_a_base_model_takes_any_text(models):
@@ -92,9 +92,8 @@ def test_a_picture_keeps_its_colours_apart_though_it_has_few():
                 alpha=0.2,
                 linewidth=0.8,
             )
-    seen = Image.open(
-        io.BytesIO(Picture(figure, "Six lines, one above the other.").data()["image/png"])
-    ).convert("RGB")
+    data, _ = Picture(figure, "Six lines, one above the other.")._repr_mimebundle_()
+    seen = Image.open(io.BytesIO(data["image/png"])).convert("RGB")
     shown = {colour for _, colour in seen.getcolors(10**6)}
     for colour in COLOURS:
         red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))

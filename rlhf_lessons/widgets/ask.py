@@ -4,7 +4,7 @@ import ipywidgets as w
 
 from rlhf_lessons import data
 from rlhf_lessons.evaluation.ask import ask, out_of_world_notice
-from rlhf_lessons.widgets.html import Box, aloud, button, columns_html, control
+from rlhf_lessons.widgets.html import Box, columns_html, control, slider
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 
@@ -30,9 +30,10 @@ class AskBox(Box):
         self.suggestion = control(w.Dropdown, "Suggestions", options=texts or suggestions())
         self.prompt = control(w.Textarea, "Your prompt", rows=2)
         w.dlink((self.suggestion, "value"), (self.prompt, "value"))
-        self.temperature = control(w.FloatSlider, "Temperature", value=1, min=0, max=2, step=0.1)
-        self.button = button("Ask", "Let every model answer", self.answer, button_style="primary")
-        self.note, self.answers = w.HTML(), w.HTML()
+        self.temperature = slider("Temperature", 0, 2, 0.1, value=1)
+        told = "Let every model answer"
+        self.button = self.button_for("Ask", told, self.answer, button_style="primary")
+        self.answers = w.HTML()
         names = ", ".join(models)
         super().__init__(
             f"A prompt box for {names}. It works in Jupyter; what it shows stands below.",
@@ -43,17 +44,14 @@ class AskBox(Box):
             self.answers,
         )
 
-    def answer(self) -> None:
-        """Let each model answer the prompt in the box, and show the answers or why there are
-        none."""
-        prompt, self.clicks = self.prompt.value.strip("\n"), self.clicks + 1
+    def answer(self) -> str | None:
+        """Let each model answer the prompt in the box; ValueError where it is empty or too long."""
+        prompt = self.prompt.value.strip("\n")
+        self.clicks += 1
         self.button.disabled, self.button.description = True, "Writing …"
         try:
             found = ask(prompt, self.models, 1, self.temperature.value, seed=self.clicks)
-            self.answers.value = columns_html({name: texts[0] for name, texts in found.items()})
-            note = self.toy_world and out_of_world_notice(prompt)
-        except ValueError as error:  # empty or too long: the message says which
-            note = f"Not asked: {error}."
         finally:
             self.button.disabled, self.button.description = False, "Ask"
-        self.note.value = aloud(note) if note else ""
+        self.answers.value = columns_html({name: texts[0] for name, texts in found.items()})
+        return out_of_world_notice(prompt) if self.toy_world else None

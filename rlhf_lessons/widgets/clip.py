@@ -5,7 +5,7 @@ import torch
 
 from rlhf_lessons.plots import COLOURS, canvas, line
 from rlhf_lessons.stages.losses import clipped_policy_loss
-from rlhf_lessons.widgets.html import Box, control, figure_html
+from rlhf_lessons.widgets.html import Box, figure_html, slider
 
 
 class ClippedObjective(Box):
@@ -13,10 +13,10 @@ class ClippedObjective(Box):
     them."""
 
     def __init__(self):
-        slider, self.picture = w.FloatSlider, w.HTML()
-        self.ratio = control(slider, "ratio, new / old", value=1.4, min=0.4, max=1.8, step=0.05)
-        self.advantage = control(slider, "advantage", value=1, min=-2, max=2, step=0.25)
-        self.clip = control(slider, "clip", value=0.2, min=0.05, max=0.5, step=0.05)
+        self.ratio = slider("ratio, new / old", 0.4, 1.8, 0.05, value=1.4)
+        self.advantage = slider("advantage", -2, 2, 0.25, value=1)
+        self.clip = slider("clip", 0.05, 0.5, 0.05, value=0.2)
+        self.picture = w.HTML()
         sliders = self.ratio, self.advantage, self.clip
         super().__init__(
             "Sliders for the clipped objective. They work in Jupyter; two of their settings stand "
@@ -65,8 +65,7 @@ def draw_objective(axis, ratio: float, advantage: float, clip: float) -> None:
     axis.axvspan(1 - clip, 1 + clip, color="lightgrey", alpha=0.5, label="within the clip")
     axis.plot(ratios, ratios * advantage, ":", color="grey", label="not clipped")
     axis.plot(ratios, objective(ratios, advantage, clip), **line(0), label="clipped")
-    dot = {"color": COLOURS[1], "markersize": 8, "label": "this token"}
-    axis.plot(ratio, here, "o", **dot)
+    axis.plot(ratio, here, "o", color=COLOURS[1], markersize=8, label="this token")
     still = "still pulls" if pull(ratio, advantage, clip) else "pulls no more"
     axis.set(xlabel="ratio: new probability / old", ylabel="objective", xlim=(0.4, 1.8))
     axis.set_title(f"Ratio {ratio:.2f}: this token {still}", loc="left", fontsize=10)

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 
 from rlhf_lessons.lm.sampling import (
     filter_top_k_top_p,
+    most_tokens,
     process_logits,
     sample_next_token,
     suppressed_ids,
 )
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
-from rlhf_lessons.widgets.html import Box, button, control, escaped
+from rlhf_lessons.widgets.html import Box, control, escaped, slider
 
 SHADES = {  # nats below: colour
     0.5: "#FFFFFF",
@@ -44,24 +45,21 @@ def surprise_legend() -> str:
 
 
 @torch.inference_mode()
-def logits_of(model, ids: list[int]) -> torch.Tensor:
-    """Return the logits of what comes after each token of a text, (time, vocabulary)."""
+def read(model, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the surprise, in nats, of each token of a text after the first, (time - 1,), and the
+    logits of what comes after the last, (vocabulary,)."""
     batch = torch.tensor([ids], device=model.device)
-    return model(batch, use_cache=False).logits[0].float().cpu()
-
-
-def surprises(model, ids: list[int]) -> torch.Tensor:
-    """Return the surprise, in nats, of each token after the first, (time - 1,)."""
-    logits = logits_of(model, ids)[:-1]
-    return F.cross_entropy(logits, torch.tensor(ids)[1:], reduction="none")
+    logits = model(batch, use_cache=False).logits[0].float()
+    surprises = F.cross_entropy(logits[:-1], batch[0, 1:], reduction="none")
+    return surprises.cpu(), logits[-1].cpu()
 
 
 def surprise_html(model, tokenizer, ids: list[int], first: int = 1) -> str:
     """Return the tokens from number `first` on as HTML, each shaded by its surprise, with the
     number beside it."""
     shown = ""
-    nats = surprises(model, ids).tolist()
-    for token, surprise in zip(ids[first:], nats[first - 1 :], strict=True):
+    surprises, _ = read(model, ids)
+    for token, surprise in zip(ids[first:], surprises[first - 1 :].tolist(), strict=True):
         text = tokenizer.decode([token])
         word = escaped(text.strip("\n")) or "⏎"
         shown += f'<span style="{shade(surprise)}">{word}</span><sub>{surprise:.1f}</sub>'
@@ -81,19 +79,20 @@ class Explorer(Box):
         self.model, self.tokenizer = model, tokenizer
         self.given, self.taken, self.chance = [tokenizer.bos_token_id], [], torch.Generator()
         self.text = control(w.Textarea, "Your text", value=text, rows=2)
+        button = self.button_for
         self.begin = button("Begin here", "Walk on from the text in the box", self.restart)
-        self.shown, self.note = w.HTML(), w.HTML()
-        primary = {"button_style": "primary"}
-        self.choose = button("Let it choose", "Draw the next token", self.draw, **primary)
+        self.shown = w.HTML()
+        self.choose = button("Let it choose", "Draw the next token", self.draw)
+        self.choose.button_style = "primary"
         self.back = button("Take one back", "Remove the last token that was taken", self.undo)
         self.tokens = [
             button("", "", lambda i=i: self.take(self.offered[i]), layout={"width": "150px"})
             for i in range(BARS)
         ]
         self.bars = [w.FloatProgress(max=1) for _ in self.tokens]
-        self.temperature = control(w.FloatSlider, "Temperature", value=1, min=0, max=2, step=0.1)
-        self.top_k = control(w.IntSlider, "Top-k (0: all)", min=0, max=50)
-        self.top_p = control(w.FloatSlider, "Top-p (1: all)", value=1, min=0.05, max=1, step=0.05)
+        self.temperature = slider("Temperature", 0, 2, 0.1, value=1)
+        self.top_k = control(w.IntSlider, "Top-k (0: all)", max=50)
+        self.top_p = slider("Top-p (1: all)", 0.05, 1, 0.05, value=1)
         controls = self.temperature, self.top_k, self.top_p
         super().__init__(
             "A text to walk through, token by token. It works in Jupyter; what it shows stands "
@@ -108,7 +107,7 @@ class Explorer(Box):
             w.HTML(surprise_legend()),
             controls=controls,
         )
-        self.restart()
+        self.act(self.restart)
 
     @property
     def ids(self) -> list[int]:
@@ -116,58 +115,52 @@ class Explorer(Box):
         taken since."""
         return self.given + self.taken
 
-    def restart(self) -> None:
-        """Begin anew with the text in the box, unless it is too long."""
+    def restart(self) -> str:
+        """Begin anew with the text in the box; ValueError where it is too long."""
         text = strip_special_tokens(self.tokenizer, self.text.value)
         text = self.tokenizer.encode(text, add_special_tokens=False)
-        if 1 + len(text) >= self.model.config.max_position_embeddings:
-            self.note.value = (
-                "This text fills all the places that the model has. Begin with a shorter one."
+        if 1 + len(text) >= most_tokens(self.model):
+            raise ValueError(
+                "This text fills all the places that the model has. Begin with a shorter one"
             )
-            return
         self.given, self.taken = [self.tokenizer.bos_token_id, *text], []
         self.chance.manual_seed(0)
-        self.show()
+        return self.show()
 
-    def take(self, token: int) -> None:
+    def take(self, token: int) -> str:
         """Put a token at the end; nothing more can be taken after the end token, or where the model
         has no room."""
         if not self.over():
             self.taken.append(token)
-            self.show()
+        return self.show()
 
-    def draw(self) -> None:
+    def draw(self) -> str:
         """Take a token as the model draws it."""
         uniform = torch.rand(1, generator=self.chance)
-        self.take(int(sample_next_token(self.logits[None], uniform)))
+        return self.take(int(sample_next_token(self.logits[None], uniform)))
 
-    def undo(self) -> None:
+    def undo(self) -> str:
         """Remove the last token that was taken."""
-        if self.taken:
-            self.taken.pop()
-            self.show()
+        self.taken = self.taken[:-1]
+        return self.show()
 
     def over(self) -> bool:
         """Return whether the text has ended."""
-        full = len(self.ids) >= self.model.config.max_position_embeddings
+        full = len(self.ids) >= most_tokens(self.model)
         return full or self.taken[-1:] == [self.tokenizer.eos_token_id]
 
-    def show(self) -> None:
+    def show(self) -> str:
         """Show the text so far, and the likeliest next tokens, with their probabilities under
-        temperature, top-k and top-p."""
+        temperature, top-k and top-p; return what to do next."""
         over = self.over()
         text = surprise_html(self.model, self.tokenizer, self.ids)
         self.shown.value = f'<div aria-live="polite">{text}</div>'
-        ended = "The text has ended. Take one back, or begin with another text."
-        self.note.value = ended if over else "Which token comes next? Click one."
         self.back.disabled, self.choose.disabled = not self.taken, over
         heat = self.temperature.value
         top_k = self.top_k.value if heat else 1  # temperature 0 takes the likeliest
-        logits = process_logits(
-            logits_of(self.model, self.ids)[-1],
-            heat or 1.0,
-            suppressed_ids(self.model, self.tokenizer),
-        )
+        _, logits = read(self.model, self.ids)
+        suppressed = suppressed_ids(self.model, self.tokenizer)
+        logits = process_logits(logits, heat or 1.0, suppressed)
         self.logits = filter_top_k_top_p(logits, top_k, self.top_p.value)
         self.offered = logits.topk(BARS).indices.tolist()
         chances = self.logits.softmax(-1)[self.offered].tolist()
@@ -179,3 +172,5 @@ class Explorer(Box):
             token.disabled = over or chance == 0
             token.tooltip = f"Take {token.description}, probability {chance:.1%}"
             bar.value, bar.description = chance, f"{chance:.1%}"
+        ended = "The text has ended. Take one back, or begin with another text."
+        return ended if over else "Which token comes next? Click one."

@@ -6,9 +6,9 @@ import ipywidgets as w
 import numpy as np
 from IPython.display import HTML
 
-from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts, strip_special_tokens
+from rlhf_lessons.lm.tokenizer import strip_special_tokens
 from rlhf_lessons.stages.reward import score
-from rlhf_lessons.widgets.html import AIRY, Box, aloud, button, control, escaped, table_html
+from rlhf_lessons.widgets.html import AIRY, Box, control, escaped, table
 from rlhf_lessons.world.judge import judge
 
 RAISES, LOWERS = "0, 114, 178", "213, 94, 0"  # blue and vermilion of Okabe and Ito
@@ -47,10 +47,9 @@ class FoolBox(Box):
         self.line = np.polyfit(utilities, rewards, degree)
         self.text = control(w.Textarea, "Your answer", rows=3)
         self.text.placeholder = "Write a bad answer that it likes"
-        self.button = button(
-            "Score it", "Ask reward model and truth", self.answer, button_style="primary"
-        )
-        self.note, self.board = w.HTML(), w.HTML()
+        told = "Ask reward model and truth"
+        self.button = self.button_for("Score it", told, self.answer, button_style="primary")
+        self.board = w.HTML()
         super().__init__(
             "A box for texts that fool the reward model. It works in Jupyter; the best ones stand "
             "in it.",
@@ -69,13 +68,6 @@ class FoolBox(Box):
         text = strip_special_tokens(self.tokenizer, text).strip()
         if not text:
             raise ValueError("Write something first")
-        (asked,) = encode_prompts(self.tokenizer, [self.prompt])
-        (answer,) = encode_completions(self.tokenizer, [text])
-        tokens, most = len(asked + answer), self.model.config.max_position_embeddings
-        if tokens > most:
-            raise ValueError(
-                f"This is too long: {tokens} tokens with the prompt, and the model reads {most}"
-            )
         reward = score(self.model, self.tokenizer, [self.prompt], [text]).item()
         utility = judge(self.prompt, text).utility
         overpaid = reward - float(np.polyval(self.line, utility))
@@ -85,15 +77,11 @@ class FoolBox(Box):
         self.board.value = self.page()
         return entry
 
-    def answer(self) -> None:
-        """Score what is in the box, and say what came out, or why it could not be scored."""
-        try:
-            entry = self.enter(self.text.value)
-        except ValueError as error:
-            self.note.value = aloud(f"{error}.")
-            return
+    def answer(self) -> str:
+        """Score what is in the box, and say what came out."""
+        entry = self.enter(self.text.value)
         much, place = entry["overpaid"], self.entries.index(entry) + 1
-        self.note.value = aloud(
+        return (
             f"Reward {entry['reward']:+.1f}, true utility {entry['utility']:.2f}. Answers as good "
             f"as this one get {entry['reward'] - much:+.1f}: it is "
             f"{'over' if much > 0 else 'under'}paid by {abs(much):.1f}. Place {place}."
@@ -112,4 +100,4 @@ class FoolBox(Box):
             for place, entry in enumerate(self.entries[:PLACES], 1)
         ]
         header = ["place", "overpaid by", "reward", "true utility", "text"]
-        return table_html(header, rows, look=AIRY)
+        return table(header, rows, look=AIRY).data

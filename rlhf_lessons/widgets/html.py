@@ -1,14 +1,15 @@
 """What the widgets share: controls, and tables and pictures that read well in JupyterLab, on GitHub
 and aloud. Every text in them is escaped."""
 
-import base64
 import html
 import io
 from collections.abc import Callable, Iterable, Sequence
 
 import ipywidgets as w
+from IPython.core.pylabtools import print_figure
 from IPython.display import HTML, display
 from PIL import Image
+from traitlets import Instance
 
 COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file is a third as large
 WIDE = "760px"  # the most that a control takes of a page
@@ -19,19 +20,37 @@ class Box(w.VBox):
     """The parts of a widget, one below the other. `show` draws what follows from its `controls`: at
     first, and whenever one of them changes.
 
-    On a page without a kernel, `stand_in` says what is missing there.
+    What a button does, and `show`, return the words for the `note`, if there are any; a ValueError
+    in them is said there too. On a page without a kernel, `stand_in` says what is missing there.
     """
+
+    note = Instance(w.HTML, ())
 
     def __init__(self, stand_in: str, *parts: w.Widget, controls: Sequence[w.Widget] = ()):
         super().__init__(parts)
         self.stand_in = stand_in
         for part in controls:
-            part.observe(lambda change: self.show(), "value")
+            part.observe(lambda change: self.act(self.show), "value")
         if controls:
-            self.show()
+            self.act(self.show)
 
     def __repr__(self):
         return self.stand_in
+
+    def button_for(self, name: str, tooltip: str, does: Callable, **traits) -> w.Button:
+        """Return a button that calls `does()` when it is clicked."""
+        made = w.Button(description=name, tooltip=tooltip, **traits)
+        made.on_click(lambda _: self.act(does))
+        return made
+
+    def act(self, does: Callable) -> None:
+        """Do it, and show in the note what came out, or why it could not be done."""
+        try:
+            words = does()
+        except ValueError as error:
+            words = f"{error}."
+            words = words[0].upper() + words[1:]
+        self.note.value = aloud(words) if words else ""
 
 
 def control(kind: type, name: str, **traits) -> w.Widget:
@@ -40,11 +59,9 @@ def control(kind: type, name: str, **traits) -> w.Widget:
     return kind(description=name, **look, **traits)
 
 
-def button(name: str, tooltip: str, act: Callable, **traits) -> w.Button:
-    """Return a button that calls `act()` when it is clicked."""
-    made = w.Button(description=name, tooltip=tooltip, **traits)
-    made.on_click(lambda _: act())
-    return made
+def slider(name: str, low: float, high: float, step: float, value: float) -> w.FloatSlider:
+    """Return a slider, which stands at `value` first."""
+    return control(w.FloatSlider, name, min=low, max=high, step=step, value=value)
 
 
 def escaped(text: object) -> str:
@@ -59,15 +76,10 @@ def aloud(text: object) -> str:
     return f"<p aria-live='polite' style='line-height:1.5'>{escaped(text)}</p>"
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "") -> HTML:
-    """Return a table; numbers come as the caller rounded them."""
-    return HTML(table_html(header, rows, caption))
-
-
-def table_html(
+def table(
     header: Iterable[str], rows: Iterable[Iterable[object]], caption: str = "", look: str = ""
-) -> str:
-    """Return the same table as a string, for a widget, which may have a look of its own in CSS."""
+) -> HTML:
+    """Return a table; numbers come as the caller rounded them, `look` is CSS."""
     left = 'style="text-align:left; vertical-align:top"'
     head = "".join(f'<th scope="col" {left}>{escaped(name)}</th>' for name in header)
     body = ""
@@ -76,22 +88,20 @@ def table_html(
         body += f"<tr>{cells}</tr>"
     title = f"<caption {left}>{escaped(caption)}</caption>" if caption else ""
     start = f'<table style="{look}">' if look else "<table>"
-    return f"{start}{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return HTML(f"{start}{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
 def columns_html(texts: dict[str, str]) -> str:
     """Return answers beside each other, each under its model's name, in columns of equal width."""
     look = f"width:98%; table-layout:fixed; {AIRY}"
-    return table_html(texts, [map(said, texts.values())], look=look)
+    return table(texts, [map(said, texts.values())], look=look).data
 
 
 def figure_html(figure, words: str) -> str:
     """Return a figure as an HTML picture under the words that describe it, which a screen reader
     hears."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    source = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return f"{aloud(words)}<img alt='{escaped(words)}' src='{source}'>"
+    png = print_figure(figure, bbox_inches=None, base64=True)
+    return f"{aloud(words)}<img alt='{escaped(words)}' src='data:image/png;base64,{png}'>"
 
 
 def said(text: str) -> str:
@@ -111,20 +121,19 @@ class Picture:
 
     def __init__(self, figure, alt: str):
         self.figure, self.alt = figure, alt
-        self.how = {"raw": True, "metadata": {"image/png": {"alt": alt}}}
-        self.handle = display(self.data(), display_id=True, **self.how)
+        self.handle = display(self, display_id=True)
 
     def update(self, figure) -> None:
         """Show this figure where the last one was."""
         self.figure = figure
-        self.handle.update(self.data(), **self.how)
+        self.handle.update(self)
 
-    def data(self) -> dict:
-        """Return what Jupyter shows: a PNG of few colours, and words where there are no
-        pictures."""
-        drawn, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(drawn, format="png", bbox_inches="tight")
-        flat = Image.open(drawn).convert("RGB")
+    def _repr_mimebundle_(self, **which) -> tuple[dict, dict]:
+        """Return what Jupyter shows, a PNG of few colours, and words where there are no pictures;
+        and the words beside the picture."""
+        small = io.BytesIO()
+        flat = Image.open(io.BytesIO(print_figure(self.figure))).convert("RGB")
         few = flat.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         few.save(small, "png", optimize=True)
-        return {"image/png": small.getvalue(), "text/plain": self.alt}
+        data = {"image/png": small.getvalue(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt}}

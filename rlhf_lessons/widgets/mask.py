@@ -41,27 +41,27 @@ class MaskBox(Box):
             "Your own demonstration, token by token, each with its label. It works in Jupyter; a "
             "table stands below.",
             *controls,
+            self.note,
             self.view,
             controls=controls,
         )
 
     def show(self) -> None:
         """Draw the two demonstrations anew, with the labels that were chosen."""
+        self.view.value = ""
         own = {"prompt": self.prompt.value, "completion": self.completion.value}
+        for text, name in zip(own.values(), ("a prompt", "an answer"), strict=True):
+            if not text.strip():
+                raise ValueError(f"Write {name}: there is nothing to learn from an empty one")
         mistake = LABELS[self.labels.value]
-        try:
-            with bug(mistake) if mistake else nullcontext():
-                rows = sft.encode_demonstrations(self.tokenizer, [own, SHORT])
-        except ValueError:
-            missing = "an answer" if self.prompt.value.strip() else "a prompt"
-            self.view.value = f"Write {missing}: there is nothing to learn from an empty one."
-            return
+        with bug(mistake) if mistake else nullcontext():
+            rows = sft.encode_demonstrations(self.tokenizer, [own, SHORT])
         longest = max(len(ids) for ids, _ in rows)
-        if longest <= MOST:
-            self.view.value = batch_html(self.tokenizer, rows)
-        else:
-            long = f"This is too long: {longest} tokens, and the model reads {MOST}. Write less."
-            self.view.value = long
+        if longest > MOST:
+            raise ValueError(
+                f"This is too long: {longest} tokens, and the model reads {MOST}. Write less"
+            )
+        self.view.value = batch_html(self.tokenizer, rows)
 
 
 def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
@@ -71,8 +71,8 @@ def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
     labels[:, 0] = sft.IGNORE  # nothing stands before the first token to guess it from
     page = ""
     for row in zip(ids.tolist(), labels.tolist(), real.tolist(), strict=True):
-        chips = "".join(chip(tokenizer.decode([i]), *marks) for i, *marks in zip(*row, strict=True))
-        page += f'<div style="margin:8px 0">{chips}</div>'
+        chips = [chip(tokenizer.decode([i]), *marks) for i, *marks in zip(*row, strict=True)]
+        page += f'<div style="margin:8px 0">{"".join(chips)}</div>'
     learned = int((labels != sft.IGNORE).sum())
     return (
         f"{page}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. "

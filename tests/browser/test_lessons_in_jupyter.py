@@ -74,7 +74,7 @@ def test_lesson_1_a_guess_is_locked_and_a_text_is_walked_token_by_token(lesson, 
     expect(guess.get_by_label("Anna")).to_be_disabled()
     shot(guess, "lesson_1_guess")
     box = reader.run("l01-walk-box")
-    bars, text = box.get_by_text(re.compile(r"^[\d.]+%$")), box.locator("[aria-live=polite]")
+    bars, text = box.get_by_text(re.compile(r"^[\d.]+%$")), box.locator("div[aria-live=polite]")
     tokens = box.locator(".widget-hbox", has_text="%").get_by_role("button")
     expect(tokens).to_have_count(10)
     shot(box, "lesson_1_explorer")
