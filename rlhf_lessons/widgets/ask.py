@@ -11,10 +11,9 @@ from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 def suggestions() -> list[tuple[str, str]]:
     """Return (label, prompt): the article's two prompts, and one of each family that no model was
     trained on."""
-    tasks = data.tasks("heldout")[len(ARTICLE_PROMPTS) :]
-    first = {task.family: task.prompt for task in reversed(tasks)}
+    examples = {task.family: task.prompt for task in data.tasks("heldout")}  # the last of each
     found = [("article", prompt) for prompt in ARTICLE_PROMPTS]
-    found += [(family, first[family]) for family in FAMILIES]
+    found += [(family, examples[family]) for family in FAMILIES]
     return [(f"{origin}: {prompt}", prompt) for origin, prompt in found]
 
 
@@ -34,9 +33,9 @@ class AskBox(Box):
         told = "Let every model answer"
         self.button = self.button_for("Ask", told, self.answer, button_style="primary")
         self.answers = w.HTML()
-        names = ", ".join(models)
         super().__init__(
-            f"A prompt box for {names}. It works in Jupyter; what it shows stands below.",
+            f"A prompt box for {', '.join(models)}. It works in Jupyter; what it shows stands "
+            "below.",
             self.suggestion,
             self.prompt,
             w.HBox([self.button, self.temperature]),
