@@ -75,7 +75,6 @@ class Check:
         self.cases = cases
         self.tolerance = tolerance
         self.lesson = right.__module__.rpartition(".")[2]
-        self.functions: list[tuple[str, Callable]] = []
 
     def __call__(self, yours: Callable, raise_errors: bool = False) -> None:
         """Print what is likely wrong, or remember that yours has passed.
@@ -92,22 +91,12 @@ class Check:
             remember(f"{self.lesson}.{self.right.__name__}")
             print("✓ Right.")
 
-    def mistake(self, id: str) -> Callable:
-        """Return a decorator for a function that makes the mistake with this id in `hints/`."""
-
-        def keep(wrong: Callable) -> Callable:
-            self.functions.append((id, wrong))
-            return wrong
-
-        return keep
-
     @cached_property
     def mistakes(self) -> list[tuple[str, Callable]]:
         """Return (hint, a function that makes the mistake), one for each way of making it."""
-        known = hints(self.lesson).get(self.right.__name__, {})
-        found = [(known[id]["hint"], wrong) for id, wrong in self.functions]
-        for mistake in known.values():
-            wrote = mistake.get("wrote", [])
+        found = []
+        for mistake in hints(self.lesson).get(self.right.__name__, {}).values():
+            wrote = mistake["wrote"]
             for ours in [wrote] if isinstance(wrote, str) else wrote:
                 wrong = rewritten(self.right, mistake["instead_of"], ours)
                 found.append((mistake["hint"], wrong))

@@ -79,12 +79,6 @@ def collate(rows, pad_id):
     return ids, labels, mask
 
 
-@collate.mistake("left")
-def padded_on_the_left(rows, pad_id):
-    backwards = [(ids[::-1], labels[::-1]) for ids, labels in rows]
-    return tuple(x.flip(1) for x in collate.right(backwards, pad_id))
-
-
 @exercise(
     ([1.0, 3.0], [30, 10]),
     ([2.5], [7]),

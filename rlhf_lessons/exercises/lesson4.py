@@ -71,11 +71,6 @@ def gae(rewards, values, mask, lam):
     return advantages * mask
 
 
-@gae.mistake("everywhere")
-def without_the_mask(rewards, values, mask, lam):
-    return gae.right(rewards, values, torch.ones_like(mask), lam)
-
-
 def old_and_new(*lengths, time, seed, clip=0.2, padding=1.0):
     """Return log-probs after and before an update, advantages, mask and clip."""
     mask = mask_of(*lengths, time=time)
@@ -98,14 +93,6 @@ def clipped_policy_loss(logprobs, old, advantages, mask, clip):
     return losses.mean()
 
 
-@clipped_policy_loss.mistake("times_mask")
-def multiplied_by_the_mask(logprobs, old, advantages, mask, clip):
-    ratio = (logprobs - old).exp()
-    held = ratio.clamp(1 - clip, 1 + clip)
-    losses = -torch.minimum(ratio * advantages, held * advantages)
-    return (losses * mask).sum() / mask.sum()
-
-
 @exercise(
     (3 * some(2, 6, seed=1) + 2, mask_of(4, 2, time=6)),
     (3 * some(3, 5, seed=2) - 1, mask_of(3, 1, 5)),
@@ -120,8 +107,3 @@ def whiten(x, mask):
     real = x[mask]
     whitened = (x - real.mean()) / (real.var(unbiased=False) + 1e-8).sqrt()
     return whitened.masked_fill(~mask, 0.0)
-
-
-@whiten.mistake("by_row")
-def each_row_by_itself(x, mask):
-    return torch.cat([whiten.right(*row) for row in zip(x.split(1), mask.split(1))])
