@@ -22,14 +22,14 @@ def right(x, by):
     return x * by
 
 
-def compare(yours, right, cases, mistakes=None):
-    check = Check(right, cases)
+def compare(yours, right, cases, mistakes=None, gradients=0):
+    check = Check(right, cases, gradients)
     check.mistakes = list((mistakes or {}).items())
     check.compare(yours)
 
 
-def compared(yours, cases=CASES):
-    compare(yours, right, cases, HINTS)
+def compared(yours, cases=CASES, gradients=0):
+    compare(yours, right, cases, HINTS, gradients)
 
 
 def test_a_mistake_is_the_right_solution_with_one_piece_changed():
@@ -63,7 +63,10 @@ def test_a_right_answer_passes_however_it_is_written():
         (lambda x, by: x.mul_(by), "changes its input in place"),
         (lambda x, by: Fraction(1, 2), "you return the shape (), where (3,) was expected"),
         (lambda x, by: x * by + 0j, "numbers of type torch.complex64"),
-        (lambda x, by: print(x), "returns None on input 1 of 2. Is there a `return` missing?"),
+        (
+            lambda x, by: print(x),
+            "On input 1 of 2, your function returns None. Is there a `return` missing?",
+        ),
         (lambda x, by: [x, x, x], "where numbers were expected"),
         (lambda x, by: x.wrong, "AttributeError: 'Tensor' object has no attribute 'wrong'"),
         (lambda: 1, "raised TypeError"),
@@ -96,16 +99,24 @@ def test_one_that_returns_nothing_has_forgotten_its_return(yours):
 
 
 def test_a_gradient_must_flow_and_be_right():
-    cases = [(torch.tensor([1.0, 2.0], requires_grad=True), 3.0)]
-    compared(lambda x, by: x * by, cases)
-    with pytest.raises(Mistake, match="No gradient flows back"):
-        compared(lambda x, by: x.detach() * by, cases)
+    cases = [(torch.tensor([1.0, 2.0]), 3.0)]
+    compared(lambda x, by: x * by, cases, 1)
+    for without in (lambda x, by: x.detach() * by, lambda x, by: (x * by).tolist()):
+        with pytest.raises(Mistake, match="No gradient flows back"):
+            compared(without, cases, 1)
     with pytest.raises(
         Mistake, match=r"values are right, but their gradient is \[4, 4\], where \[3, 3\] was"
     ):
-        compared(lambda x, by: x * by + x - x.detach(), cases)
-    with pytest.raises(Mistake, match="You return 'text', where a tensor was expected"):
-        compared(lambda x, by: "text", cases)
+        compared(lambda x, by: x * by + x - x.detach(), cases, 1)
+    with pytest.raises(Mistake, match="You return text, where a tensor was expected"):
+        compared(lambda x, by: "text", cases, 1)
+
+
+def test_a_gradient_must_flow_to_each_argument_that_wants_one():
+    cases = [(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]))]
+    compared(lambda x, by: by * x, cases, 2)
+    with pytest.raises(Mistake, match=r"their gradient is \[0, 0\], where \[1, 2\] was"):
+        compared(lambda x, by: x * by.detach(), cases, 2)
 
 
 def changed_after_use(x, by):
@@ -124,7 +135,7 @@ def backward_itself(x, by):
 @pytest.mark.parametrize("yours", [changed_after_use, backward_itself])
 def test_a_gradient_that_breaks_stops_no_notebook(yours):
     with pytest.raises(Mistake, match="The gradient breaks on its way back"):
-        compared(yours, [(torch.tensor([1.0, 2.0], requires_grad=True), 3.0)])
+        compared(yours, [(torch.tensor([1.0, 2.0]), 3.0)], 1)
 
 
 @pytest.mark.parametrize("yours", [lambda ids: ids + [ids.pop()], lambda ids: ids.sort() or [2, 1]])
@@ -143,7 +154,7 @@ def test_an_input_that_is_no_number_counts_as_unchanged():
 
 def test_an_error_in_a_library_names_the_readers_own_line():
     with pytest.raises(
-        Mistake, match=r"on input 1 of 1 \(line \d+: .*compare\(lambda x: F.nll_loss"
+        Mistake, match=r"On input 1 of 1, .* \(line \d+: .*compare\(lambda x: F.nll_loss"
     ):
         compare(lambda x: F.nll_loss(x, x), lambda x: x, [(X,)])
 

@@ -15,7 +15,15 @@ def win_rate(picks):
     return (wins + ties / 2) / len(picks)
 
 
-@exercise((9, 10), (5, 10), (0, 3), (4, 4), (1, 1), (12, 13), (7, 9))
+@exercise(
+    (9, 10),
+    (5, 10),
+    (0, 3),
+    (4, 4),
+    (1, 1),
+    (12, 13),
+    (7, 9),
+)
 def coin(wins, picks):
     """How often a coin would do as well."""
     heads = range(wins, picks + 1)

@@ -8,17 +8,18 @@ import math
 import torch
 import torch.nn.functional as F
 
-from rlhf_lessons.exercises.check import exercise, mask_of, picked, some, tokens
+from rlhf_lessons.exercises.check import exercise
+from rlhf_lessons.exercises.inputs import guesses, mask_of, picked, rows, some, tokens
 
 NEVER = -math.inf
 
 
 # no text of one token: Categorical, a good way to write it, cannot be asked about none
 @exercise(
-    (some(2, 5, 7), tokens(2, 5, below=7)),
-    (some(1, 4, 6, scale=1e4), tokens(1, 4, below=6)),
-    (some(3, 2, 4), tokens(3, 2, below=4)),
-    (some(1, 2, 3, seed=1), tokens(1, 2, below=3)),
+    guesses(2, 5, 7),
+    guesses(1, 4, 6, scale=1e4),
+    guesses(3, 2, 4),
+    guesses(1, 2, 3, seed=1),
 )
 def surprise(logits, ids):
     """The surprise of each token after the first, (batch, time - 1)."""
@@ -26,19 +27,27 @@ def surprise(logits, ids):
     return -picked(logits[:, :-1].log_softmax(-1), ids[:, 1:])
 
 
+def texts(*lengths, time=0, scale=1.0, padding=0.0):
+    """Return logits, ids and mask of texts of these lengths, padded with token 0, to whose logit
+    `padding` is added."""
+    mask = mask_of(*lengths, time=time)
+    logits, ids = guesses(*mask.shape, 4, seed=sum(lengths), scale=scale)
+    logits[..., 0] += padding
+    return logits, ids.clamp(min=1) * mask, mask
+
+
 @exercise(
-    (some(3, 6, 7).requires_grad_(), tokens(3, 6, below=7), mask_of(6, 3, 4)),
-    (some(2, 5, 4, scale=1e4), tokens(2, 5, below=4), mask_of(5, 2)),
-    (  # nobody may write the padding, token 0
-        some(2, 4, 5, seed=3).index_fill(-1, torch.tensor([0]), NEVER),
-        torch.tensor([[1, 2, 3, 4], [1, 4, 0, 0]]),
-        mask_of(4, 2),
-    ),
-    (some(2, 3, 4, seed=5), tokens(2, 3, below=4), mask_of(2, 1, time=3)),
+    texts(6, 3, 4),
+    texts(5, 2, 3, scale=1e4),
+    texts(4, 2, padding=NEVER),
+    texts(2, 1, time=3),
+    gradients=1,
 )
 def masked_loss(logits, ids, mask):
     """The mean surprise of the real tokens of the whole batch."""
-    guesses, came, real = logits[:, :-1], ids[:, 1:], mask[:, 1:]
+    guesses = logits[:, :-1]
+    came = ids[:, 1:]
+    real = mask[:, 1:]
     losses = -picked(guesses.double().log_softmax(-1), came)
     return losses[real].mean()
 
@@ -49,7 +58,7 @@ def masked_loss(logits, ids, mask):
     (some(2, 6, scale=1e4), 0.7),
     (some(2, 3, 5), 0.0),
     (torch.tensor([-1e4, 1e4, 0.0]), 0.0),
-    (torch.tensor([[3.0]]), 1.3),
+    (some(1, 1), 1.3),
 )
 def temperature(logits, temperature):
     """Probabilities at a temperature, of which 0 stands for greedy."""
@@ -71,7 +80,12 @@ def top_k(logits, k):
     return logits.masked_fill(ranks >= k, NEVER)
 
 
-EASY = torch.tensor([[0.1, 0.5, 0.15, 0.25], [0.6, 0.05, 0.05001, 0.29999]]).log()
+EASY = torch.tensor(
+    [
+        [0.1, 0.5, 0.15, 0.25],
+        [0.6, 0.05, 0.05001, 0.29999],
+    ]
+).log()
 
 
 @exercise(
@@ -89,32 +103,40 @@ def top_p(logits, p):
     return logits.masked_fill(drop.scatter(-1, order, drop), NEVER)
 
 
-TEXT = torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4])
-LONG = torch.cat([tokens(300, below=9), torch.tensor([8])])
+LONG = tokens(300, below=8)
+LONG[-1] = 8  # which comes nowhere else
 
 
 @exercise(
-    (TEXT, torch.tensor([4, 1, 2, 1, 3, 0, 1, 2]), 5),
+    (
+        torch.tensor([0, 1, 2, 1, 2, 3, 1, 2, 0, 4]),
+        torch.tensor([4, 1, 2, 1, 3, 0, 1, 2]),
+        5,
+    ),
     (LONG, tokens(40, below=9, seed=1), 9),
     (torch.tensor([2]), torch.tensor([1, 3]), 6),
     (LONG, torch.tensor([8, 8]), 1000),
 )
 def bigram_loss(train, test, vocabulary):
     """The loss on one text of a model that has counted the pairs of another, one added to each."""
-    pairs = torch.bincount(train[:-1] * vocabulary + train[1:], minlength=vocabulary**2)
-    counts = pairs.view(vocabulary, vocabulary) + 1.0
+    pairs = train[:-1] * vocabulary + train[1:]
+    counts = torch.bincount(pairs, minlength=vocabulary**2)
+    counts = counts.view(vocabulary, vocabulary) + 1.0
     chances = counts / counts.sum(1, keepdim=True)
     return -chances[test[:-1], test[1:]].log().mean()
 
 
-MASK = mask_of(5, 2, 3)
+def surprises(*lengths, scale=1.0, padding=1.0):
+    """Return surprises and mask of texts of these lengths."""
+    values, mask = rows(*lengths, count=1, scale=scale, padding=padding)
+    return values.abs(), mask
 
 
 @exercise(
-    (some(3, 5).abs().masked_fill(~MASK, 3.0), MASK),
-    (some(3, 5, seed=1).abs().masked_fill(~MASK, math.inf), MASK),
-    (some(2, 200, seed=2).abs() * 8, mask_of(200, 180)),
-    (torch.tensor([[9.0]]), mask_of(1)),
+    surprises(5, 2, 3),
+    surprises(4, 2, 3, padding=math.inf),
+    surprises(200, 180, scale=8.0),
+    surprises(1, scale=9.0),
 )
 def perplexity(surprises, mask):
     """The perplexity of all real tokens together."""

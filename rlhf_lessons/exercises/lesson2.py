@@ -7,17 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from rlhf_lessons.exercises.check import exercise, mask_of, some, tokens
+from rlhf_lessons.exercises.check import exercise
+from rlhf_lessons.exercises.inputs import guesses, mask_of, rows, tensors
 
 IGNORE = -100
 
 
 @exercise(
-    ([1, 3, 70, 71, 4], [80, 81, 82], 2),
+    (
+        [1, 3, 70, 71, 4],
+        [80, 81, 82],
+        2,
+    ),
     ([1], [9], 2),
     ([1, 3, 80, 4], [80, 80], 2),
     (list(range(5, 90)), [7], 0),
-    ([1, 3, 70], [3, 1, 70, 70], 50),
+    (
+        [1, 3, 70],
+        [3, 1, 70, 70],
+        50,
+    ),
 )
 def ids_and_labels(prompt, answer, end):
     """One demonstration, the prompt ignored and the end learned."""
@@ -26,49 +35,51 @@ def ids_and_labels(prompt, answer, end):
     return ids, labels
 
 
-def labelled(*lengths, vocabulary=7, seed=0):
+def labelled(*lengths, vocabulary=7):
     """Return logits, and labels of rows with a prompt and an answer of these lengths each."""
-    shape = len(lengths), max(map(sum, lengths))
-    labels = tokens(*shape, below=vocabulary, seed=seed)
+    time = max(map(sum, lengths))
+    logits, labels = guesses(len(lengths), time, vocabulary, scale=3.0)
     for row, (prompt, answer) in zip(labels, lengths):
         row[:prompt] = IGNORE
         row[prompt + answer :] = IGNORE
-    return some(*shape, vocabulary, seed=seed, scale=3.0).requires_grad_(), labels
+    return logits, labels
 
 
-EXTREME = F.one_hot(torch.tensor([[1, 2, 3, 0], [0, 4, 4, 1]]), 5) * 2e4 - 1e4
+SURE = torch.tensor([[1, 2, 3, 0], [0, 4, 4, 1]])
+WANTED = torch.tensor([[IGNORE, 1, 2, 3], [IGNORE, IGNORE, 0, IGNORE]])
 
 
 @exercise(
     labelled((2, 5), (3, 1), (1, 3)),
-    (
-        EXTREME.requires_grad_(),
-        torch.tensor([[IGNORE, 1, 2, 3], [IGNORE, IGNORE, 0, IGNORE]]),
-    ),
-    labelled((2, 4), (3, 0), (1, 1), seed=1),
-    labelled((0, 4), (1, 2), seed=2),
-    labelled((1, 4), (2, 3), vocabulary=2, seed=3),  # half of the learned tokens are token 0
+    (F.one_hot(SURE, 5) * 2e4 - 1e4, WANTED),
+    labelled((2, 4), (3, 0), (1, 1)),
+    labelled((0, 4), (1, 2)),
+    labelled((1, 4), (2, 3), vocabulary=2),  # half of the learned tokens are token 0
+    gradients=1,
 )
 def masked_loss(logits, labels):
     """The mean cross-entropy over the learned tokens of the whole batch."""
-    guesses, wanted = logits.double()[:, :-1], labels[:, 1:]
+    guesses = logits.double()[:, :-1]
+    wanted = labels[:, 1:]
     losses = F.cross_entropy(guesses.transpose(1, 2), wanted, reduction="none")
     return losses[wanted != IGNORE].mean()
 
 
-ROWS = [
-    ([1, 5, 6, 7, 2], [IGNORE, IGNORE, 6, 7, 2]),
-    ([1, 9, 2], [IGNORE, 9, 2]),
-    ([1, 8, 8, 2], [IGNORE, IGNORE, 8, 2]),
-]
+SHORT = [1, 9, 2], [IGNORE, 9, 2]
+MIDDLE = [1, 8, 8, 2], [IGNORE, IGNORE, 8, 2]
+LONG = (
+    [1, 5, 6, 7, 2],
+    [IGNORE, IGNORE, 6, 7, 2],
+)
+END = [2], [2]
 
 
 @exercise(
-    (ROWS, 0),
-    (ROWS, 2),
-    (ROWS[:1], 0),
-    ([ROWS[1], ROWS[1]], 2),
-    ([([2], [2]), ROWS[0]], 2),
+    ([LONG, SHORT, MIDDLE], 0),
+    ([LONG, SHORT, MIDDLE], 2),
+    ([LONG], 0),
+    ([SHORT, SHORT], 2),
+    ([END, LONG], 2),
 )
 def collate(rows, pad_id):
     """Rows of ids and labels, padded on the right, and their mask."""
@@ -109,20 +120,27 @@ def rate_factor(step, steps, warmup):
     return min(rise, fall, 1.0)
 
 
-def logprobs(*lengths, padding, seed):
+def logprobs(*lengths, padding=1.0):
     """Return log-probabilities before and after, (batch, time) each, and the mask."""
-    mask = mask_of(*lengths)
-    before, after = -3 * some(2, *mask.shape, seed=seed).abs()
-    return before.where(mask, padding), after.where(mask, padding), mask
+    before, after, mask = rows(*lengths, count=2, scale=3.0, padding=padding)
+    return -before.abs(), -after.abs(), mask
 
 
 @exercise(
-    logprobs(6, 2, 4, padding=-1.0, seed=0),
-    logprobs(1, padding=-1.0, seed=1),
-    logprobs(5, 1, padding=0.0, seed=2),
-    (torch.tensor([[-1e4, -0.5]]), torch.tensor([[-0.5, -2e4]]), mask_of(2)),
-    (torch.tensor([[-4.0, -1.0]]), torch.tensor([[-2.0, -1.5]]), mask_of(2)),  # learned
-    logprobs(3, 7, padding=-math.inf, seed=3),
+    logprobs(6, 2, 4),
+    logprobs(1),
+    logprobs(5, 1, padding=0.0),
+    tensors(
+        [[-1e4, -0.5]],
+        [[-0.5, -2e4]],
+        [[True, True]],
+    ),
+    tensors(  # nothing forgotten, but learned
+        [[-4.0, -1.0]],
+        [[-2.0, -1.5]],
+        [[True, True]],
+    ),
+    logprobs(3, 7, padding=math.inf),
 )
 def forgetting(before, after, mask):
     """How much the loss on plain text rose, in nats per token."""

@@ -6,20 +6,26 @@ import math
 import torch
 import torch.nn.functional as F
 
-from rlhf_lessons.exercises.check import exercise, mask_of, picked, some
+from rlhf_lessons.exercises.check import exercise
+from rlhf_lessons.exercises.inputs import picked, rows, some, tensors, tokens
 
 MIRROR = {"left": "right", "right": "left", "tie": "tie"}
 NAMES = {"l": "left", "r": "right", "t": "tie"}
 
 
+def ranked(texts, ranks):
+    """Return texts and their ranks, from a letter and a digit each."""
+    return list(texts), [int(rank) for rank in ranks]
+
+
 @exercise(
-    (list("abcd"), [2, 1, 4, 3]),
-    (list("abcd"), [1, 2, 2, 3]),
-    (list("abca"), [3, 2, 4, 1]),
-    (list("abc"), [1, 1, 1]),
-    (list("a"), [1]),
-    (list("aab"), [1, 1, 2]),
-    (list("edcba"), [5, 1, 4, 4, 2]),
+    ranked("abcd", "2143"),
+    ranked("abcd", "1223"),
+    ranked("abca", "3241"),
+    ranked("abc", "111"),
+    ranked("a", "1"),
+    ranked("aab", "112"),
+    ranked("edcba", "51442"),
 )
 def ranking_pairs(texts, ranks):
     """Pairs (better, worse) of a ranking, no ties and no identical texts, in any order."""
@@ -49,16 +55,12 @@ def self_agreement(first, again, swapped):
     return sum(same) / len(same) if same else math.nan
 
 
-def rewards(*rows):
-    """Return rewards of chosen and rejected answers that want a gradient."""
-    return tuple(torch.tensor(row, requires_grad=True) for row in rows)
-
-
 @exercise(
-    rewards(*some(2, 8, seed=3, scale=3.0).tolist()),
-    rewards([1e4, -1e4, 5e3, -120.0, 0.25], [0.0] * 5),
-    rewards([0.0], [1e4]),
-    (torch.tensor([7.0, -300.0]), torch.tensor([7.0, -300.0])),
+    tuple(some(2, 8, scale=3.0)),
+    tensors([1e4, -1e4, 5e3, -120.0, 0.25], [0.0] * 5),
+    tensors([0.0], [1e4]),
+    tensors([7.0, -300.0], [6.0, -299.5]),
+    gradients=2,
 )
 def stable_loss(chosen, rejected):
     """Minus log sigmoid of the lead of the chosen answer, at leads of 1e4 too."""
@@ -66,24 +68,22 @@ def stable_loss(chosen, rejected):
     return -F.logsigmoid(lead)
 
 
-def padded(*lengths, left=False, gradient=False, padding=1e4):
-    """Return scores and mask. What stands on padding must not matter, so it is large."""
-    mask = mask_of(*lengths)
-    if left:
-        mask = mask.flip(1)
-    scores = some(*mask.shape, seed=sum(lengths))
-    return scores.where(mask, padding * scores).requires_grad_(gradient), mask
+def scored(*lengths, padding=1e4, left=False):
+    """Return scores and mask, with padding on the right or on the left."""
+    case = rows(*lengths, count=1, padding=padding)
+    return tuple(x.flip(1) for x in case) if left else case
 
 
 @exercise(
-    padded(3, 6, 2),
-    padded(3, 6, 2, left=True),
-    padded(4, 4, gradient=True),
-    padded(1, 5),
-    padded(1, 5, left=True, gradient=True),
-    padded(1),
-    padded(4, 2),
-    padded(2, 3, padding=math.inf),
+    scored(3, 6, 2),
+    scored(3, 6, 2, left=True),
+    scored(4, 4),
+    scored(1, 5),
+    scored(1, 5, left=True),
+    scored(1),
+    scored(4, 2),
+    scored(2, 3, padding=math.inf),
+    gradients=1,
 )
 def reward_at_end(scores, mask):
     """The score at each row's last real token, wherever the padding is."""
@@ -92,12 +92,12 @@ def reward_at_end(scores, mask):
 
 
 @exercise(
-    (torch.tensor([1.0, 0.5, 2.0, -1.0, 0.0]), torch.tensor([0.0, 0.5, 3.0, -4.0, 0.0])),
-    (torch.zeros(3), torch.zeros(3)),
-    (torch.tensor([1e4, -1e4]), torch.tensor([-1e4, 1e4])),
-    (torch.tensor([2.0]), torch.tensor([2.5])),
-    (torch.tensor([0.1, 0.1, 9.0]), torch.tensor([0.1, 0.1, 8.0])),
-    (torch.tensor([0.1002, 5.0002]), torch.tensor([0.1, 5.0])),
+    tensors([1.0, 0.5, 2.0, -1.0, 0.0], [0.0, 0.5, 3.0, -4.0, 0.0]),
+    tensors([0.0, 0.0], [0.0, 0.0]),
+    tensors([1e4, -1e4], [-1e4, 1e4]),
+    tensors([2.0], [2.5]),
+    tensors([0.1, 0.1, 9.0], [0.1, 0.1, 8.0]),
+    tensors([0.1002, 5.0002], [0.1, 5.0]),
 )
 def accuracy_with_ties(chosen, rejected):
     """The share of pairs in the labelled order; equal scores are half right."""
@@ -122,16 +122,12 @@ def truth_behind(measured, flipped):
     return (measured - flipped) / (1 - 2 * flipped)
 
 
-SURE = [0.52, 0.56, 0.58, 0.63, 0.67, 0.72, 0.78, 0.83, 0.88, 0.93, 0.97, 0.99]
-RIGHT = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0, 1.0, 0.0]
-
-
 @exercise(
-    (torch.tensor(SURE), torch.tensor(RIGHT), 5),
-    (torch.tensor([1.0, 0.95, 0.55]), torch.tensor([0.0, 1.0, 1.0]), 5),
-    (torch.tensor([0.5, 0.53, 0.99]), torch.tensor([1.0, 0.0, 1.0]), 4),
-    (torch.tensor([0.81]), torch.tensor([1.0]), 5),
-    (torch.ones(3), torch.tensor([1.0, 0.0, 1.0]), 10),
+    (torch.linspace(0.52, 0.99, 12), tokens(12, below=3, seed=1) / 2, 5),
+    (*tensors([1.0, 0.95, 0.55], [0.0, 1.0, 1.0]), 5),
+    (*tensors([0.5, 0.53, 0.99], [1.0, 0.0, 1.0]), 4),
+    (*tensors([0.81], [1.0]), 5),
+    (*tensors([1.0, 1.0, 1.0], [1.0, 0.0, 1.0]), 10),
 )
 def calibration_error(sure, right, bins):
     """Expected calibration error over bins of equal width between 0.5 and 1."""

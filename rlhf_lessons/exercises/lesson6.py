@@ -12,11 +12,11 @@ CHANCES = torch.tensor([0.5, 0.98, 0.02, 0.65, 0.98, 0.35])
 
 
 @exercise(
-    (LEADS[:4].clone().requires_grad_(), CHANCES[:4]),
-    (LEADS[:1].clone().requires_grad_(), CHANCES[:1]),
-    (LEADS.clone().requires_grad_(), CHANCES),
-    ((-LEADS).requires_grad_(), CHANCES),
-    tolerance=1e-4,
+    (LEADS[:4], CHANCES[:4]),
+    (LEADS[:1], CHANCES[:1]),
+    (LEADS, CHANCES),
+    (-LEADS, CHANCES),
+    gradients=1,
 )
 def vote_loss(leads, chances):
     """Cross-entropy with soft labels, from leads."""
@@ -24,15 +24,18 @@ def vote_loss(leads, chances):
     return -(chances * won + (1 - chances) * lost).mean()
 
 
-@exercise(
-    (list("LLRRLTRR"), list("LLRLLTRL")),
-    (list("LLLLLLLR"), list("LLLLLLRL")),
-    (list("LRLR"), list("RLRL")),
-    (list("LRTLRT"), list("LRTLRT")),
-    (list("LLLT"), list("RRTT")),
-    (list("LRRRR"), list("LLLRR")),
-    (list("LLL"), list("LLL")),
-)
+VOTES = [
+    ("LLRRLTRR", "LLRLLTRL"),
+    ("LLLLLLLR", "LLLLLLRL"),
+    ("LRLR", "RLRL"),
+    ("LRTLRT", "LRTLRT"),
+    ("LLLT", "RRTT"),
+    ("LRRRR", "LLLRR"),
+    ("LLL", "LLL"),
+]
+
+
+@exercise(*((list(mine), list(theirs)) for mine, theirs in VOTES))
 def kappa(mine, theirs):
     """Agreement beyond chance: Cohen's kappa."""
     pairs = len(mine)

@@ -25,7 +25,7 @@ class ranking_pairs:
         return found
 
     def wrong_no_numbers(texts, ranks):
-        """you return [(0, None), (0, 2), (0, 3)"""
+        """you return [(0, 2), (0, 3), (0, None)"""
         return [
             (i, j if ranks[i] < ranks[j] else None) for i, j in permutations(range(len(ranks)), 2)
         ]
@@ -111,7 +111,7 @@ class truth_behind:
             return math.nan
 
     def wrong_nothing_for_nothing(measured, flipped):
-        """returns None on input 6 of 8 (0.6, 0.5). Is there a `return` missing?"""
+        """On input 6 of 8 (0.6, 0.5), your function returns None. Is there a `return` missing?"""
         if flipped != 0.5:
             return (measured - flipped) / (1 - 2 * flipped)
 
