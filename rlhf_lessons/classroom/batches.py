@@ -44,27 +44,32 @@ class Batches:
             del self.waiting[:MOST]
             actions = [action for action, _ in batch]
             results = await loop.run_in_executor(self.thread, self._commit, actions)
-            for (_, future), (result, error) in zip(batch, results, strict=True):
+            for (_, future), result in zip(batch, results, strict=True):
                 if future.done():  # whoever asked is gone; what was asked for is done all the same
                     continue
-                if error:
-                    future.set_exception(error)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
                 else:
                     future.set_result(result)
         self.busy = False
 
-    def _commit(self, actions: list[Callable]) -> list[tuple[object, Exception | None]]:
-        """Run the actions in one transaction; where that fails, each in its own."""
-        results = []
+    def _commit(self, actions: list[Callable]) -> list:
+        """Run the actions in one transaction; where that fails, each in its own.
+
+        Return of each what it returns or raises.
+        """
         try:
             with self.store.write():
-                for action in actions:
-                    try:
-                        results.append((action(), None))
-                    except Refused as error:  # the store refuses before it writes
-                        results.append((None, error))
-            return results
+                return [outcome(action) for action in actions]
         except Exception as error:
             if len(actions) == 1:
-                return [(None, error)]
+                return [error]
             return [self._commit([action])[0] for action in actions]
+
+
+def outcome(action: Callable) -> object:
+    """Return what an action returns, or its refusal: the store refuses before it writes."""
+    try:
+        return action()
+    except Refused as error:
+        return error

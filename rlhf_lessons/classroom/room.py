@@ -8,6 +8,7 @@ from rlhf_lessons.classroom import rounds
 from rlhf_lessons.classroom.batches import Batches
 from rlhf_lessons.classroom.screens import Screens
 from rlhf_lessons.feedback import Refused, Store, new_id
+from rlhf_lessons.feedback.schema import shown
 from rlhf_lessons.feedback.session import Session
 from rlhf_lessons.feedback.store import DEFAULT
 
@@ -20,8 +21,12 @@ WRONG_CODES = 20  # a minute from one device
 SLOWER = 0.05  # seconds by which each wrong code delays the next answer, up to one
 
 
-class NotJoined(Refused):
-    """A request by somebody whom the class does not know (any more)."""
+class Refusal(Refused):
+    """A request that is refused, with the HTTP status beside the sentence that says why."""
+
+    def __init__(self, status: int, why: str):
+        super().__init__(why)
+        self.status = status
 
 
 class Limit:
@@ -84,9 +89,7 @@ class Classroom:
     @property
     def where(self) -> str:
         """The database as a screen may show it: no password, the usual file by a short name."""
-        given = str(self.store.where)
-        if "://" in given:
-            return str(self.store.engine.url)
+        given = shown(self.store.where)
         return "runs/ratings.sqlite3" if given == str(DEFAULT) else given
 
     def look(self) -> None:
@@ -133,14 +136,12 @@ class Classroom:
         person = self.people.get(rater)
         if person is None:
             self.sessions.pop(rater, None)
-            raise NotJoined("join the class first, with its code")
+            raise Refusal(401, "join the class first, with its code")
         self.seen[rater] = time.monotonic()
         if rater not in self.sessions:
             self.sessions[rater] = Session(self.store, rater, None, ui="page", goal=self.goal)
         session = self.sessions[rater]
-        team = person["team"]
-        brief = rounds.brief(team, self.current)
-        session.turn_to(self.current, brief, rounds.own_words(team, self.current))
+        session.turn_to(self.current, *rounds.asked_of(person["team"], self.current))
         answer = session.reply(message)
         if message["type"] == "answer":
             self.voted.add(rater)

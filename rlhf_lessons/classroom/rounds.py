@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rlhf_lessons import paths
-from rlhf_lessons.data import DataError
+from rlhf_lessons.data import DataError, lines_of
 from rlhf_lessons.feedback import Refused, Store, near_identical
 from rlhf_lessons.widgets import words
 from rlhf_lessons.world.tasks import FAMILIES, parse
@@ -29,39 +29,35 @@ REPEATS = 0.05  # share of pairs that a rater sees a second time, sides swapped
 WHOSE = "whose is whose"
 
 
-def brief(team: str, round: str | None) -> str:
-    """Return what a team is to look for in a round; nothing where there are no teams."""
-    return TEAMS["whose_brief"] if round == WHOSE else BRIEFS.get(team, "")
-
-
 def other(team: str) -> str:
     """Return the team whose answers a member of `team` looks for in the round `WHOSE`."""
     return next(name for name in BRIEFS if name != team)
 
 
-def own_words(team: str, round: str | None) -> dict:
-    """Return {"question", "labels"} for the card of a round that asks something else."""
+def asked_of(team: str, round: str | None) -> tuple[str, dict]:
+    """Return what a team is to look for, "" without teams, and the card's own words, {"question",
+    "labels"}, in a round that asks something else.
+    """
     if round != WHOSE:
-        return {}
+        return BRIEFS.get(team, ""), {}
     question = TEAMS["whose_question"].format(team=other(team).title())
-    return {"question": question, "labels": TEAMS["whose_labels"]}
+    return TEAMS["whose_brief"], {"question": question, "labels": TEAMS["whose_labels"]}
 
 
 def answers(path: Path) -> Iterator[tuple[str, list[dict]]]:
     """Yield (prompt, completions) from a file; DataError names the line that does not fit."""
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line)
-                texts = [row["prompt"], *(answer["text"] for answer in row["completions"])]
-                fits = all(isinstance(text, str) for text in texts)
-            except (ValueError, TypeError, KeyError):
-                fits = False
-            if not fits:
-                raise DataError(
-                    f"{path}, row {number}: needs 'prompt' and, in all 'completions', 'text'"
-                )
-            yield row["prompt"], row["completions"]
+    for number, line in lines_of(path):
+        try:
+            row = json.loads(line)
+            texts = [row["prompt"], *(answer["text"] for answer in row["completions"])]
+            fits = all(isinstance(text, str) for text in texts)
+        except (ValueError, TypeError, KeyError):
+            fits = False
+        if not fits:
+            raise DataError(
+                f"{path}, row {number}: needs 'prompt' and, in all 'completions', 'text'"
+            )
+        yield row["prompt"], row["completions"]
 
 
 def draw(

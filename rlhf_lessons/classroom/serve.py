@@ -9,10 +9,10 @@ import os
 import secrets
 import socket
 import tempfile
-import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from timeit import timeit
 
 import segno
 
@@ -176,13 +176,13 @@ def most_connections() -> int:
         import resource
     except ImportError:  # Windows: no such limit
         return 10_000
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for wanted in (65_536, 10_240, 4096, 1024):  # macOS takes no more than 10,240
+    limit = resource.RLIMIT_NOFILE
+    _, hard = resource.getrlimit(limit)
+    for wanted in (10_240, hard):  # macOS takes no more, whatever it says
         with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(limit, (wanted, hard))
             break
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - RESERVED, 16)
+    return max(resource.getrlimit(limit)[0] - RESERVED, 16)
 
 
 async def run(
@@ -224,7 +224,7 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
         address = url or f"http://{address_of(host)}:{port}/"
         room = classroom(str(Path(folder, "check.sqlite3")), address, goal=1)
         new_round(room.store, room.source, n=20)
-        disk = commit_time(room.store)
+        disk = timeit(lambda: room.store.say("report"), number=20) / 20 * 1000
         slow = "" if disk < 50 else ": slow; a class may feel it"
         hello = (
             f"A commit takes {disk:.0f} ms on this disk{slow}.\n"
@@ -241,14 +241,6 @@ def check(host: str = "0.0.0.0", port: int = 8800, url: str = "", minutes: float
     )
     print(no_vote if came else HELP_WITH_NETWORK.format(port=port))
     return 1
-
-
-def commit_time(store: Store, n: int = 20) -> float:
-    """Return the milliseconds that a commit takes, the mean of `n`."""
-    began = time.perf_counter()
-    for _ in range(n):
-        store.say("report")
-    return 1000 * (time.perf_counter() - began) / n
 
 
 async def trial(room: Classroom, host: str, port: int, hello: str, minutes: float) -> bool:

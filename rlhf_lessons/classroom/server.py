@@ -15,8 +15,6 @@ import re
 import secrets
 import socket
 import time
-import traceback
-from collections.abc import Awaitable
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,8 +23,10 @@ import segno
 from aiohttp import web
 from aiohttp.web import Response, json_response
 
-from rlhf_lessons.classroom.room import SLOWER, Classroom, NotJoined
+from rlhf_lessons.classroom.room import SLOWER, Classroom, Refusal
 from rlhf_lessons.classroom.screens import texts
+from rlhf_lessons.data import DataError
+from rlhf_lessons.feedback import Refused
 from rlhf_lessons.feedback.export import FORMATS, NOTICE, written
 from rlhf_lessons.widgets import card_js
 
@@ -53,10 +53,6 @@ HEADERS = {
     "Server": "class",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-class Refusal(Exception):
-    """A request that is refused: with which status, and the sentence that says why."""
 
 
 def refused(status: int, why: str) -> Response:
@@ -105,8 +101,12 @@ class Visit(web.BaseRequest):
             if self.method != ("POST" if answer in ACTS else "GET"):
                 raise Refusal(405, "this cannot be done here")
             response = await answer(self)
-        except Refusal as refusal:
-            response = refused(*refusal.args)
+        except (Refused, DataError) as error:
+            response = refused(getattr(error, "status", 400), str(error))
+        except Exception as error:
+            self.room.sessions.clear()  # what they keep may not have reached the disk
+            print(f"The class page failed: {type(error).__name__}: {error}", flush=True)
+            response = refused(503, "the teacher's computer could not write it to the disk")
         response.headers.update(HEADERS)
         return response
 
@@ -117,11 +117,11 @@ class Visit(web.BaseRequest):
                 403, "the header X-Class is missing: this did not come from the class page"
             )
         try:
-            async with asyncio.timeout(IDLE):
+            async with asyncio.timeout(None if self.content.is_eof() else IDLE):
                 message = json.loads(await self.read())
         except web.HTTPRequestEntityTooLarge as error:
             raise Refusal(413, f"a request has at most {LARGEST} bytes") from error
-        except (TimeoutError, web.RequestPayloadError, ValueError, RecursionError) as error:
+        except (OSError, web.RequestPayloadError, ValueError, RecursionError) as error:
             raise Refusal(400, "the request is not JSON") from error
         if not isinstance(message, dict):
             raise Refusal(400, "the request must be a JSON object")
@@ -154,13 +154,10 @@ class Visit(web.BaseRequest):
 
     def signed(self, name: str) -> str | None:
         """Return what a signed cookie holds; None without one, or where it is forged or too old."""
-        for cookie in self.headers.get("Cookie", "").split(";"):
-            key, _, sealed = cookie.strip().partition("=")
-            if key == name and sealed.isascii():
-                value, _, until = sealed.rpartition(".")[0].rpartition(".")
-                genuine = hmac.compare_digest(sealed, self.seal(name, value, until))
-                return value if genuine and time.time() < int(until) else None
-        return None
+        sealed = self.cookies.get(name, "")
+        value, _, until = sealed.rpartition(".")[0].rpartition(".")
+        genuine = sealed.isascii() and hmac.compare_digest(sealed, self.seal(name, value, until))
+        return value if genuine and time.time() < int(until) else None
 
     def check_key(self, screen: str) -> None:
         """Refuse a browser that has shown neither the screen's key nor the console's."""
@@ -168,19 +165,6 @@ class Visit(web.BaseRequest):
             raise Refusal(
                 403, "this is for the teacher: open it as the terminal of the server says"
             )
-
-    async def attempt(self, doing: Awaitable) -> object:
-        """Return what an action on the store returns; refuse where it fails."""
-        try:
-            return await doing
-        except NotJoined as error:
-            raise Refusal(401, str(error)) from error
-        except ValueError as error:  # Refused, and files of answers that do not fit
-            raise Refusal(400, str(error)) from error
-        except Exception as error:
-            self.room.sessions.clear()  # what they keep may not have reached the disk
-            print(f"The store failed: {type(error).__name__}: {error}", flush=True)
-            raise Refusal(503, "the teacher's computer could not write it to the disk") from error
 
     async def page(self) -> Response:
         """Give the page; the teacher's only where the key fits, which becomes a cookie."""
@@ -221,8 +205,8 @@ class Visit(web.BaseRequest):
         if room.joins.reached(self.whence()):
             raise Refusal(429, "many are joining at once: wait a moment")
         known = None if message.get("anew") is True else self.signed("rlhf_rater")
-        joined = room.batches.do(lambda: room.join(message.get("name"), known))
-        rater, response = await self.attempt(joined), json_response({})
+        rater = await room.batches.do(lambda: room.join(message.get("name"), known))
+        response = json_response({})
         self.remember(response, "rlhf_rater", rater)
         return response
 
@@ -245,8 +229,8 @@ class Visit(web.BaseRequest):
                 room.votes[key] = doing
                 asyncio.get_running_loop().call_later(KEPT, room.votes.pop, key, None)
         try:
-            answer = await self.attempt(asyncio.shield(doing))
-        except Refusal:
+            answer = await asyncio.shield(doing)
+        except Exception:
             room.votes.pop(key, None)
             raise
         return Response(text=answer, content_type="application/json")
@@ -261,7 +245,7 @@ class Visit(web.BaseRequest):
         """Give the console the judged texts: ?find=words&flagged&page=0."""
         asked = self.query
         page = asked.get("page", "0")
-        if not page.isdecimal() or len(page) > 6:
+        if not re.fullmatch(r"\d{1,6}", page):
             raise Refusal(400, "the page must be a number")
         self.check_key("console")
         find, flagged = asked.get("find", ""), "flagged" in asked
@@ -271,7 +255,7 @@ class Visit(web.BaseRequest):
     async def teach(self) -> Response:
         wish = await self.body()
         self.check_key("console")
-        await self.attempt(self.room.batches.do(lambda: self.room.teach(wish)))
+        await self.room.batches.do(lambda: self.room.teach(wish))
         return json_response({})
 
     async def code(self) -> Response:
@@ -320,11 +304,7 @@ class Connection(web.RequestHandler):
     """A browser's connection. What is no HTTP is refused in our words, and fills no log."""
 
     def handle_error(self, request, status=500, exc=None, message=None):
-        why = "this request makes no sense"
-        if status == 500:
-            why = "the server failed; nothing was saved"
-            traceback.print_exception(exc)
-        response = refused(status, why)
+        response = refused(status, "this request makes no sense")
         response.force_close()
         return response
 
