@@ -231,6 +231,62 @@ def test_at_the_limit_of_open_files_everybody_still_gets_the_page(tmp_path, file
     assert "Traceback" not in said and said.count("the oldest are closed") == 1
 
 
+def sent(server, request: bytes, seconds: float = 10) -> str:
+    """Return all that the server says to these bytes until it hangs up."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=seconds) as connection:
+        connection.sendall(request)
+        said = b""
+        while part := connection.recv(65536):
+            said += part
+    return said.decode()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    ["nonsense", "GET / HTTP/9.9", "GET\x00 / HTTP/1.1", f"GET /{'a' * 20_000} HTTP/1.1"],
+)
+def test_what_is_no_http_is_refused_in_our_words_and_fills_no_log(server, request_line, capfd):
+    said = sent(server, f"{request_line}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    assert said.startswith("HTTP/1.") and " 400 " in said.splitlines()[0]
+    assert '{"error": "this request makes no sense"}' in said and "Content-Security-Policy" in said
+    assert "Python" not in said and "aiohttp" not in said
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_cannot_be_done_at_a_place_is_told_from_what_is_not_there(server):
+    head = "Host: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    for line, status in {
+        "HEAD /": 405,
+        "POST /notice": 405,
+        "GET /say": 405,
+        "PUT /join": 405,
+        "GET /nowhere": 404,
+        "GET /say/": 404,
+        "GET /files/x/../card.js": 404,
+    }.items():
+        said = sent(server, f"{line} HTTP/1.1\r\n{head}".encode())
+        assert f" {status} " in said.splitlines()[0] and "Server: class" in said, line
+
+
+def test_a_connection_without_a_request_or_with_half_of_one_is_closed(server, monkeypatch):
+    monkeypatch.setattr("rlhf_lessons.classroom.server.IDLE", 0.3)
+    began = time.monotonic()
+    half = b"POST /join HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Class: 1\r\n"
+    assert sent(server, b"") == "" == sent(server, half)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(half + b"Content-Length: 30\r\n\r\n{")
+        assert connection.recv(999).startswith(b"HTTP/1.1 400 ")
+    assert time.monotonic() - began < 5
+
+
+def test_a_cookie_is_good_for_a_day(server, monkeypatch):
+    ann = join(server)
+    assert "Max-Age=86400" in ann.headers["Set-Cookie"]
+    now = time.time()
+    monkeypatch.setattr("rlhf_lessons.classroom.server.time.time", lambda: now + 86_401)
+    assert ann.ask("/say", {"type": "next"})[0] == 401
+
+
 def test_a_student_sees_no_console_no_projector_no_export_and_no_file(server):
     ann = join(server)
     for path in (
