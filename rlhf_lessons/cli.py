@@ -496,7 +496,7 @@ def serve(
     code: str = "",
     prefix: str = "",
     url: str = "",
-    teams: int = 0,
+    teams: Literal[0, 2] = 0,
     answers: Path | None = None,
     goal: int = 20,
 ) -> None:
@@ -517,7 +517,8 @@ def serve(
     from rlhf_lessons.classroom import serve as page
     from rlhf_lessons.feedback.store import DEFAULT
 
-    page.serve(db or str(DEFAULT), host, port, code, prefix, url, teams, answers, goal)
+    options = {"code": code, "teams": teams, "goal": goal, "prefix": prefix}
+    page.serve(db or str(DEFAULT), host, port, url, answers or page.ANSWERS, **options)
 
 
 def try_class_page(

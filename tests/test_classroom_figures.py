@@ -127,7 +127,7 @@ def test_a_round_without_a_trainer_shows_what_was_learned_last_and_says_from_whi
 def test_a_trainer_reports_to_the_projector_through_the_store(server):
     boss, current = teacher(server), server.store.room().current
     assert shown(boss, server)["model"] == []
-    assert 'rl.live_reward_model("round 1: pairs", store=' in shown(boss, server)["trainer"]
+    assert "rl.live_reward_model('round 1: pairs', store=" in shown(boss, server)["trainer"]
     samples = [{"prompt": "p", "plain": "a", "best": "b"}]
     curve = [[20, 0.7, 0.6, 0.8]]
     told = report(20, 0.7, current, curve=curve, samples=samples, held_out=12)

@@ -38,7 +38,7 @@ class Limit:
 
     def left(self, who: str) -> float:
         """Return how much `who` may still do at once."""
-        left, since = self.seen.get(who, (self.burst, 0.0))
+        left, since = self.seen.get(who, (self.burst, 0))
         return min(self.burst, left + (time.monotonic() - since) * self.per_second)
 
     def reached(self, who: str) -> bool:
@@ -123,12 +123,8 @@ class Classroom:
     def present(self) -> int:
         """Return how many count: neither removed, nor forgotten, nor long gone."""
         now = time.monotonic()
-        count = 0
-        for rater, row in self.people.items():
-            longest = GONE if rater in self.voted else IDLE
-            if not row["hidden"] and now - self.seen.get(rater, float("-inf")) < longest:
-                count += 1
-        return count
+        there = [id for id, row in self.people.items() if not row["hidden"] and id in self.seen]
+        return sum(now - self.seen[id] < (GONE if id in self.voted else IDLE) for id in there)
 
     def reply(self, rater: str, message: dict) -> dict:
         """Return the answer to a message of a rater's card; Refused where it does not fit."""
@@ -183,7 +179,7 @@ class Classroom:
         rounds.new_round(self.store, self.source, kind, family, teams=bool(self.teams))
 
     def hide(self, wish: dict) -> None:
-        self.store.say("hide", id=str(wish.get("id")), hidden=bool(wish.get("hidden")))
+        self.store.say("hide", id=wish.get("id"), hidden=wish.get("hidden"))
 
     def reveal(self, wish: dict) -> None:
         self.revealed = bool(wish.get("on"))

@@ -4,7 +4,6 @@ The projector gets no names of people, and those of models only after the reveal
 """
 
 import asyncio
-import json
 import multiprocessing
 import os
 import signal
@@ -54,13 +53,12 @@ class Screens:
     def on_screen(self) -> dict:
         """Return what the teacher has put on the screen, without delay."""
         room, kept = self.room, self.kept["projector"]
-        round, store = json.dumps(kept["round"]), json.dumps(room.where)
         shown = {
             "pair": room.pair,
             "revealed": room.revealed,
             "address": room.address,
             "code": room.code,
-            "trainer": f"rl.live_reward_model({round}, store={store}).watch()",
+            "trainer": f"rl.live_reward_model({kept['round']!r}, store={room.where!r}).watch()",
         }
         if not room.revealed:  # the letters follow the names, not the places
             names = sorted(line["model"] for line in kept["board"])

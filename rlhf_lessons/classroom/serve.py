@@ -17,7 +17,7 @@ from timeit import timeit
 import segno
 
 from rlhf_lessons.classroom.room import Classroom
-from rlhf_lessons.classroom.rounds import ANSWERS, BRIEFS, new_round
+from rlhf_lessons.classroom.rounds import ANSWERS, new_round
 from rlhf_lessons.classroom.server import Server, Visit
 from rlhf_lessons.feedback import Refused, Store
 from rlhf_lessons.feedback.store import DEFAULT
@@ -36,39 +36,28 @@ HELP_WITH_NETWORK = """Nothing arrived from a phone. What mostly is the cause, t
 
 
 def serve(
-    db: str,
-    host: str,
-    port: int,
-    code: str,
-    prefix: str,
-    url: str,
-    teams: int,
-    answers: Path | None,
-    goal: int,
+    db: str, host: str, port: int, url: str, answers: Path, prefix: str = "", **options
 ) -> None:
     """Open the class page until Ctrl-C; the command `classroom serve` has the defaults, and
     explains each argument.
     """
-    if teams not in (0, len(BRIEFS)):
-        raise ValueError(f"teams must be 0 or {len(BRIEFS)}, not {teams}")
-    if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-        raise ValueError(f"the prefix must look like /rate, not {prefix}")
+    prefix = f"/{prefix.strip('/')}" if prefix else ""
     address = url or f"http://{address_of(host)}:{port}{prefix}/"
-    options = {"teams": teams, "goal": goal, "prefix": prefix}
-    room = classroom(db, address, code, answers or ANSWERS, **options)
+    room = classroom(db, address, answers, prefix=prefix, **options)
+    teams = bool(room.teams)
     if not room.store.room().current:
         print("Drawing a first round …", flush=True)
         try:
-            new_round(room.store, room.source, family="story", teams=bool(teams))
+            new_round(room.store, room.source, family="story", teams=teams)
         except Refused:  # answers of one's own, without stories
-            new_round(room.store, room.source, teams=bool(teams))
+            new_round(room.store, room.source, teams=teams)
     here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
     hello = announce(room, db, f"http://{here}:{port}{prefix}")
     asyncio.run(run(room, host, port, hello))
 
 
 def classroom(
-    db: str, address: str, code: str = "", source: Path = ANSWERS, **options
+    db: str, address: str, source: Path = ANSWERS, code: str = "", **options
 ) -> Classroom:
     """Return a class; `options` are other fields of it."""
     if not source.is_file():
