@@ -197,6 +197,7 @@ async def run(
     listener.listen(1024)  # may wait for their turn
     gc.collect()
     gc.freeze()  # to look through all that is loaded, again and again, would hold votes up
+    gc.set_threshold(10_000)
     print(hello, flush=True)
     await (stop or asyncio.Event()).wait()
     listening.close()
