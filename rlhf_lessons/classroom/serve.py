@@ -184,12 +184,12 @@ async def run(
 ) -> None:
     """Serve until `stop` is set, or for ever."""
     server = Server(room, most_connections(), visit)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
         raise ValueError(
-            f"port {port} of {host} cannot be used ({error.strerror}): is a class page running "
+            f"port {port} of {host} cannot be used: {error.strerror}. Is a class page running "
             "already? Another port: --port 8801"
         ) from error
     loop = asyncio.get_running_loop()

@@ -84,8 +84,7 @@ class Visit(web.BaseRequest):
     """A request to the page of a class, and what answers it."""
 
     def __init__(self, room: Classroom, *parts):
-        loop = asyncio.get_running_loop()
-        super().__init__(*parts, loop, client_max_size=LARGEST)
+        super().__init__(*parts, asyncio.get_running_loop(), client_max_size=LARGEST)
         self.room = room
 
     async def answer(self) -> Response:
@@ -248,9 +247,8 @@ class Visit(web.BaseRequest):
         if not re.fullmatch(r"\d{1,6}", page):
             raise Refusal(400, "the page must be a number")
         self.check_key("console")
-        find, flagged = asked.get("find", ""), "flagged" in asked
-        found = await asyncio.to_thread(texts, self.room.store, find, flagged, int(page))
-        return json_response(found)
+        wish = asked.get("find", ""), "flagged" in asked, int(page)
+        return json_response(await asyncio.to_thread(texts, self.room.store, *wish))
 
     async def teach(self) -> Response:
         wish = await self.body()
