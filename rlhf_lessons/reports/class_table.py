@@ -70,12 +70,11 @@ def gather(folder: Path, out: Path) -> tuple[int, list[str]]:
 
     ValueError where there is no such folder, or no HTML file in it.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: there is no such folder")
     files = sorted(folder.rglob("*.htm*"))
     if not files:
         raise ValueError(
-            f"{folder}: there is no report in it; rl.report() writes one as report.html"
+            f"{folder}: there is no such folder, or there is no report in it; rl.report() writes "
+            "one as report.html"
         )
     rows, problems = [], []
     for file in files:

@@ -22,30 +22,38 @@ def side_by_side(prompt: str, samples: dict[str, list[str]]) -> str:
 
 
 def models_table(result: dict) -> str:
-    """Return the table of an `arena.evaluate`: scores, families, wins, with intervals."""
-    models = result["models"]
-    first = next(iter(models.values()))
-    families = list(first["families"])
-    scores = [[name, *map(cell, found["overall"].values())] for name, found in models.items()]
-    by_family = [
-        [name, *(cell(found["families"][family]["utility"]) for family in families)]
-        for name, found in models.items()
-    ]
+    """Return the tables of an `arena.evaluate`: scores, families, wins, with intervals."""
+    overall = {name: found["overall"] for name, found in result["models"].items()}
     lines = [
         f"{result['n']} answers a model to {result['split']} prompts; mean, and 95 % interval in "
         "brackets",
         "",
-        *data.grid(["", *first["overall"]], scores),
+        *intervals(overall),
         "",
         "True utility by family",
         "",
-        *data.grid(["", *families], by_family),
+        *intervals(utilities(result)),
     ]
     if result["win_rates"]:
         lines += ["", "Share of prompts' answers that win by true utility, close ones left out", ""]
     for win in result["win_rates"]:
         lines.append(f"  {win['model']} against {win['against']}: {cell(win['rate'])}")
     return "\n".join(lines)
+
+
+def utilities(result: dict) -> dict[str, dict]:
+    """Return the true utility, [mean, low, high], of each model: overall, and by family."""
+    found = {}
+    for name, scores in result["models"].items():
+        families = {family: each["utility"] for family, each in scores["families"].items()}
+        found[name] = {"overall": scores["overall"]["utility"], **families}
+    return found
+
+
+def intervals(found: dict[str, dict]) -> list[str]:
+    """Return the lines of a table with a row for each name, and a column for each interval."""
+    rows = [[name, *map(cell, row.values())] for name, row in found.items()]
+    return data.grid(["", *next(iter(found.values()))], rows)
 
 
 def cell(interval: list[float]) -> str:
