@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.stages.config import (
@@ -38,8 +38,9 @@ Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not f
 130 you stopped it."""
 POSITIVE = (  # settings that must be above 0
     "steps epochs batch_size num_minibatches update_epochs context validate_every lr critic_lr "
-    "temperature max_new_tokens max_grad_norm"
+    "temperature max_new_tokens max_grad_norm rankings"
 ).split()
+EXIT_CODES = {"Interrupted": 130, "Stopped": 1, "OSError": 1, "CheckpointError": 2, "ValueError": 2}
 COURSE = {  # each stage: its title, and the models that it starts from
     "base": ("pretrain a base model on web scraps",),
     "sft": ("supervised fine-tuning", "base"),
@@ -77,11 +78,6 @@ Forget = Annotated[
 Round = Annotated[str | None, arg(help="Only this round, such as one lesson's.")]
 
 
-def positional(kind, metavar: str):
-    """Return the annotation of an argument without a flag."""
-    return Annotated[kind, Positional, arg(metavar=metavar)]
-
-
 def note(text: str) -> None:
     """Print what is not the result to stderr, so that --json stays pure."""
     print(text, file=sys.stderr, flush=True)
@@ -96,7 +92,7 @@ def show(found, json: bool, text: Callable) -> None:
 
 
 def ask(
-    prompt: positional(str, "PROMPT"),
+    prompt: str,
     models: Models = "base,sft,ppo",
     n: int = 3,
     temperature: float = 1.0,
@@ -229,8 +225,6 @@ def reward(
         comparisons: A file or data set of the hub; by default see above.
         rankings: Prompts whose answers simulated raters compare, instead of those that ship.
     """
-    if rankings is not None and rankings < 1:
-        raise ValueError(f"rankings must be at least 1, not {rankings}")
     rows = comparisons and data.read_rows(comparisons, "comparisons", skip_bad_rows)
     make("reward", out, fresh, {"sft": sft}, comparisons=rows, config=config, rankings=rankings)
 
@@ -256,14 +250,24 @@ def make(
 ) -> None:
     """Train a stage by its recipe from the models named, or the usual ones, and say how it went.
 
-    ValueError naming a setting of its config that must be above 0 and is not.
+    ValueError naming a setting that must be above 0 and is not, or a folder that holds something
+    else than a model, since the new one takes the place of what is there.
     """
+    given = vars(settings["config"]) | settings if settings else {}
     for name in POSITIVE:
-        if (value := getattr(settings.get("config"), name, 1)) <= 0:
+        value = given.get(name)
+        if value is not None and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value}")
+    out = (out or paths.RUNS / stage).absolute()
+    if out.exists() and any(out.iterdir()) and not made_at(out):
+        raise ValueError(
+            f"{out}: holds something that is no model of this course; "
+            "name another folder with --out"
+        )
     from rlhf_lessons import recipes
     from rlhf_lessons.checkpoints import QUALITY, choose
     from rlhf_lessons.lm.models import load_card
+    from rlhf_lessons.stages.run import forget
 
     folders = []
     for name, folder in parents.items():
@@ -271,39 +275,14 @@ def make(
             folder, reason = choose(name)
             print(reason)
         folders.append(folder)
-    out = prepare(out or paths.RUNS / stage, fresh, folders)
+    if fresh:
+        forget(recipes.state_folder(out))
     getattr(recipes, f"make_{stage}")(out, *folders, **settings)
     card = load_card(out)
     print(
         f"Finished: {out}, {card['quality']:.3f} ({QUALITY[stage]}), {card['seconds']} s. "
         f"Metrics of every step: {recipes.state_folder(out) / 'metrics.jsonl'}"
     )
-
-
-def prepare(out: Path, fresh: bool, parents: list[Path]) -> Path:
-    """Return the folder for a finished model, and forget a stopped run that is out of date.
-
-    ValueError where the folder holds something else, since the model takes the place of what was
-    there.
-    """
-    from rlhf_lessons.recipes import state_folder
-    from rlhf_lessons.stages.run import forget
-
-    out = out.absolute()
-    empty = not out.exists() or out.is_dir() and not any(out.iterdir())
-    if not empty and not (out / "card.json").is_file():
-        raise ValueError(
-            f"{out}: holds something that is no model of this course; "
-            "name another folder with --out"
-        )
-    run = state_folder(out)
-    began = min((file.stat().st_mtime for file in run.glob("*")), default=float("inf"))
-    outdated = any(made_at(folder) > began for folder in parents)
-    if outdated:
-        print(f"The run in {run} began before the model that it starts from: starting afresh.")
-    if fresh or outdated:
-        forget(run)
-    return out
 
 
 def made_at(folder: Path) -> float:
@@ -338,7 +317,7 @@ def opened(db: str | None, readonly: bool = True):
 
 
 def export(
-    out: positional(Path, "OUT"),
+    out: Path,
     format: Literal[
         "preference", "unpaired", "rankings", "demonstrations", "csv", "events"
     ] = "preference",
@@ -378,7 +357,7 @@ def export(
 
 
 def import_(
-    file: positional(Path, "FILE"),
+    file: Path,
     round: str = "imported",
     forget: Forget = False,
     db: Db = None,
@@ -400,8 +379,8 @@ def import_(
 
 
 def merge(
-    out: positional(Path, "OUT"),
-    files: positional(tuple[Path, ...], "FILES"),
+    out: Path,
+    files: Annotated[tuple[Path, ...], arg(metavar="FILES")],
     forget: Forget = False,
     json: Json = False,
 ) -> None:
@@ -443,7 +422,7 @@ def stats(round: Round = None, db: Db = None, json: Json = False) -> None:
     show(statistics(opened(db).answers(round)), json, votes_table)
 
 
-def forget(who: positional(str, "WHO"), db: Db = None, json: Json = False) -> None:
+def forget(who: str, db: Db = None, json: Json = False) -> None:
     """Delete all data about one rater: votes, texts and name. It cannot be undone.
 
     That somebody was deleted is noted, without the name, so that an older copy of the file does
@@ -468,7 +447,7 @@ def deleted(found: dict) -> str:
     )
 
 
-def reports(folder: positional(Path, "FOLDER"), out: Path = Path("class.csv")) -> int:
+def reports(folder: Path, out: Path = Path("class.csv")) -> int:
     """Gather a class's reports into a table for a spreadsheet: a row for each report.html.
 
     The exit code is 1 where a file could not be read; the others are in the table all the same.
@@ -560,25 +539,25 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str]) -> int:
     """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    asked = " ".join(words[:2])
-    if asked in COMMANDS:
-        words[:2] = [asked]
+        stream.reconfigure(errors="replace")
+    both = " ".join(words[:2])
+    if both in COMMANDS:
+        words = [both, *words[2:]]
     name = words[0] if words else ""
-    group = {each: run for each, run in COMMANDS.items() if each.startswith(name + " ")} or COMMANDS
-    if name not in COMMANDS and not {"-h", "--help"} & set(words):
-        known = ", ".join(group)
-        note(f"There is no command '{data.printable(asked)}'. The commands: {known}. More: --help")
-        return 2
-    plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
+    group = {each: run for each, run in COMMANDS.items() if each.startswith(f"{name} ")}
+    how = (
+        tyro.conf.FlagCreatePairsOff,
+        tyro.conf.OmitArgPrefixes,
+        tyro.conf.PositionalRequiredArgs,
+    )
     parse = tyro.extras.subcommand_cli_from_dict
     try:
-        return parse(group, prog=PROGRAM, description=ABOUT, args=words, config=plain) or 0
+        return (
+            parse(group or COMMANDS, prog=PROGRAM, description=ABOUT, args=words, config=how) or 0
+        )
     except KeyboardInterrupt:
         note("\nStopped.")
         return 130
@@ -593,13 +572,12 @@ def main(arguments: list[str] | None = None) -> int:
 def exit_code(error: Exception) -> int | None:
     """Return the exit code of an error that its message explains; None for one that is our fault.
 
-    Errors are told apart by name, since loading their classes would load torch.
+    Errors are told apart by name, since loading their classes would load torch. A ValueError
+    explains itself where the course raised it.
     """
-    kinds = {kind.__name__ for kind in type(error).__mro__}
     where = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    if "Interrupted" in kinds:
-        return 130
-    if kinds & {"Stopped", "OSError"}:
-        return 1
-    ours = "ValueError" in kinds and where.is_relative_to(Path(__file__).parent)
-    return 2 if ours or kinds & {"CheckpointError", "DataError"} else None
+    ours = where.is_relative_to(Path(__file__).parent)
+    for kind in type(error).__mro__:
+        if kind.__name__ in EXIT_CODES and (ours or kind is not ValueError):
+            return EXIT_CODES[kind.__name__]
+    return None

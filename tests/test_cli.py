@@ -89,11 +89,11 @@ def test_a_stages_flags_are_its_config(capsys):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ([], "There is no command ''. The commands: ask, evaluate"),
-        (["fly"], "There is no command 'fly'"),
-        (["data"], "There is no command 'data'. The commands: data build"),
-        (["data", "burn"], "There is no command 'data burn'. The commands: data build"),
-        (["ask"], "PROMPT"),
+        ([], "Expected one of {ask, evaluate"),
+        (["fly"], "Available subcommands: ask, evaluate"),
+        (["data"], "Available subcommands: data build"),
+        (["data", "burn"], "Available subcommands: data build"),
+        (["ask"], "What you ask"),
         (["evaluate", "--split", "mine"], "mine"),
         (["pretrain", "--steps", "many"], "many"),
         (["ask", STORY, "--n", "0"], "n must lie between"),
@@ -108,7 +108,7 @@ def test_a_stages_flags_are_its_config(capsys):
         (["sft", "--epochs", "0"], "epochs must be above 0"),
         (["ppo", "--lr", "-1"], "lr must be above 0"),
         (["sft", "--demonstrations", "nowhere.jsonl"], "no such file"),
-        (["reward", "--rankings", "0"], "rankings"),
+        (["reward", "--rankings", "0"], "rankings must be above 0"),
         (["sft", "--base", "nowhere"], "there is no such folder"),
         (
             ["reward", "--keep-layers", "9", "--comparisons", "COMPARISONS"],

@@ -98,11 +98,11 @@ def test_forget_deletes_a_rater(db, capsys):
 @pytest.mark.parametrize(
     "arguments, named",
     [
-        ([], "no command 'ratings'. The commands: ratings export"),
-        (["fly"], "no command 'ratings fly'"),
+        ([], "Available subcommands: ratings export"),
+        (["fly"], "Unrecognized options: ratings, fly"),
         (["stats", "--db", "nowhere.sqlite3"], "no ratings yet"),
         (["export", "OUT", "--db", "nowhere.sqlite3"], "no ratings yet"),
-        (["export"], "OUT"),
+        (["export"], "The file to write"),
         (["export", "OUT", "--format", "xml"], "xml"),
         (["import", "nowhere.jsonl", "--db", "OUT"], "no such file"),
         (["export", "OUT", "--db", "DB", "--format", "events", "--round", "r"], "always all"),
