@@ -1,6 +1,5 @@
 """What the whole course brought: a table of all models, their answers, figures of each stage."""
 
-
 from rlhf_lessons import data, paths, plots
 from rlhf_lessons.evaluation.arena import evaluate
 from rlhf_lessons.evaluation.ask import WRITERS, ask
