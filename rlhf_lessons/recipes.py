@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlhf_lessons import data, paths
+from rlhf_lessons import data
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
 from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
+from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
 from rlhf_lessons.stages.config import (
     PPO_RECIPE,
@@ -31,6 +32,7 @@ from rlhf_lessons.stages.config import (
     RewardConfig,
     SFTConfig,
 )
+from rlhf_lessons.stages.loop import Stage
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
 from rlhf_lessons.stages.reward import RewardModelling, normalise
@@ -55,24 +57,27 @@ def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
 
 def save(
     out: Path,
-    model,
+    name: str,
+    stage: Stage,
     tokenizer,
-    stage: str,
     about: str,
-    config,
     started: float,
     quality: float,
-    **measured,
+    **found,
 ) -> Path:
-    """Save a finished stage with its card, forget its resume state, and return the folder."""
+    """Save a finished stage's model with its card, forget its resume state, and return the folder.
+
+    The first of a stage's models is the one that it trains.
+    """
+    model, *_ = stage.models.values()
     card = {
-        "stage": stage,
-        "title": f"RLHF Lessons: {stage}",
+        "stage": name,
+        "title": f"RLHF Lessons: {name}",
         "about": about,
-        "config": asdict(config),
+        "config": asdict(stage.config),
         "seconds": round(time.monotonic() - started),
         "quality": round(quality, 4),
-        "measured": measured,
+        "measured": found,
     }
     save_model(model, tokenizer, out, card)
     finished(state_folder(out))
@@ -92,21 +97,16 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN) -> Path:
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     validation = encode_corpus(tokenizer, held_out)
     model = new_model(toy_config(VOCABULARY), config.seed)
-    metrics = train(
-        Pretrain(model, encode_corpus(tokenizer, texts), validation, config),
-        state_folder(out),
-        "pretrain",
-    )
+    stage = Pretrain(model, encode_corpus(tokenizer, texts), validation, config)
+    loss = train(stage, state_folder(out), "pretrain")[-1]["validation_loss"]
     tokenizer.chat_template = None  # a base model knows text, not turns
-    loss = metrics[-1]["validation_loss"]
     n_bytes = len("".join(held_out).encode())
     return save(
         out,
-        model,
-        tokenizer,
         "base",
+        stage,
+        tokenizer,
         "Predicts the next token of web scraps.",
-        config,
         started,
         -loss,
         validation_loss=loss,
@@ -124,14 +124,14 @@ def make_sft(
     rows = demonstrations or data.demonstrations()
     model, tokenizer = load_model(base)
     tokenizer.chat_template = CHAT_TEMPLATE
-    train(SFT(model, tokenizer, rows, config), state_folder(out), "sft")
+    stage = SFT(model, tokenizer, rows, config)
+    train(stage, state_folder(out), "sft")
     return save(
         out,
-        model,
-        tokenizer,
         "sft",
+        stage,
+        tokenizer,
         f"The base, fine-tuned on {len(rows)} demonstrations.",
-        config,
         started,
         validation_utility(model, tokenizer),
         demonstrations=len(rows),
@@ -162,32 +162,33 @@ def make_comparisons(
     likes everywhere: we saw it happen. Rows are TRL's preference format, with the `group` (ranking)
     that a pair belongs to, the true `utilities` of chosen and rejected, and whether each `ended`.
     """
-    answers = []
-    for row in zip(*answer_all(model, tokenizer, prompts, k, seed), strict=True):
-        answers.append(list(zip(*row, strict=True)))  # (text, ended) of each
+    texts, ended = answer_all(model, tokenizer, prompts, k, seed)
+    answers = [list(zip(*row, strict=True)) for row in zip(texts, ended, strict=True)]
     rng = random.Random(f"rater/{seed}")
     if strays:
-        firsts = [row[0] for row in answers]
         for row, other in zip(answers, strays_for(prompts, rng), strict=True):
-            row.append(firsts[other])
+            row.append(answers[other][0])
     rows = []
     for group, (prompt, given) in enumerate(zip(prompts, answers, strict=True)):
-        likes = [rater.utility_of(prompt, *answer) for answer in given]
-        truth = [round(judge(prompt, *answer).utility, 4) for answer in given]
-        for a, b in itertools.combinations(range(len(given)), 2):
-            choice = rater.pick(likes[a] - likes[b], rng)
-            if choice == "tie" or given[a][0] == given[b][0]:
-                continue
+        judged = []
+        for answer in given:
+            utility = round(judge(prompt, *answer).utility, 4)
+            judged.append((rater.utility_of(prompt, *answer), utility, *answer))
+        for pair in itertools.combinations(judged, 2):
+            choice = rater.pick(pair[0][0] - pair[1][0], rng)
             if choice == "right":
-                a, b = b, a
+                pair = reversed(pair)
+            _, utilities, (chosen, rejected), ended = zip(*pair, strict=True)
+            if choice == "tie" or chosen == rejected:
+                continue
             rows.append(
                 {
                     "prompt": prompt,
-                    "chosen": given[a][0],
-                    "rejected": given[b][0],
+                    "chosen": chosen,
+                    "rejected": rejected,
                     "group": group,
-                    "utilities": [truth[a], truth[b]],
-                    "ended": [given[a][1], given[b][1]],
+                    "utilities": list(utilities),
+                    "ended": list(ended),
                 }
             )
     return rows
@@ -209,7 +210,7 @@ def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> li
     writes its own; simulated raters compare them. They lie beside the run's metrics.
     """
     mine, theirs = (load_card(model).get("weights_sha256") for model in (sft, shipped("sft")))
-    if mine == theirs and rankings is None and (paths.DATA / "comparisons.jsonl").is_file():
+    if mine == theirs and rankings is None:
         print("Comparisons: those that ship, since this SFT model wrote their answers.")
         return data.comparisons()
     rankings = rankings or RANKINGS
@@ -236,18 +237,17 @@ def make_reward(
     stage = RewardModelling(model, tokenizer, comparisons, config)
     train(stage, state_folder(out), "reward")
     asked = data.prompts_of("train")[:500]
-    texts, ended = answer_all(model, tokenizer, asked, 1, seed=config.seed + 1)
-    normalise(stage.model, tokenizer, asked, sum(texts, []), sum(ended, []))
+    samples = generate(model, tokenizer, asked, seed=config.seed + 1)
+    normalise(stage.model, tokenizer, asked, samples.texts, samples.ended.tolist())
     kept_aside = data.prompts_of("validation")
     new_pairs = make_comparisons(model, tokenizer, kept_aside, seed=config.seed + 2, k=8)
     found = report(stage.model, tokenizer, new_pairs, gap=0.2)
     return save(
         out,
-        stage.model,
-        tokenizer,
         "reward",
+        stage,
+        tokenizer,
         f"Trained on {len(comparisons)} comparisons.",
-        config,
         started,
         found.true_accuracy,
         comparisons=len(comparisons),
@@ -287,11 +287,10 @@ def make_ppo(
     late = [row["explained_variance"] or 0.0 for row in metrics[len(metrics) // 2 :]]
     return save(
         out,
-        policy,
-        tokenizer,
         "ppo",
+        stage,
+        tokenizer,
         "The SFT model after PPO.",
-        config,
         started,
         validation_utility(policy, tokenizer),
         kl=metrics[-1]["kl"],

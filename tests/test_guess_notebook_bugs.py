@@ -1,6 +1,8 @@
 """A guess is committed before the truth is told, the clock speaks of this machine, and a trap
 closes behind itself."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from rlhf_lessons import recipes as course
@@ -90,7 +92,8 @@ def test_what_is_trained_in_a_trap_cannot_be_saved(off_by_one, tmp_path):
         bug("off by one"),
         pytest.raises(RuntimeError, match="inside the bug 'off by one' nothing is saved"),
     ):
-        course.save(tmp_path / "sft", None, None, "sft", "", SFTConfig(), 0.0, 0.0)
+        stage = SimpleNamespace(models={"model": None}, config=SFTConfig())
+        course.save(tmp_path / "sft", "sft", stage, None, "", 0.0, 0.0)
     with bug("off by one"), pytest.raises(RuntimeError, match="nothing is saved"):
         models.save_model(None, None, tmp_path / "sft", {})
     assert course.save_model is models.save_model is right and not any(tmp_path.iterdir())
