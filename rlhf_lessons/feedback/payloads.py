@@ -58,13 +58,14 @@ def model(name: str, fields: dict) -> type[BaseModel]:
 
 WHOLE = conint(ge=0, lt=2**31)
 NUMBER = confloat(gt=-(2**31), lt=2**31) | None
-REASON = {"reason": (constr(strip_whitespace=True, max_length=500), "")}
+WORDS = {"strip_whitespace": True, "pattern": r"^[^\x00]*$"}  # no database holds a NUL
+REASON = {"reason": (constr(**WORDS, max_length=500), "")}
 SHAPES = {
     # 2 is much better; a tie and both bad have 0
     "pair": {"choice": Literal[CHOICES], "strength": (conint(ge=0, le=2), 1)},
     "ranking": {"ranks": list[conint(ge=1, le=9)]},  # 1 is best, equal ranks are ties
     "scores": {"scores": list[model("scores", dict.fromkeys(CRITERIA, conint(ge=1, le=7)))]},
-    "demonstration": {"text": constr(strip_whitespace=True, min_length=1, max_length=5000)},
+    "demonstration": {"text": constr(**WORDS, min_length=1, max_length=5000)},
     # A show of hands on a pair, counted by the teacher
     "hands": dict.fromkeys(CHOICES, (conint(ge=0, le=1000), 0)),
     "skip": REASON,
