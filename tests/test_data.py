@@ -481,7 +481,7 @@ def test_an_edited_comparison_changes_what_the_reward_model_learns(folder, tmp_p
     before = stages(recipes.make_reward, tmp_path / "reward", sft)
     edit(folder / "comparisons.jsonl", {"chosen": "Anna sang."})
     after = stages(recipes.make_reward, tmp_path / "reward", sft)
-    assert before.rankings[0] != after.rankings[0] and before.rankings[1:] == after.rankings[1:]
+    assert before.rows[0] != after.rows[0] and before.rows[1:] == after.rows[1:]
 
 
 def test_another_sft_model_writes_answers_of_its_own_to_compare(
@@ -492,7 +492,7 @@ def test_another_sft_model_writes_answers_of_its_own_to_compare(
     other = tiny.checkpoint(tmp_path / "sft", seed=1)
     monkeypatch.setattr(recipes, "make_comparisons", lambda *_, **__: tiny.comparisons(8))
     stage = stages(recipes.make_reward, tmp_path / "reward", other)
-    assert len(stage.rankings) == 8 < len(data.comparisons())
+    assert len(stage.rows) == 8 < len(data.comparisons())
     assert "this SFT model's own answers" in capsys.readouterr().out
 
 

@@ -7,9 +7,12 @@ depend on chance.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from rlhf_lessons.lm.sampling import check_model
 
 
 class NonFiniteLoss(RuntimeError):
@@ -98,6 +101,16 @@ def shuffled_rows(rows: int, size: int, step: int, seed: int) -> list[int]:
     return order[place : place + size]
 
 
+@dataclass
+class Step:
+    """What one step of a stage of one model gives."""
+
+    step: int
+    loss: float  # of the step's batch, before learning from it; nats
+    lr: float
+    grad_norm: float  # before clipping
+
+
 class Stage(Iterator):
     """Trains one step at each iteration: `for step in stage`. Stopping is `break`.
 
@@ -117,7 +130,7 @@ class Stage(Iterator):
         return result
 
     def descend(self, loss: Tensor, step: int) -> dict:
-        """Take one step down `loss` in a stage of one model; return the step's metrics."""
+        """Take one step down `loss` in a stage of one model; return the fields of its `Step`."""
         optimiser = self.optimisers["model"]
         scale = linear_schedule(step, self.steps, self.config.warmup)
         optimiser.zero_grad()
@@ -150,3 +163,27 @@ class Stage(Iterator):
             model.load_state_dict(state["models"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+
+
+class RowStage(Stage):
+    """Trains one model on `rows` of these `lengths` in tokens: `config.epochs` passes over all.
+
+    The model is put into eval mode, and stays in it: it learns without dropout.
+    """
+
+    def __init__(self, model, tokenizer, config, rows: list, lengths: list[int], **settings):
+        check_model(model, tokenizer)
+        self.model = model.eval()
+        self.pad_id = tokenizer.pad_token_id
+        self.config = config
+        self.rows = rows
+        self.lengths = lengths
+        self.steps = config.epochs * math.ceil(len(rows) / config.batch_size)
+        self.models = {"model": model}
+        self.optimisers = {"model": Optimiser(model, config.lr, **settings)}
+
+    def batch(self, step: int) -> list:
+        """Return the rows that `step` learns from."""
+        size = self.config.batch_size
+        numbers = length_grouped_rows(self.lengths, size, step, self.config.seed)
+        return [self.rows[i] for i in numbers]

@@ -15,18 +15,13 @@ from torch import Tensor
 from rlhf_lessons.lm.sampling import check_lengths
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PretrainConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, generator
+from rlhf_lessons.stages.loop import Optimiser, Stage, Step, generator
 
 
 @dataclass
-class PretrainStep:
+class PretrainStep(Step):
     """What one step gives; losses are in nats per token."""
 
-    step: int
-    tokens: int  # seen so far
-    loss: float
-    lr: float
-    grad_norm: float
     validation_loss: float | None = None  # where it was measured
 
 
@@ -70,9 +65,8 @@ class Pretrain(Stage):
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
         loss = losses.next_token_loss(self.model, self.batch(step))
+        result = PretrainStep(**self.descend(loss, step))
         done = step + 1
-        tokens = done * config.batch_size * config.context
-        result = PretrainStep(tokens=tokens, **self.descend(loss, step))
         if done % config.validate_every == 0 or done == config.steps:
             result.validation_loss = validation_loss(
                 self.model, self.validation_tokens, config.context

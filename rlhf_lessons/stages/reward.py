@@ -13,9 +13,8 @@ Left out: margins between answers, L2 on rewards, ensembles.
 `exercises/bugs.py` swaps `to_rankings` here, and `last_scores` in `rollout`, by name.
 """
 
-import math
 from dataclasses import dataclass
-from itertools import chain, permutations
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -26,19 +25,14 @@ from rlhf_lessons.lm.sampling import check_lengths, check_model, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, length_grouped_rows
+from rlhf_lessons.stages.loop import RowStage, Step
 
 
 @dataclass
-class RewardStep:
+class RewardStep(Step):
     """What one step gives."""
 
-    step: int
-    epoch: float
-    loss: float
     accuracy: float  # share of the batch's pairs in the labelled order, before learning
-    lr: float
-    grad_norm: float
 
 
 @dataclass
@@ -51,7 +45,7 @@ class Ranking:
     rows: list[list[int]]  # token ids of the prompt with each answer
 
 
-class RewardModelling(Stage):
+class RewardModelling(RowStage):
     """Train a reward model, made from the language model `lm`, which stays as it is.
 
     `.model` holds it, in eval mode: it learns without dropout. ValueError, naming the comparison,
@@ -65,32 +59,24 @@ class RewardModelling(Stage):
         comparisons: list[dict],
         config: RewardConfig,
     ):
-        self.config = config
-        self.pad_id = tokenizer.pad_token_id
-        self.rankings = to_rankings(tokenizer, comparisons)
-        self.lengths = [max(map(len, ranking.rows)) for ranking in self.rankings]
-        for ranking in self.rankings:
+        rankings = to_rankings(tokenizer, comparisons)
+        for ranking in rankings:
             check_lengths(lm, ranking.rows, f"comparison {ranking.first}: prompt with answer")
-        self.model = to_reward_model(lm, config.keep_layers, config.seed)
-        check_model(self.model, tokenizer)
-        self.steps = config.epochs * math.ceil(len(self.rankings) / config.batch_size)
-        self.models = {"model": self.model}
+        lengths = [max(map(len, ranking.rows)) for ranking in rankings]
+        model = to_reward_model(lm, config.keep_layers, config.seed)
         # Labels are noisy: average gradients for long.
-        self.optimisers = {"model": Optimiser(self.model, config.lr, beta2=0.999)}
+        super().__init__(model, tokenizer, config, rankings, lengths, beta2=0.999)
 
     def train_step(self, step: int) -> RewardStep:
-        config = self.config
-        numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
-        batch = [self.rankings[i] for i in numbers]
-        ids, attention_mask = pad(all_rows(batch), self.pad_id, device=self.model.device)
+        rankings = self.batch(step)
+        ids, attention_mask = pad(all_rows(rankings), self.pad_id, device=self.model.device)
         scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
-        better, worse, weight = flat_pairs(batch)
+        better, worse, weight = flat_pairs(rankings)
         chosen = scores[better]
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
         accuracy = (chosen > rejected).float().mean().item()
-        epoch = (step + 1) * config.epochs / self.steps
-        return RewardStep(epoch=epoch, accuracy=accuracy, **self.descend(loss, step))
+        return RewardStep(accuracy=accuracy, **self.descend(loss, step))
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
@@ -139,7 +125,7 @@ def texts_and_marks(row: dict) -> tuple[list[str], list[float]]:
 
 def all_rows(rankings: list[Ranking]) -> list[list[int]]:
     """Return the rows of all rankings, in order."""
-    return list(chain.from_iterable(ranking.rows for ranking in rankings))
+    return sum((ranking.rows for ranking in rankings), [])
 
 
 def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor]:

@@ -123,7 +123,7 @@ def fingerprint(stage) -> str:
         for weights in model.state_dict().values():
             flat = weights.cpu().contiguous().view(-1)
             digest.update(flat.view(torch.uint8).numpy())  # bfloat16 is unknown to NumPy
-    for name in ("tokens", "rows", "rankings", "prompts"):  # whichever the stage learns from
+    for name in ("tokens", "rows", "prompts"):  # whichever the stage learns from
         rows = getattr(stage, name, ())
         plain = rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode()
         digest.update(plain)

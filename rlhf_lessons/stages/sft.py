@@ -7,58 +7,33 @@ rows.
 `exercises/bugs.py` swaps `encode_demonstrations` and `sft_loss` here, by name.
 """
 
-import math
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from rlhf_lessons.data import check_row
-from rlhf_lessons.lm.sampling import check_lengths, check_model, inputs, pad
+from rlhf_lessons.lm.sampling import check_lengths, inputs, pad
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import SFTConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, length_grouped_rows
+from rlhf_lessons.stages.loop import RowStage, Step
 from rlhf_lessons.stages.losses import IGNORE
 
 
-@dataclass
-class SFTStep:
-    """What one step gives; the loss is in nats per token of the answers."""
-
-    step: int
-    epoch: float
-    loss: float
-    lr: float
-    grad_norm: float
-
-
-class SFT(Stage):
-    """Fine-tune `model` on demonstrations, {"prompt", "completion"}; each item is one `SFTStep`.
+class SFT(RowStage):
+    """Fine-tune `model` on demonstrations, {"prompt", "completion"}; each item is one `Step`.
 
     The model is put into eval mode, and stays in it: it learns without dropout. ValueError, naming
     the row, for a demonstration without an answer or longer than the model's positions.
     """
 
     def __init__(self, model, tokenizer, demonstrations: list[dict], config: SFTConfig):
-        check_model(model, tokenizer)
-        self.model = model.eval()
-        self.config = config
-        self.pad_id = tokenizer.pad_token_id
-        self.rows = encode_demonstrations(tokenizer, demonstrations)
-        texts = [ids for ids, _ in self.rows]
+        rows = encode_demonstrations(tokenizer, demonstrations)
+        texts = [ids for ids, _ in rows]
         check_lengths(model, texts, "demonstration")
-        self.lengths = list(map(len, texts))
-        self.steps = config.epochs * math.ceil(len(self.rows) / config.batch_size)
-        self.models = {"model": model}
-        self.optimisers = {"model": Optimiser(model, config.lr)}
+        super().__init__(model, tokenizer, config, rows, list(map(len, texts)))
 
-    def train_step(self, step: int) -> SFTStep:
-        config = self.config
-        numbers = length_grouped_rows(self.lengths, config.batch_size, step, config.seed)
-        rows = [self.rows[i] for i in numbers]
-        loss = sft_loss(self.model, rows, self.pad_id)
-        epoch = (step + 1) * config.epochs / self.steps
-        return SFTStep(epoch=epoch, **self.descend(loss, step))
+    def train_step(self, step: int) -> Step:
+        loss = sft_loss(self.model, self.batch(step), self.pad_id)
+        return Step(**self.descend(loss, step))
 
 
 def encode_demonstrations(
@@ -71,12 +46,11 @@ def encode_demonstrations(
     """
     if not demonstrations:
         raise ValueError("no demonstrations")
-    prompts = []
-    answers = []
+    texts = []
     for n, row in enumerate(demonstrations):
         row = check_row(row, "demonstrations", f"demonstration {n}")
-        prompts.append(row["prompt"])
-        answers.append(row["completion"])
+        texts.append((row["prompt"], row["completion"]))
+    prompts, answers = zip(*texts, strict=True)
     rows = []
     for prompt, answer in zip(
         encode_prompts(tokenizer, prompts), encode_completions(tokenizer, answers), strict=True
