@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rlhf_lessons.lm.sampling import pad
-from rlhf_lessons.stages.reward import all_rows, flat_pairs, to_rankings
+from rlhf_lessons.stages.reward import flat_pairs, to_rankings
 from rlhf_lessons.stages.rollout import score_ids
 
 BINS = 5  # of the calibration
@@ -36,7 +36,8 @@ def report(
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    ids, attention_mask = pad(all_rows(rankings), tokenizer.pad_token_id)
+    rows = sum((ranking.rows for ranking in rankings), [])
+    ids, attention_mask = pad(rows, tokenizer.pad_token_id)
     scores = score_ids(model, ids, attention_mask).cpu()
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]

@@ -25,10 +25,11 @@ from transformers import PreTrainedModel as Model
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.utils import logging
 
-from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary
+from rlhf_lessons.lm.sampling import check_model
 from rlhf_lessons.paths import write_text
 
 logging.disable_progress_bar()  # a few megabytes load in no time
+logging.set_verbosity_error()  # `load_model` raises instead of a report
 
 
 class CheckpointError(Exception):
@@ -171,8 +172,6 @@ def load_model(path) -> tuple:
         )
     if "auto_map" in plain_config:
         raise CheckpointError(f"{config_file}: asks to run code of its own, which is never done")
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # instead of a load report we raise
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
@@ -182,12 +181,9 @@ def load_model(path) -> tuple:
             path, config=config, local_files_only=True, output_loading_info=True
         )
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
-        check_tokenizer(tokenizer)
-        check_vocabulary(model, tokenizer)
+        check_model(model, tokenizer)
     except Exception as error:  # transformers has a dozen kinds; the reader needs one
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
-    finally:
-        logging.set_verbosity(level)
     if any(found.values()):
         raise CheckpointError(f"{weights}: does not hold the model that {config_file} describes")
     return model.eval(), tokenizer

@@ -9,11 +9,11 @@ The log-probability kept with each sampled token is that of the distribution it 
 temperature and suppressed tokens included. Only so is PPO's ratio 1 at first.
 
 Which models can be used is found by trying, before anything is sampled or trained (`check_model`).
+Whatever samples or scores puts its model into eval mode, since dropout has no place there.
 """
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -80,15 +80,7 @@ def inputs(ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = Non
     }
 
 
-def next_logits(
-    model, ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = None
-) -> Tensor:
-    """The logits (batch, vocabulary) of what comes after the last column."""
-    output = model(**inputs(ids, attention_mask, cache), logits_to_keep=1)
-    return output.logits[:, -1]
-
-
-def micro_batches(attention_mask: Tensor, size: int) -> Iterator[tuple[Tensor, slice]]:
+def micro_batches(attention_mask: Tensor, size: int = 128) -> Iterator[tuple[Tensor, slice]]:
     """Row numbers in groups of `size` of similar length, each with the columns that they span."""
     by_length = attention_mask.sum(1).argsort(stable=True)
     for rows in by_length.split(size):
@@ -157,18 +149,6 @@ def token_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
     return model.score(hidden).squeeze(-1).float()
 
 
-@contextmanager
-def eval_mode(model) -> Iterator[None]:
-    """Switch dropout off for a block, and leave every part of the model in the mode it had."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
 def check_model(model, tokenizer) -> None:
     """Refuse a language or reward model with which this course would sample or score wrongly.
 
@@ -199,19 +179,22 @@ def check_model(model, tokenizer) -> None:
 
 @torch.inference_mode()
 def _try_out(model) -> tuple[Tensor, Tensor]:
-    """Scores or logits after each row alone, and in a batch padded on the left."""
-    rows = [pad([row], 0, device=model.device) for row in TRIAL]
+    """What a model makes of each row alone, and in a batch padded on the left: (rows, width) both.
+
+    Of a reward model it is what its head reads, of a language model the logits.
+    """
+    model = model.eval().base_model if hasattr(model, "score") else model.eval()
+
+    def read(*row) -> Tensor:
+        return model(**inputs(*row))[0][:, -1]
+
     ids, attention_mask = pad(TRIAL, 0, "left", model.device)
-    with eval_mode(model):
-        if hasattr(model, "score"):
-            alone = [token_scores(model, *row)[:, -1] for row in rows]
-            return torch.cat(alone), token_scores(model, ids, attention_mask)[:, -1]
-        cache = DynamicCache(config=model.config)
-        next_logits(model, ids[:, :-1], attention_mask[:, :-1], cache)
-        left = torch.tensor([1, 2], device=model.device)
-        cache.batch_select_indices(left)  # row 0 leaves
-        together = next_logits(model, ids[left, -1:], attention_mask[left], cache)
-        return torch.cat([next_logits(model, *row) for row in rows[1:]]), together
+    cache = DynamicCache(config=model.config)
+    read(ids[:, :-1], attention_mask[:, :-1], cache)
+    left = torch.tensor([1, 2], device=model.device)
+    cache.batch_select_indices(left)  # row 0 leaves
+    together = read(ids[left, -1:], attention_mask[left], cache)
+    return torch.cat([read(*pad([row], 0, device=model.device)) for row in TRIAL[1:]]), together
 
 
 @dataclass
@@ -281,8 +264,8 @@ def generate(
     """Sample one response to each prompt: texts, which get the chat template, or lists of ids.
 
     Temperature 0 takes the likeliest token. The same seed gives the same responses; the random
-    numbers of a response depend on its place in `prompts`, not on when others end. Dropout is off,
-    and the model's mode stays as it was. ValueError for settings out of range, a model that
+    numbers of a response depend on its place in `prompts`, not on when others end. The model is put
+    into eval mode, and stays in it. ValueError for settings out of range, a model that
     `check_model` refuses, an empty or too long prompt, and where the model gives NaN or infinite
     logits, naming the prompt and the token.
     """
@@ -299,19 +282,18 @@ def generate(
     prompt_ids, prompt_mask = pad(prompts, tokenizer.pad_token_id, "left", model.device)
     rng = torch.Generator().manual_seed(seed)
     uniforms = torch.rand(len(prompts), max_new_tokens, generator=rng).to(model.device)
-    with eval_mode(model):
-        tokens, logprobs = _decode(
-            model,
-            prompt_ids,
-            prompt_mask,
-            uniforms,
-            tokenizer.eos_token_id,
-            suppressed_ids(model, tokenizer),
-            temperature,
-            top_k,
-            top_p,
-            batch_size,
-        )
+    tokens, logprobs = _decode(
+        model.eval(),
+        prompt_ids,
+        prompt_mask,
+        uniforms,
+        tokenizer.eos_token_id,
+        suppressed_ids(model, tokenizer),
+        temperature,
+        top_k,
+        top_p,
+        batch_size,
+    )
     ends = (tokens == tokenizer.eos_token_id).long()
     response_mask = ends.cumsum(1) - ends == 0  # up to and including the first end token
     response_mask = response_mask[:, : response_mask.sum(1).max()]
@@ -357,8 +339,8 @@ def _decode(
         ended = torch.zeros_like(rows, dtype=torch.bool)
         cache = DynamicCache(config=model.config)
         for t in range(uniforms.shape[1]):
-            logits = next_logits(model, ids, attention_mask, cache)
-            logits = process_logits(logits, temperature or 1.0, suppressed)
+            output = model(**inputs(ids, attention_mask, cache), logits_to_keep=1)
+            logits = process_logits(output.logits[:, -1], temperature or 1.0, suppressed)
             total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf everywhere
             if not total.isfinite().all():
                 row = rows[~total.isfinite()][0]

@@ -69,7 +69,8 @@ class RewardModelling(RowStage):
 
     def train_step(self, step: int) -> RewardStep:
         rankings = self.batch(step)
-        ids, attention_mask = pad(all_rows(rankings), self.pad_id, device=self.model.device)
+        rows = sum((ranking.rows for ranking in rankings), [])
+        ids, attention_mask = pad(rows, self.pad_id, device=self.model.device)
         scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
         better, worse, weight = flat_pairs(rankings)
         chosen = scores[better]
@@ -123,11 +124,6 @@ def texts_and_marks(row: dict) -> tuple[list[str], list[float]]:
     return row["completions"], [-rank for rank in row["ranks"]]
 
 
-def all_rows(rankings: list[Ranking]) -> list[list[int]]:
-    """Return the rows of all rankings, in order."""
-    return sum((ranking.rows for ranking in rankings), [])
-
-
 def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor]:
     """Return better rows, worse rows and weights of all pairs, each (pairs,).
 
@@ -152,8 +148,7 @@ def score(
 
     `ended` (one for all, or one for each) says which completions have an end token. Without one the
     score is that of the last token, and the caller knows from `ended` that the text is unfinished.
-    The model scores without dropout, and is left in the mode it was in. ValueError names a row that
-    is too long.
+    The model is put into eval mode, and stays in it. ValueError names a row that is too long.
     """
     prompt_ids = encode_prompts(tokenizer, prompts)
     answers = encode_completions(tokenizer, completions, ended)

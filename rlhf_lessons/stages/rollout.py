@@ -16,7 +16,6 @@ from rlhf_lessons.lm.sampling import (
     Samples,
     check_lengths,
     check_model,
-    eval_mode,
     generate,
     micro_batches,
     response_logprobs,
@@ -50,7 +49,7 @@ class Rollout(Samples):
 
 
 def check_models(models: dict, tokenizer, prompt_ids: list[list[int]], max_new_tokens: int) -> None:
-    """Put all models (name to model) into eval mode, the policy first.
+    """Put all models (name to model), the policy among them, into eval mode.
 
     ValueError, naming the model, if they cannot read each other's texts, or a prompt and its
     response are longer than its positions. What is no model, such as a reward function, is left.
@@ -108,15 +107,15 @@ def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def score_ids(model, ids: Tensor, attention_mask: Tensor, batch_size: int = 128) -> Tensor:
+def score_ids(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
     """Return the rewards (batch,) of prompts and responses as ids (batch, time), on model's device.
 
-    The model scores without dropout, and is left in the mode it was in.
+    The model is put into eval mode, and stays in it.
     """
+    model.eval()
     ids = ids.to(model.device)
     attention_mask = attention_mask.to(model.device)
     scores = torch.zeros(len(ids), device=model.device)
-    with eval_mode(model):
-        for rows, columns in micro_batches(attention_mask, batch_size):
-            scores[rows] = last_scores(model, ids[rows, columns], attention_mask[rows, columns])
+    for rows, columns in micro_batches(attention_mask):
+        scores[rows] = last_scores(model, ids[rows, columns], attention_mask[rows, columns])
     return scores - model.config.reward_mean
