@@ -471,31 +471,29 @@ class TestPPO:
     def test_metrics_are_of_real_tokens_only(self, llama, make_ppo):
         run = make_ppo(llama, double=True, temperature=1.5)
         rollout = run.collect(0)
-        estimates = run.estimate(rollout)
+        episodes = run.estimate(rollout)
         rows = torch.arange(16)
-        plain = run.minibatch(rollout, estimates, rows, 0)
+        plain = run.minibatch(episodes, rows, 0)
         gradients = [p.grad.clone() for p in run.policy.parameters()]
-        wide = copy.copy(rollout)
+        wide = copy.copy(episodes)
         wide.ids = torch.nn.functional.pad(rollout.ids, (3, 5), value=7)
         wide.attention_mask = torch.nn.functional.pad(rollout.attention_mask, (3, 5))
         wide.context_length = rollout.context_length + 3
         wide.response_mask = torch.nn.functional.pad(rollout.response_mask, (0, 5))
         wide.logprobs = torch.nn.functional.pad(rollout.logprobs, (0, 5), value=99.0)
-        wide_estimates = copy.copy(estimates)
         for name in ("values", "advantages", "returns"):
-            padded = torch.nn.functional.pad(getattr(estimates, name), (0, 5), value=99.0)
-            setattr(wide_estimates, name, padded)
-        assert run.minibatch(wide, wide_estimates, rows, 0) == pytest.approx(plain)
+            padded = torch.nn.functional.pad(getattr(episodes, name), (0, 5), value=99.0)
+            setattr(wide, name, padded)
+        assert run.minibatch(wide, rows, 0) == pytest.approx(plain)
         for wanted, parameter in zip(gradients, run.policy.parameters(), strict=True):
             torch.testing.assert_close(parameter.grad, wanted)
 
     def test_rows_in_one_forward_pass_change_no_gradient(self, llama, make_ppo, monkeypatch):
         run, gradients = make_ppo(llama, double=True), []
-        rollout = run.collect(0)
-        estimates = run.estimate(rollout)
+        episodes = run.estimate(run.collect(0))
         for size in (16, 5, 1):
             monkeypatch.setattr(rollout_module, "MICRO_BATCH", size)
-            run.minibatch(rollout, estimates, torch.arange(16), 0)
+            run.minibatch(episodes, torch.arange(16), 0)
             gradients.append(torch.cat([p.grad.flatten() for p in run.policy.parameters()]))
         torch.testing.assert_close(gradients[0], gradients[1])
         torch.testing.assert_close(gradients[0], gradients[2])
@@ -505,9 +503,8 @@ class TestPPO:
         with torch.no_grad():
             llama.lm_head.weight.zero_()
         run = make_ppo(llama)
-        rollout = run.collect(0)
-        estimates = run.estimate(rollout)
-        entropy = run.minibatch(rollout, estimates, torch.arange(16), 0)["entropy"]
+        episodes = run.estimate(run.collect(0))
+        entropy = run.minibatch(episodes, torch.arange(16), 0)["entropy"]
         assert entropy == pytest.approx(
             math.log(len(tokenizer) - len(suppressed_ids(llama, tokenizer))), abs=1e-4
         )

@@ -77,7 +77,8 @@ def gae(
     """Return generalised advantage estimates, and returns = advantages + values.
 
     A_t is the sum over l of (gamma lambda)^l d_(t+l), with d_t = r_t + gamma V_(t+1) - V_t
-    (Schulman et al. 2015, eq. 16). After a response's last token there is no value to come.
+    (Schulman et al. 2015, eq. 16). After a response's last token there is no value to come, and
+    both are 0.
     """
     rewards = rewards * mask
     values = values * mask
@@ -88,7 +89,7 @@ def gae(
     for t in reversed(range(values.shape[1])):
         later = deltas[:, t] + gamma * gae_lambda * later
         advantages[:, t] = later
-    return advantages * mask, (advantages + values) * mask
+    return advantages, advantages + values
 
 
 def whiten(x: Tensor, mask: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ devices.
 import copy
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +44,13 @@ class PPOStep:
     approx_kl: float  # from the policy that sampled, nats a token
     ratio_error: float  # largest |ratio - 1| in the first minibatch: 0 up to rounding, or a bug
     stopped: bool  # whether the batch was left early
-    samples: list[dict]  # the first eight: prompt, response, reward
+    samples: list[tuple[str, str, float]]  # the first eight: prompt, response, reward
     true_utility: float | None = None  # mean, where a function for it was given
 
 
 @dataclass
-class Estimates:
-    """What the critic makes of a rollout; all are (batch, response length)."""
+class Episodes(Rollout):
+    """A rollout, and what the critic makes of it; all three are (batch, response length)."""
 
     values: Tensor
     advantages: Tensor  # whitened
@@ -98,19 +97,17 @@ class PPO(Stage):
         self.tokenizer = tokenizer
         self.prompts = list(prompts)
         self.prompt_ids = encode_prompts(tokenizer, self.prompts)
-        rollout.check_models(
-            {"policy": policy, "reward model": reward, "critic": critic, "reference": reference},
-            tokenizer,
-            self.prompt_ids,
-            config.max_new_tokens,
-        )
         self.policy = policy
         self.reward = reward
         self.true_utility = true_utility
         self.critic = new_critic(critic)
         self.reference = reference or copy.deepcopy(policy)
+        self.models = nn.ModuleDict(
+            {"policy": policy, "critic": self.critic, "reference": self.reference}
+        )
+        models = {"reward model": reward, **self.models}
+        rollout.check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
         self.suppressed = suppressed_ids(policy, tokenizer)
-        self.models = {"policy": policy, "critic": self.critic, "reference": self.reference}
         settings = {"eps": 1e-5, "max_grad_norm": config.max_grad_norm}
         self.optimisers = {
             "policy": Optimiser(policy, config.lr, **settings),
@@ -118,16 +115,12 @@ class PPO(Stage):
         }
 
     def train_step(self, step: int) -> PPOStep:
-        batch = self.collect(step)
-        estimates = self.estimate(batch)
-        metrics = self.update(batch, estimates, step)
+        batch = self.estimate(self.collect(step))
+        metrics = self.update(batch, step)
         if self.true_utility:
             utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
             metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
-        samples = []
-        rows = zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True)
-        for prompt, response, reward in islice(rows, 8):
-            samples.append({"prompt": prompt, "response": response, "reward": reward})
+        samples = list(zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True))
         return PPOStep(
             step=step,
             reward=batch.scores.mean().item(),
@@ -135,9 +128,9 @@ class PPO(Stage):
             length=batch.response_mask.sum(1).float().mean().item(),
             ended=batch.ended.float().mean().item(),
             explained_variance=losses.explained_variance(
-                estimates.values, estimates.returns, batch.response_mask
+                batch.values, batch.returns, batch.response_mask
             ),
-            samples=samples,
+            samples=samples[:8],
             **metrics,
         )
 
@@ -148,7 +141,7 @@ class PPO(Stage):
         return rollout.sample_rollout(self, rows, generator(config.seed, step, 1).initial_seed())
 
     @torch.no_grad()
-    def estimate(self, batch: Rollout) -> Estimates:
+    def estimate(self, batch: Rollout) -> Episodes:
         """Work out how much better each token did than the critic expected."""
         config = self.config
         mask = batch.response_mask
@@ -163,9 +156,10 @@ class PPO(Stage):
         )
         # 3. Advantages and returns, then whitening, in this order: the critic learns real returns.
         advantages, returns = losses.gae(rewards, values, mask, config.gamma, config.gae_lambda)
-        return Estimates(values, losses.whiten(advantages, mask), returns)
+        advantages = losses.whiten(advantages, mask)
+        return Episodes(**vars(batch), values=values, advantages=advantages, returns=returns)
 
-    def update(self, batch: Rollout, estimates: Estimates, step: int) -> dict:
+    def update(self, batch: Episodes, step: int) -> dict:
         """Learn from the batch: some passes, and one step of each optimiser a minibatch."""
         config = self.config
         rng = generator(config.seed, step, 2)
@@ -175,7 +169,7 @@ class PPO(Stage):
             minibatches += order.split(config.batch_size // config.num_minibatches)
         history = []
         for rows in minibatches:
-            history.append(self.minibatch(batch, estimates, rows, step))
+            history.append(self.minibatch(batch, rows, step))
             stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
             if stopped:
                 break
@@ -186,7 +180,7 @@ class PPO(Stage):
             metrics[name] = sum(part[name] for part in history) / len(history)
         return metrics | {"ratio_error": history[0]["ratio_error"]}
 
-    def minibatch(self, batch: Rollout, estimates: Estimates, rows: Tensor, step: int) -> dict:
+    def minibatch(self, batch: Episodes, rows: Tensor, step: int) -> dict:
         """Add up the gradients of one minibatch; return its metrics, means over its tokens."""
         config = self.config
         tokens = batch.response_mask[rows].sum().item()
@@ -198,8 +192,8 @@ class PPO(Stage):
             old_logprobs = batch.logprobs[place]
             value_losses = losses.clipped_value_loss(
                 self.token_values(*text),
-                estimates.values[place],
-                estimates.returns[place],
+                batch.values[place],
+                batch.returns[place],
                 config.clip_range_value,
             )
             with torch.set_grad_enabled(step >= config.critic_warmup):
@@ -207,24 +201,24 @@ class PPO(Stage):
                     self.policy, *text, config.temperature, self.suppressed
                 )
             policy_losses = losses.clipped_policy_loss(
-                logprobs, old_logprobs, estimates.advantages[place], config.clip_range
+                logprobs, old_logprobs, batch.advantages[place], config.clip_range
             )
-            value_loss = value_losses[mask].sum() / tokens
-            policy_loss = policy_losses[mask].sum() / tokens
             # Two models with no weight in common: each gets the gradient of its own loss.
-            backward(value_loss + policy_loss, step)
+            backward((policy_losses + value_losses)[mask].sum() / tokens, step)
 
             with torch.no_grad():
-                logratio = (logprobs - old_logprobs)[mask]
+                logratio = logprobs - old_logprobs
                 ratio_errors = (logratio.exp() - 1).abs()
-                clipped = ratio_errors > config.clip_range
-                entropies = torch.special.entr(logits.softmax(-1)).sum(-1)[mask]
-                metrics["policy_loss"] += policy_loss.item()
-                metrics["value_loss"] += value_loss.item()
-                metrics["entropy"] += entropies.sum().item() / tokens
-                metrics["clip_fraction"] += clipped.sum().item() / tokens
-                metrics["approx_kl"] += losses.kl_k3(-logratio).sum().item() / tokens
-                metrics["ratio_error"] = max(metrics["ratio_error"], ratio_errors.max().item())
+                measured = {
+                    "policy_loss": policy_losses,
+                    "value_loss": value_losses,
+                    "entropy": torch.special.entr(logits.softmax(-1)).sum(-1),
+                    "clip_fraction": ratio_errors > config.clip_range,
+                    "approx_kl": losses.kl_k3(-logratio),
+                }
+            for name, each_token in measured.items():
+                metrics[name] += each_token[mask].sum().item() / tokens
+            metrics["ratio_error"] = max(metrics["ratio_error"], ratio_errors[mask].max().item())
         return metrics
 
     def token_values(self, ids: Tensor, attention_mask: Tensor, response_length: int) -> Tensor:
