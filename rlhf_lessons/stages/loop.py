@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from rlhf_lessons.lm.sampling import check_model
 
 
-class NonFiniteLoss(RuntimeError):
+class Stopped(RuntimeError):
+    """A run that could not finish; the message says at which step, why, and how to continue."""
+
+
+class NonFiniteLoss(Stopped):
     """A loss or gradient is no number. Raised before the weights change: they are the last good."""
 
 
@@ -52,7 +56,8 @@ def check_finite(number: Tensor, what: str, step: int) -> None:
     """NonFiniteLoss if a number is none."""
     if not number.isfinite():
         raise NonFiniteLoss(
-            f"step {step}: {what} is {number.item()}; the weights are those of the step before"
+            f"step {step}: {what} is {number.item()}; the weights are those of the step before. "
+            "Start afresh with a lower learning rate"
         )
 
 
@@ -114,7 +119,7 @@ class Step:
 class Stage(Iterator):
     """Trains one step at each iteration: `for step in stage`. Stopping is `break`.
 
-    A stage has `config`, `steps` and, by name, `models` and `optimisers`.
+    A stage has `config`, `steps` and, by name, `models` (a ModuleDict) and `optimisers`.
     """
 
     step = 0  # steps done
@@ -145,7 +150,7 @@ class Stage(Iterator):
             "stage": type(self).__name__,
             "config": repr(self.config),
             "step": self.step,
-            "models": {name: model.state_dict() for name, model in self.models.items()},
+            "models": self.models.state_dict(),
             "optimisers": {name: each.state_dict() for name, each in self.optimisers.items()},
         }
 
@@ -159,8 +164,7 @@ class Stage(Iterator):
                     f"{mine[what]}"
                 )
         self.step = state["step"]
-        for name, model in self.models.items():
-            model.load_state_dict(state["models"][name])
+        self.models.load_state_dict(state["models"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
 
@@ -179,7 +183,7 @@ class RowStage(Stage):
         self.rows = rows
         self.lengths = lengths
         self.steps = config.epochs * math.ceil(len(rows) / config.batch_size)
-        self.models = {"model": model}
+        self.models = nn.ModuleDict({"model": model})
         self.optimisers = {"model": Optimiser(model, config.lr, **settings)}
 
     def batch(self, step: int) -> list:

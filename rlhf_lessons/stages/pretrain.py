@@ -7,10 +7,8 @@ precision.
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlhf_lessons.lm.sampling import check_lengths
 from rlhf_lessons.stages import losses
@@ -36,9 +34,9 @@ class Pretrain(Stage):
         self.model = model.eval()
         self.config = config
         self.steps = config.steps
-        self.tokens = np.asarray(tokens)
-        self.validation_tokens = np.asarray(validation_tokens)
-        self.models = {"model": model}
+        self.tokens = torch.as_tensor(tokens, dtype=torch.long)
+        self.validation_tokens = validation_tokens
+        self.models = nn.ModuleDict({"model": model})
         self.optimisers = {"model": Optimiser(model, config.lr, weight_decay=config.weight_decay)}
         self.windows = (len(self.tokens) - 1) // config.context - 1
         if self.windows < config.batch_size:
@@ -59,8 +57,8 @@ class Pretrain(Stage):
         rng = generator(self.config.seed, this_pass)
         offset = int(torch.randint(context, (1,), generator=rng))
         order = torch.randperm(self.windows, generator=rng)[place * size :][:size]
-        windows = sliding_window_view(self.tokens[offset:], context + 1)[::context]
-        return torch.from_numpy(windows[order].astype(np.int64)).to(self.model.device)
+        windows = self.tokens[offset:].unfold(0, context + 1, context)  # they share their ends
+        return windows[order].to(self.model.device)
 
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
@@ -77,9 +75,10 @@ class Pretrain(Stage):
 @torch.inference_mode()
 def validation_loss(model, tokens, context: int = 128) -> float:
     """Return the loss in nats per token on a text's first 32,768 tokens, in windows."""
-    windows = sliding_window_view(np.asarray(tokens)[:32_769], context + 1)[::context]
+    tokens = torch.as_tensor(tokens[:32_769], dtype=torch.long, device=model.device)
+    windows = tokens.unfold(0, context + 1, context)
     total = 0.0
-    for batch in torch.from_numpy(windows.astype(np.int64)).to(model.device).split(32):
+    for batch in windows.split(32):
         total += losses.next_token_loss(model, batch).item() * len(batch)
     return total / len(windows)
 

@@ -1,8 +1,8 @@
 """Driving a stage from the terminal: progress, a line of metrics a step, and a state to resume.
 
-The state is saved at the start and every half minute, beside and then renamed, so that a run killed
-at any moment continues from the last one bit for bit. Metrics of steps after it are dropped and
-measured again.
+State and metrics are saved at the start, every half minute and at the end, beside and then renamed,
+so that a run killed at any moment continues from the last state bit for bit. Metrics of steps after
+it are dropped and measured again.
 """
 
 import contextlib
@@ -19,15 +19,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from rlhf_lessons.data import lines_of, write_rows
 from rlhf_lessons.paths import written_whole
-from rlhf_lessons.stages.loop import NonFiniteLoss
+from rlhf_lessons.stages.loop import Stopped
 
+METRICS = "metrics.jsonl"
 SAVE_SECONDS = 30
 SHOWN = ("validation_loss", "loss", "accuracy", "reward", "true_utility", "kl")
-
-
-class Stopped(RuntimeError):
-    """A run that could not finish; the message says at which step, why, and how to continue."""
 
 
 class Interrupted(Stopped):
@@ -42,43 +40,37 @@ def train(stage, folder: Path, label: str) -> list[dict]:
     when the state in `folder` is of another run: another config, or other weights or data.
     """
     state = folder / "state.pt"
-    file = folder / "metrics.jsonl"
-    folder.mkdir(parents=True, exist_ok=True)
     start = fingerprint(stage)
-    metrics = []
     if state.exists():
         resume(stage, state, start)
-        metrics = read_metrics(folder)[: stage.step]
-    file.write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
+    metrics = read_metrics(folder)[: stage.step]
+
+    def save() -> None:
+        write_rows(folder / METRICS, metrics)  # first, so that no step of the state lacks its row
+        save_state({"start": start, **stage.state_dict()}, state)
+
     bar = tqdm(total=len(stage), initial=stage.step, desc=f"{label:8}", mininterval=1.0)
     saved = -math.inf  # when; the first time is before the first step
-    with interruptible() as asked_to_stop, file.open("a", encoding="utf-8") as out, bar:
-        while True:
-            done = stage.step == len(stage)
-            stop = done or asked_to_stop.is_set()
-            if stop or time.monotonic() - saved > SAVE_SECONDS:
-                save_state({"start": start, **stage.state_dict()}, state)
-                saved = time.monotonic()
-            if done:
-                return metrics
-            if stop:
-                raise Interrupted(
-                    f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
-                    "continues from there"
-                )
-            try:
+    with interruptible() as asked_to_stop, bar:
+        try:
+            while stage.step < len(stage) and not asked_to_stop.is_set():
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    save()
+                    saved = time.monotonic()
                 row = plain_numbers(next(stage))
-            except NonFiniteLoss as error:
-                raise Stopped(
-                    f"{label}: {error}. The last good state is in {state}. Start afresh with a "
-                    "lower learning rate"
-                ) from error
-            metrics.append(row)
-            out.write(json.dumps(row) + "\n")
-            out.flush()
-            shown = {name: f"{row[name]:.3f}" for name in SHOWN if row.get(name) is not None}
-            bar.set_postfix(shown, refresh=False)
-            bar.update()
+                metrics.append(row)
+                shown = {name: f"{row[name]:.3f}" for name in SHOWN if row.get(name) is not None}
+                bar.set_postfix(shown, refresh=False)
+                bar.update()
+        finally:
+            write_rows(folder / METRICS, metrics)  # of a run that failed, too
+        save()
+    if stage.step < len(stage):
+        raise Interrupted(
+            f"{label}: stopped after step {stage.step} of {len(stage)}; the same command "
+            "continues from there"
+        )
+    return metrics
 
 
 def save_state(state: dict, path) -> None:
@@ -119,14 +111,12 @@ def resume(stage, state: Path, start: str) -> None:
 def fingerprint(stage) -> str:
     """Return a hash of what a stage starts from: its weights, its data and its number of steps."""
     digest = hashlib.sha256(str(len(stage)).encode())
-    for model in stage.models.values():
-        for weights in model.state_dict().values():
-            flat = weights.cpu().contiguous().view(-1)
-            digest.update(flat.view(torch.uint8).numpy())  # bfloat16 is unknown to NumPy
+    for weights in stage.models.state_dict().values():
+        flat = weights.cpu().contiguous().view(-1)
+        digest.update(flat.view(torch.uint8).numpy())  # bfloat16 is unknown to NumPy
     for name in ("tokens", "rows", "prompts"):  # whichever the stage learns from
         rows = getattr(stage, name, ())
-        plain = rows.tobytes() if hasattr(rows, "tobytes") else repr(rows).encode()
-        digest.update(plain)
+        digest.update(rows.numpy() if torch.is_tensor(rows) else repr(rows).encode())
     return digest.hexdigest()
 
 
@@ -158,12 +148,9 @@ def interruptible():
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """Return a run's metrics, a dictionary a step, without a last line that a kill cut short."""
-    rows = []
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            rows.append(json.loads(line))
-    return rows
+    """Return a run's metrics, a dictionary a step."""
+    file = folder / METRICS
+    return [json.loads(line) for _, line in lines_of(file)] if file.exists() else []
 
 
 def finished(folder: Path) -> None:
