@@ -121,21 +121,18 @@ def build(folder: Path | None = None) -> list[Path]:
 
 
 def corpus_hash(n: int = SCRAPS) -> str:
-    """Return the SHA-256 of the corpus, its scraps separated by a zero byte."""
-    return sha256(scrap.encode() + b"\0" for scrap in scraps(n))
+    """Return the SHA-256 of the corpus, a zero byte after each scrap."""
+    return sha256(scrap + "\0" for scrap in scraps(n))
 
 
 def rows_hash(rows: Iterable[dict]) -> str:
     """Return the SHA-256 of rows, each as one line of JSON with sorted keys."""
-    return sha256(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows)
+    return sha256(json.dumps(row, sort_keys=True) + "\n" for row in rows)
 
 
-def sha256(parts: Iterable[bytes]) -> str:
-    """Return the SHA-256 of parts, one after the other."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def sha256(texts: Iterable[str]) -> str:
+    """Return the SHA-256 of texts, one after the other."""
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def write_rows(path: Path, rows: Iterable[dict]) -> None:
@@ -262,23 +259,20 @@ def text_row(row: dict, where: str) -> dict:
 def as_text(value, where: str) -> str:
     """Return a text, or a conversation as a transcript: "\\n\\nHuman: ...\\n\\nAssistant: ..."."""
     if isinstance(value, list) and value:
-        value = "".join(turn(message, where) for message in value)
+        turns, value = value, ""
+        for turn in turns:
+            try:
+                value += f"\n\n{SPEAKERS[turn['role']]}: " + turn["content"]
+            except (KeyError, TypeError) as error:
+                raise DataError(
+                    f"{where} holds {turn!r:.80}, where a turn with a role "
+                    f"({', '.join(SPEAKERS)}) and a text as its content was expected"
+                ) from error
     if not isinstance(value, str):
         raise DataError(f"{where} holds {value!r:.80}, where text was expected")
     if value.encode(errors="ignore").decode() != value:
         raise DataError(f"{where} holds half a character, as of an emoji that was cut in two")
     return value
-
-
-def turn(message, where: str) -> str:
-    """Return one turn of a conversation, begun by its speaker's name."""
-    role = message.get("role") if isinstance(message, dict) else None
-    if role not in SPEAKERS or not isinstance(message.get("content"), str):
-        raise DataError(
-            f"{where} holds {message!r:.80}, where a turn with a role "
-            f"({', '.join(SPEAKERS)}) and a text as its content was expected"
-        )
-    return f"\n\n{SPEAKERS[role]}: {message['content']}"
 
 
 def split_pair(chosen: str, rejected: str, where: str) -> dict:
