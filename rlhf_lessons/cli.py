@@ -369,7 +369,7 @@ def import_(
     all.
 
     Args:
-        file: A JSONL file, or another ratings file. A table (CSV) cannot be imported.
+        file: A .jsonl file, or another ratings file. A table (CSV) cannot be imported.
         round: The round that they belong to, where the file does not say.
     """
     from rlhf_lessons.feedback import exchange

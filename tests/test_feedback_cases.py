@@ -165,20 +165,18 @@ def forged(room: Store, what: str) -> list[dict]:
     about = {"task": four["id"], "rater": "m" * 32, "shown": four["completions"]}
     mine = {"rater": "m" * 32, **of_task}
     vote_of_m = line("pair", LEFT, **mine)
-    assignment = {"table": "assignment", "lease": 0.0, "revealed": False}
     return {
         "accuracy is a list": [line("report", {"round": "r", "accuracy": [1]})],
         "samples are a number": [line("report", {"round": "r", "accuracy": 1, "samples": 5})],
         "a sample without texts": [line("report", {"accuracy": 1, "samples": [{"prompt": None}]})],
         "a curve of words": [line("report", {"accuracy": 1, "curve": [["a", "b", "c", "d"]]})],
         "the round is a list": [line("report", {"round": ["r"], "accuracy": 1})],
-        "a pair of four": [rater, four, assignment | about, line("pair", LEFT, **about)],
-        "time is infinite": [rater, assignment | mine, vote_of_m | {"time": float("inf")}],
-        "time is no number": [rater, assignment | mine, vote_of_m | {"time": float("nan")}],
-        "ms is huge": [rater, assignment | mine, vote_of_m | {"ms": 2**40}],
+        "a pair of four": [rater, four, line("pair", LEFT, **about)],
+        "time is infinite": [rater, vote_of_m | {"time": float("inf")}],
+        "time is no number": [rater, vote_of_m | {"time": float("nan")}],
+        "ms is huge": [rater, vote_of_m | {"ms": 2**40}],
         "a ranking of a pair": [
             rater,
-            assignment | mine,
             line("ranking", {"ranks": [1, 2]}, **mine),
         ],
         "scores of nobody": [rater, line("scores", {"scores": []}, **mine)],
@@ -251,6 +249,7 @@ def test_a_forged_row_is_refused_by_its_number_and_nothing_of_its_file_is_kept(
         {"time": float("inf")},
         {"shown": ["nowhere", "nothing"]},
         {"shown": None},
+        {"kind": "hands", "payload": {"left": 1}, "shown": None},
         {"kind": "ranking", "payload": {"ranks": [1, 2, 3]}},
         {"kind": "poem"},
     ],

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
+from itertools import filterfalse
 from pathlib import Path
 
 from pydantic import BaseModel, constr
@@ -22,26 +23,21 @@ from rlhf_lessons.feedback.payloads import (
     NAME,
     WHOLE,
     Refused,
-    Room,
     check_number,
     checked,
     fit,
     model,
     on_one_line,
 )
-from rlhf_lessons.feedback.queue import LEASE
 from rlhf_lessons.feedback.schema import (
-    FOREVER,
     TABLES,
     assignments,
     completions,
     events,
     insert_new,
-    is_database,
     key,
+    note_deletion,
     raters,
-    tasks,
-    unwiped,
     wipe,
 )
 from rlhf_lessons.feedback.store import Store, follow
@@ -53,7 +49,7 @@ PAUSE = 0.01  # seconds after each, in which it is their turn
 def load(
     store: Store, path: str | Path, round: str = "imported", forget: bool = False
 ) -> dict[str, int]:
-    """Import a JSONL file that `written` gives, or another ratings file; return what `merge` does.
+    """Import a .jsonl file that `written` gives, or another ratings file; return what `merge` does.
 
     Rows of TRL's formats, rankings and demonstrations go into the round named. DataError names the
     row.
@@ -63,7 +59,7 @@ def load(
         raise DataError(f"{path}: no such file")
     if path.suffix.lower() == ".csv":
         raise DataError(f"{path}: a table is for reading; the format `events` can be imported")
-    if is_database(path):
+    if path.suffix.lower() not in (".json", ".jsonl"):
         with closing(Store(path, readonly=True)) as other:
             return merge(store, enumerate(rows_of(other), 1), str(path), forget)
     if not any(lines_of(path)):
@@ -81,40 +77,38 @@ def merge(
     delete or change what is here is done only with `forget`: else Refused says what it is.
     DataError names a row that does not fit. In both cases nothing was taken.
     """
-    there = Contents(store)
-    found = []
+    there = Contents()
+    for row in rows_of(store):
+        there.add(row["table"], row)
+    found = {name: [] for name in TABLES}
     given = number = 0
     try:
-        for number, row in rows:
-            table, kept = fitted(row)
-            given += table is events
-            if there.add(table, kept):
-                found.append((number, table, kept))
-        said = [row for _, table, row in found if table is events]
-        # Nothing but raters, and what is by them, has their id
-        found = [
-            (n, table, row)
-            for n, table, row in found
-            if key(row.get("rater") or row["id"]) not in there.gone
-        ]
-        for number, table, row in found:  # noqa: B007
-            there.check(table, row)
+        for number, row in rows:  # noqa: B007
+            name, kept = fitted(row)
+            given += name == "event"
+            there.check(name, kept)
+            if there.add(name, kept):
+                found[name].append(kept)
     except Refused as error:
         raise DataError(f"{where}, row {number}: {error}") from error
-    with store.read() as c:
-        would, to_erase = consequences(c, said, store.room())
+    said = found["event"]
+    gone = list(filter(there.forgets, store.raters()))
+    would = consequences(store, said, gone)
     if would and not forget:
         changes = ", ".join(f"{words} ({n})" for words, n in would.items())
         raise Refused(
             f"{where} would change what is here: {changes}. Nothing was taken from it. "
             "If you want that, add --forget"
         )
-    for rater in to_erase:
+    for rater in gone:
         with store.write() as c:
-            erase(c, rater)
-    forgotten = len(said) - sum(table is events for _, table, _ in found)
-    new = put_in(store, found)
-    return {"new": new, "known": given - forgotten - new, "forgotten": forgotten}
+            erase(c, rater["id"])
+    new = {}
+    for name, rows in found.items():
+        new[name] = put_in(store, TABLES[name], list(filterfalse(there.forgets, rows)))
+    forgotten = sum(map(there.forgets, said))
+    known = given - forgotten - new["event"]
+    return {"new": new["event"], "known": known, "forgotten": forgotten}
 
 
 def row_model(table) -> type[BaseModel]:
@@ -136,143 +130,123 @@ def row_model(table) -> type[BaseModel]:
 MODELS = {name: row_model(table) for name, table in TABLES.items()}
 
 
-def fitted(row: dict) -> tuple:
-    """Return (table, row) as it is kept of a row of an `everything` file; Refused where it could
-    not be one.
+def fitted(row: dict) -> tuple[str, dict]:
+    """Return (table's name, row) as it is kept of a row of an `everything` file; Refused where it
+    could not be one.
     """
     name = str(row.get("table"))
     if name not in TABLES:
         raise Refused(f"'table' is {name!r:.40}; there are {', '.join(TABLES)}")
-    table = TABLES[name]
     kept = fit(row, MODELS[name], f"the table '{name}'")
-    if table is events:
+    if name == "event":
         kept["payload"] = checked(kept["kind"], kept["payload"], len(kept["shown"] or ()))
-    elif table is tasks:
+    elif name == "task":
         check_number(kept["kind"], len(kept["completions"]))
-    elif table is raters:
+    elif name == "rater":
         kept["name"] = on_one_line(kept["name"])[:NAME].strip() or "somebody"
         kept["team"] = on_one_line(kept["team"])[:NAME].strip()
-    elif table is assignments:  # what follows from the events
-        kept["answer"] = None
-        kept["revealed"] = False
-        answered = kept["lease"] >= FOREVER
-        kept["lease"] = 0.0 if answered else min(kept["lease"], time.time() + LEASE)
-    return table, kept
+    return name, kept
 
 
 class Contents:
     """What a store holds, and with it what the rows hold that shall come in."""
 
-    def __init__(self, store: Store):
-        with store.read() as c:
-            self.ids = {
-                name: {None, *c.scalars(select(table.c.id))}
-                for name, table in TABLES.items()
-                if table is not assignments
-            }
-            self.asked = {
-                task.id: (task.kind, sorted(task.completions)) for task in c.execute(select(tasks))
-            }
-            self.gone = {  # hashes of their ids
-                payload["rater"]
-                for payload in c.scalars(select(events.c.payload).filter_by(kind="forget"))
-            }
+    def __init__(self):
+        self.ids = {name: {None} for name in TABLES}
+        self.asked = {}  # {task: its kind, and its completions}
+        self.gone = set()  # hashes of the ids of raters
 
-    def add(self, table, row: dict) -> bool:
+    def add(self, name: str, row: dict) -> bool:
         """Count a row that fits as one that is there; return whether it was not."""
-        if table is assignments:
-            return True
-        if row["id"] in self.ids[table.name]:
+        if row["id"] in self.ids[name]:
             return False
-        self.ids[table.name].add(row["id"])
-        if table is tasks:
+        self.ids[name].add(row["id"])
+        if name == "task":
             self.asked[row["id"]] = row["kind"], sorted(row["completions"])
-        if table is events and row["kind"] == "forget":
+        if name == "event" and row["kind"] == "forget":
             self.gone.add(row["payload"]["rater"])
         return True
 
-    def check(self, table, row: dict) -> None:
-        """Refused where a row points to one that is nowhere, or answers what was not asked."""
+    def forgets(self, row: dict) -> bool:
+        """Return whether a rater, or who has said this, was forgotten."""
+        return key(row.get("rater", row["id"])) in self.gone
+
+    def check(self, name: str, row: dict) -> None:
+        """Refused where a row points to one that is not there, or answers what was not asked."""
         lost = [
             link.parent.name
-            for link in table.foreign_keys
+            for link in TABLES[name].foreign_keys
             if row[link.parent.name] not in self.ids[link.column.table.name]
         ]
         if not self.ids["completion"].issuperset(row.get("completions") or ()):
             lost.append("completions")
         if row.get("task") and not lost:
             asked, texts = self.asked[row["task"]]
+            if not row["rater"]:
+                lost.append("rater")
             if sorted(row["shown"] or ()) != texts:
                 lost.append("shown")
-            kind = "pair" if row.get("kind") == "hands" else row.get("kind")
+            kind = "pair" if row["kind"] == "hands" else row["kind"]
             if kind in JUDGEMENTS and kind != asked:
                 lost.append("kind")
         if lost:
-            raise Refused(f"what its '{lost[0]}' names is not in the file, or not with that task")
+            raise Refused(
+                f"what its '{lost[0]}' names is not in the file before it, or not with that task"
+            )
 
 
-def consequences(c, said: list[dict], room: Room) -> tuple[Counter, list[str]]:
-    """Return what these new events would delete or change, {what: how often}, and the raters whom
-    they delete.
+def consequences(store: Store, said: list[dict], gone: list[dict]) -> Counter:
+    """Return what these new events, and deleting these raters, would change here: {what: how
+    often}.
     """
-    would, to_erase = Counter(), []
-    names = dict(c.execute(select(raters.c.id, raters.c.name)).all())
-    hashes = {key(id): id for id in names}
-    current = set(c.scalars(select(assignments.c.answer))) - {None}
-    own = names.keys() | set(c.scalars(select(completions.c.id)))
+    would = Counter()
+    room = store.room()
+    with store.read() as c:
+        for rater in gone:
+            votes = select(func.count()).where(events.c.rater == rater["id"])
+            would[f"all events of '{rater['name']}' deleted"] += c.scalar(votes)
+        current = set(c.scalars(select(assignments.c.answer))) - {None}
+        own = set(c.scalars(select(raters.c.id).union(select(completions.c.id))))
     for event in said:
         kind, payload = event["kind"], event["payload"]
-        if kind == "forget":
-            rater = hashes.pop(payload["rater"], None)
-            if rater:
-                to_erase.append(rater)
-                votes = select(func.count()).where(events.c.rater == rater)
-                would[f"all events of '{names[rater]}' deleted"] += c.scalar(votes)
-        elif event["replaces"] in current:
+        if event["replaces"] in current:
             would["answers undone or changed"] += 1
-        elif kind == "hide":
-            was_hidden = payload["id"] in room.hidden
-            if payload["id"] in own and payload["hidden"] != was_hidden:
+        elif kind == "hide" and payload["id"] in own:
+            if payload["hidden"] != (payload["id"] in room.hidden):
                 would["raters or texts hidden or shown again"] += 1
         elif kind == "round" and room.current is not None:
             state = "opened" if payload["state"] == "open" else "paused"
             would[f"round '{payload['round']}' {state}"] += 1
-    return would, to_erase
+    return would
 
 
-def put_in(store: Store, rows: list[tuple]) -> int:
-    """Write (number, table, row) into a store, a portion at a time, so that others get their turn;
-    return how many events are new.
-    """
-    new = 0
-    for table in TABLES.values():  # each after those it points to: answers come last
-        of_table = [row for _, other, row in rows if other is table]
-        of_table.sort(key=lambda row: row.get("repeat_of") or "")  # repeats after the others
-        for start in range(0, len(of_table), PORTION):
-            with store.write() as c:
-                new += insert(c, table, of_table[start : start + PORTION])
-            time.sleep(PAUSE)
-    return new
-
-
-def insert(c, table, rows: list[dict]) -> int:
-    """Insert the rows that are not there, and what follows from events; return how many of these
+def put_in(store: Store, table, rows: list[dict]) -> int:
+    """Write rows into a table, a portion at a time, so that others get their turn; return how many
     are new.
     """
-    if table is not events:
-        insert_new(c, table, rows)
-        return 0
-    ids = [row["id"] for row in rows]
-    there = set(c.scalars(select(events.c.id).where(events.c.id.in_(ids))))
-    new = [row for row in rows if row["id"] not in there]
-    insert_new(c, events, new)
-    follow(c, *(row for row in new if row["task"]))
-    return len(new)
+    new = 0
+    for start in range(0, len(rows), PORTION):
+        with store.write() as c:
+            ids = [row["id"] for row in rows[start : start + PORTION]]
+            there = set(c.scalars(select(table.c.id).where(table.c.id.in_(ids))))
+            portion = [row for row in rows[start : start + PORTION] if row["id"] not in there]
+            insert_new(c, table, portion)
+            new += len(portion)
+            if table is events:
+                answers = [row for row in portion if row["task"]]
+                fields = ("task", "rater", "shown")
+                insert_new(
+                    c, assignments, [{name: row[name] for name in fields} for row in answers]
+                )
+                follow(c, *answers)
+        time.sleep(PAUSE)
+    return new
 
 
 def erase(c, rater: str) -> int:
     """Delete all that is about a rater and return how many events there were."""
     c.info.clear()
+    note_deletion(c)
     hides = (events.c.kind == "hide") & (events.c.payload["id"].as_string() == rater)
     n = c.execute(delete(events).where((events.c.rater == rater) | hides)).rowcount
     c.execute(delete(assignments).filter_by(rater=rater))
@@ -289,16 +263,17 @@ def forget(store: Store, who: str) -> dict:
     file, the old text cannot be wiped out of it: then it is not "finished", and the same call again
     finishes it. Refused where nobody, or more than one, has that name.
     """
+    n = 0
     with store.write() as c:
         named = or_(raters.c.id == who, raters.c.name == who)
         found = c.scalars(select(raters.c.id).where(named)).all()
         if len(found) > 1:
             ids = " or ".join(found)
             raise Refused(f"{len(found)} raters are called '{who}': name one by id, {ids}")
-        n = 0
-        if found:
-            n = erase(c, found[0])
-            store.say("forget", rater=key(found[0]), events=n)
-        if not unwiped(c, begin=bool(found)) and not found:
-            raise Refused(f"nobody here is called '{who}'")
-    return {"events": n, "finished": wipe(store.engine)}
+        for rater in found:
+            n = erase(c, rater)
+            store.say("forget", rater=key(rater), events=n)
+    finished = wipe(store.engine)
+    if finished is None and not found:
+        raise Refused(f"nobody here is called '{who}'")
+    return {"events": n, "finished": finished is not False}

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from rlhf_lessons.data import json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.payloads import sound
-from rlhf_lessons.feedback.schema import FOREVER, TABLES, events, of_round
+from rlhf_lessons.feedback.schema import TABLES, events, of_round
 from rlhf_lessons.feedback.store import Store
 
 COLUMNS = (
@@ -200,7 +200,9 @@ def rows_of(store: Store) -> Iterator[dict]:
     """
     with store.read() as c:
         for table in TABLES.values():
-            for row in c.execute(select(table).order_by(*table.primary_key)):
+            (number,) = table.primary_key
+            place = table.c.get("place", number)  # a repeat comes after its task
+            for row in c.execute(select(table).order_by(place, number)):
                 yield {"table": table.name} | row._asdict()
 
 
@@ -218,22 +220,13 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
     start = min((row["time"] for row in rows if "time" in row), default=0.0)
     for row in rows:
         if row["table"] == "rater":
-            row["name"] = names[row["id"]]
-        elif row["table"] == "assignment":
-            row["lease"] = FOREVER if row["lease"] >= FOREVER else 0.0
+            row |= {"id": ids[row["id"]], "name": names[row["id"]]}
         elif row["table"] == "event":
-            row["time"] -= start
-            row["payload"] = payload_of(row, True)
+            payload = payload_of(row, True)
             if row["kind"] == "hide":
-                renamed(row["payload"], ids)
-        renamed(row, ids)
+                payload["id"] = ids.get(payload["id"], payload["id"])
+            row |= {"rater": ids.get(row["rater"]), "time": row["time"] - start, "payload": payload}
     return rows
-
-
-def renamed(row: dict, ids: dict[str, str]) -> None:
-    """Put the new ids of raters into a row's fields."""
-    for field in row.keys() & {"id", "rater"}:
-        row[field] = ids.get(row[field], row[field])
 
 
 def taken_back(store: Store, round: str | None = None) -> int:

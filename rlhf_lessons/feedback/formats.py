@@ -45,7 +45,6 @@ def from_rows(
             yield n, {"table": "completion", **answer}
         yield n, {"table": "task", **task, "place": 0}
         yield n, {"table": "rater", "id": rater, **name}
-        yield n, {"table": "assignment", **vote, "lease": 0.0, "revealed": False}
         vote |= {"id": key(content, copies[content]), "time": 0.0, "ui": "import"}
         yield n, {"table": "event", **vote, "kind": said["kind"], "payload": said["payload"]}
 
@@ -59,7 +58,7 @@ def judgement(row: dict) -> dict:
         kind, payload = "ranking", {"ranks": row["ranks"]}
         texts = row["completions"]
     elif "chosen" in row:
-        much = isinstance(row.get("strength"), int | float) and row["strength"] > 1
+        much = row.get("strength", 1) > 1
         kind, payload = "pair", {"choice": "left", "strength": 2 if much else 1}
         texts = [row["chosen"], row["rejected"]]
     elif "label" in row:

@@ -190,7 +190,9 @@ def checked(kind: str, payload: object, n: int = 0) -> dict:
     """Return what is kept of the payload of an event about `n` completions; Refused where it does
     not fit.
     """
-    if kind not in MODELS or kind in JUDGEMENTS:
+    if kind == "hands":
+        check_number("pair", n)
+    elif kind not in MODELS or kind in JUDGEMENTS:
         check_number(kind, n)
     kept = fit(payload, MODELS[kind], f"a {kind}")
     if kind == "pair":

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sqlite3
-import stat
 import threading
 import time
 import urllib.parse
@@ -70,16 +69,6 @@ tasks = sa.Table(
 raters = sa.Table(
     "rater", META, identity(), needed("name", Text), needed("team", Text), needed("kind", KIND)
 )  # person, simulated, teacher or imported
-assignments = sa.Table(
-    "assignment",
-    META,
-    to("task", "task", primary_key=True),
-    to("rater", "rater", primary_key=True, index=True),
-    needed("shown", JSON),  # ids of completions in the order on the screen
-    needed("lease", Float),  # taken until then; FOREVER once answered, 0 once passed
-    Column("answer", KEY),  # id of the current event: the last that is neither undone nor replaced
-    needed("revealed", sa.Boolean),
-)
 events = sa.Table(
     "event",
     META,
@@ -95,6 +84,17 @@ events = sa.Table(
     Column("ms", Integer),  # from showing to answering
     needed("ui", Text),
     sqlite_autoincrement=True,
+)
+TABLES = dict(META.tables)  # by name, each after those it points to; all else follows from them
+assignments = sa.Table(
+    "assignment",
+    META,
+    to("task", "task", primary_key=True),
+    to("rater", "rater", primary_key=True, index=True),
+    needed("shown", JSON),  # ids of completions in the order on the screen
+    needed("lease", Float, default=0.0),  # taken until then; FOREVER once answered, 0 once passed
+    Column("answer", KEY),  # id of the current event: the last that is neither undone nor replaced
+    needed("revealed", sa.Boolean, default=False),
 )
 # Answers that stand, and what belongs to them
 current_answers = (
@@ -115,7 +115,6 @@ current_answers = (
     .join(prompts, prompts.c.id == tasks.c.prompt)
     .subquery("current_answer")
 )
-TABLES = dict(META.tables)  # by name, each after those it points to
 MAKING = threading.Lock()
 FOREVER = 1e12  # seconds since 1970
 REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "fuse", "vboxsf", "afs")
@@ -183,17 +182,12 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
                 connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
             if not readonly:
                 META.create_all(connection)
-            elif not set(TABLES) <= set(sa.inspect(connection).get_table_names()):
-                raise ValueError(f"{shown(where)}: this is no ratings file")
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         engine.dispose()
         raise ValueError(
             f"{shown(where)}: cannot be opened as a ratings file, in a folder to "
             f"{'read' if readonly else 'write in'} ({in_short(error)})"
         ) from error
-    except ValueError:
-        engine.dispose()
-        raise
     return engine
 
 
@@ -206,23 +200,6 @@ def make(file: Path) -> None:
     """
     with MAKING, suppress(OSError):  # opening it will tell what is wrong
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-
-
-def is_database(file: Path) -> bool:
-    """Return whether a file is an SQLite database. SQLite itself looks: see `make`."""
-    try:
-        with closing(connect(file, readonly=True)) as connection:
-            return connection.execute("PRAGMA schema_version").fetchone()[0] > 0
-    except sqlite3.Error as error:
-        return "file is not a database" not in str(error)
-
-
-def make_private(file: Path) -> None:
-    """Let only its owner read a ratings file, and what SQLite keeps beside it."""
-    for part in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
-        with suppress(OSError):  # it is not there, another's, or on a disk that knows no rights
-            if stat.S_IMODE(part.stat().st_mode) & 0o077:
-                part.chmod(0o600)
 
 
 def connect(file: Path, readonly: bool) -> sqlite3.Connection:
@@ -239,10 +216,12 @@ def connect(file: Path, readonly: bool) -> sqlite3.Connection:
     try:
         there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         columns = {row[1] for row in connection.execute("PRAGMA table_info(event)")}
-        if there and not {"seq", "payload", "shown", "replaces"} <= columns:
-            raise sqlite3.DatabaseError("it is another program's database")
+        if (there or readonly) and not {"seq", "payload", "shown", "replaces"} <= columns:
+            raise sqlite3.DatabaseError("it is empty, or another program's database")
         if not readonly:
-            make_private(file)
+            with suppress(OSError):  # it is another's, or on a disk that knows no rights
+                if file.stat().st_mode & 0o077:
+                    file.chmod(0o600)  # SQLite gives what it keeps beside the file the same
             prepare(connection, "DELETE" if on_network_disk(file) else "WAL")
     except sqlite3.Error:
         connection.close()
@@ -276,29 +255,28 @@ def prepare(connection: sqlite3.Connection, journal: str) -> None:
             time.sleep(0.05)
 
 
-def unwiped(c, begin: bool = False) -> bool:
-    """Return whether deleted text may still be found in the file's journal; with `begin`, note
-    that it may.
+def wipe(engine: sa.Engine) -> bool | None:
+    """Write the journal back into the file and empty it, where deleted text may be in it.
 
-    The note is a number in the file's head, so that it outlives this program.
-    """
-    if c.dialect.name != "sqlite":
-        return False
-    if begin:
-        c.exec_driver_sql("PRAGMA user_version=1")
-    return c.exec_driver_sql("PRAGMA user_version").scalar() == 1
-
-
-def wipe(engine: sa.Engine) -> bool:
-    """Write the journal back into the file and empty it; return False while another program
-    reads the file.
+    Return False while another program reads the file, None where there was nothing to do.
     """
     if engine.dialect.name != "sqlite":
-        return True
+        return None
     with closing(engine.raw_connection()) as c:  # outside of any transaction
+        if not c.execute("PRAGMA user_version").fetchone()[0]:
+            return None
         c.execute("PRAGMA busy_timeout=3000")
         busy, *_ = c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
             c.execute("PRAGMA user_version=0")
         c.execute("PRAGMA busy_timeout=30000")
     return not busy
+
+
+def note_deletion(c) -> None:
+    """Note that deleted text may still be found in the file's journal: until `wipe` is done.
+
+    The note is a number in the file's head, so that it outlives this program.
+    """
+    if c.dialect.name == "sqlite":
+        c.exec_driver_sql("PRAGMA user_version=1")
