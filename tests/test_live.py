@@ -183,12 +183,12 @@ def test_a_room_that_voted_already_is_told_at_once(tmp_path, models):
 
 def test_blocks_cover_all_votes_once_and_grow_with_their_number():
     for n in (1, 19, 20, 21, 60, 61, 500, 2000):
-        found = blocks(n, 20)
+        found = blocks(n)
         assert found[0][0] == 0 and found[-1][1] == n
         assert all(a[1] == b[0] for a, b in zip(found, found[1:], strict=False))
         assert all(last - first >= 20 for first, last in found[:-1])
-    assert len(blocks(2000, 20)) < 20
-    assert blocks(60, 20) == [(0, 20), (20, 40), (40, 60)]
+    assert len(blocks(2000)) < 20
+    assert blocks(60) == [(0, 20), (20, 40), (40, 60)]
 
 
 def test_with_ties_only_it_says_so(tmp_path, models):

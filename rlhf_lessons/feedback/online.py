@@ -8,8 +8,7 @@ store, so it outlives a restart.
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.best_of_n import best_of
@@ -22,8 +21,7 @@ EVERY = 20  # votes between two trainings
 SAMPLES = 128  # answers on which the reward gets mean 0 and deviation 1
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """How well the reward model of so many votes predicted the next ones: figures of
     `evaluation.votes`.
     """
@@ -70,9 +68,10 @@ class OnlineReward:
         asked = Vote(prompt, (left, right), (True, True), 0.5)
         return self.reward.chances([asked]).item()
 
-    def is_due(self) -> bool:
-        """Return whether there are enough new votes to learn anew."""
-        return len(self.votes()[0]) >= self.seen + EVERY
+    def after_vote(self, n: int = 0) -> None:
+        """Learn, where enough votes are new. The card calls this in a thread of its own."""
+        if len(self.votes()[0]) >= self.seen + EVERY:
+            self.learn()
 
     def votes(self) -> tuple[list[Vote], list[Vote], list[dict]]:
         """Return the votes to learn from, the oldest first, those of the others, and the answers
@@ -108,8 +107,7 @@ class OnlineReward:
                 normalisation_set = (prompts, samples.texts, samples.ended.tolist())
                 self.untrained = PersonalReward(self.shipped, self.policy[1], normalisation_set)
             self.points = [
-                self.test(mine[:start], mine[start:end], others)
-                for start, end in blocks(len(mine), EVERY)
+                self.test(mine[:start], mine[start:end], others) for start, end in blocks(len(mine))
             ]
             self.reward = self.untrained.fit(mine)
             self.seen = len(mine)
@@ -122,7 +120,7 @@ class OnlineReward:
         """
         key = (tuple(before), tuple(new), len(others) // (5 * EVERY))
         if key not in self.tested:
-            reward = self.untrained.fit(before) if before else self.untrained
+            reward = self.untrained.fit(before)
             found = [share(predictions(reward, votes)) for votes in (new, others)]
             self.tested[key] = Point(len(before), *found)
         return self.tested[key]
@@ -153,9 +151,8 @@ class OnlineReward:
         )
 
 
-def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.0) -> None:
-    """Follow a round: `look(learner)` after each vote in it, and report each training to the class
-    page.
+def watch(learners: list[OnlineReward], minutes: float, pause: float) -> None:
+    """Follow a round, and report each training to the class page.
 
     What is known already is told at once. Interrupt it to stop.
     """
@@ -165,7 +162,7 @@ def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.
     while time.monotonic() < until:
         now = store.last()
         for learner in learners if now != last else ():
-            look(learner)
+            learner.after_vote()
             if learner.seen != told.get(learner.team, 0):
                 told[learner.team] = learner.seen
                 learner.report()
@@ -173,12 +170,12 @@ def watch(learners: list, look: Callable, minutes: float = 60, pause: float = 2.
         time.sleep(pause)
 
 
-def blocks(n: int, every: int) -> list[tuple[int, int]]:
-    """Return (first, beyond the last) vote of each test: `every` votes each, and longer ones where
+def blocks(n: int) -> list[tuple[int, int]]:
+    """Return (first, beyond the last) vote of each test: `EVERY` votes each, and longer ones where
     there are many, since each test takes a training.
     """
     starts = [0]
-    while (end := starts[-1] + max(every, starts[-1] // 4)) < n:
+    while (end := starts[-1] + max(EVERY, starts[-1] // 4)) < n:
         starts.append(end)
     return list(zip(starts, [*starts[1:], n], strict=True))
 

@@ -120,8 +120,8 @@ class PersonalReward:
         self.deviation = max(rewards.std().item(), 1e-6)
 
     def __call__(self, prompts: list[str], completions: list[str], ended) -> Tensor:
-        shipped = self.base(prompts, completions, ended)
-        rewards = GAIN * shipped + self.tokens(completions) @ self.weights
+        shipped, tokens = self.features(prompts, completions, ended)
+        rewards = GAIN * shipped + tokens @ self.weights
         return (rewards - self.mean) / self.deviation
 
     def chances(self, votes: list[Vote]) -> Tensor:
@@ -134,44 +134,41 @@ class PersonalReward:
         vocabulary).
         """
         prompts = [vote.prompt for vote in votes]
-        lead, tokens = 0, 0
-        for side, sign in ((0, 1), (1, -1)):
+        sides = []
+        for side in (0, 1):
             texts = [vote.texts[side] for vote in votes]
-            ended = [vote.ended[side] for vote in votes]
-            lead += sign * self.base(prompts, texts, ended)
-            tokens += sign * self.tokens(texts)
-        return lead, tokens
+            sides.append(self.features(prompts, texts, [vote.ended[side] for vote in votes]))
+        (left, left_tokens), (right, right_tokens) = sides
+        return left - right, left_tokens - right_tokens
 
-    def words(self, n: int = 6) -> tuple[list, list]:
-        """Return the `n` words that raise the reward most, and those that lower it most, each with
-        its weight.
+    def features(self, prompts: list[str], completions: list[str], ended) -> tuple[Tensor, Tensor]:
+        """The shipped model's reward of each completion (batch,), for which it is asked once, and 1
+        where a token stands in it, else 0 (batch, vocabulary).
         """
-        weights = {}
-        for id, weight in enumerate(self.weights.tolist()):
-            word = self.tokenizer.decode([id])
-            # A token with its space before it is a whole word
-            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01:
-                weights[word[1:]] = weight
-        order = sorted(weights.items(), key=lambda row: row[1])
-        raising = [row for row in order[::-1] if row[1] > 0]
-        lowering = [row for row in order if row[1] < 0]
-        return raising[:n], lowering[:n]
-
-    def base(self, prompts: list[str], completions: list[str], ended) -> Tensor:
-        """The shipped model's rewards (batch,), which are remembered."""
         rows = list(zip(prompts, completions, map(bool, ended), strict=True))
         new = [row for row in dict.fromkeys(rows) if row not in self.shipped]
         if new:
             found = score(self.model, self.tokenizer, *map(list, zip(*new, strict=True)))
             self.shipped |= zip(new, found.tolist(), strict=True)
-        return torch.tensor([self.shipped[row] for row in rows])
-
-    def tokens(self, completions: list[str]) -> Tensor:
-        """1 where a token stands in a completion, else 0: (batch, vocabulary)."""
-        found = torch.zeros(len(completions), len(self.tokenizer))
+        tokens = torch.zeros(len(rows), len(self.tokenizer))
         for row, ids in enumerate(encode_completions(self.tokenizer, completions, False)):
-            found[row, ids] = 1.0
-        return found
+            tokens[row, ids] = 1.0
+        return torch.tensor([self.shipped[row] for row in rows]), tokens
+
+    def words(self, n: int = 6) -> tuple[list, list]:
+        """Return the `n` words that raise the reward most, and those that lower it most, each with
+        its weight.
+        """
+        found = []
+        for id, weight in enumerate(self.weights.tolist()):
+            word = self.tokenizer.decode([id])
+            # A token with its space before it is a whole word
+            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01:
+                found.append((word[1:], weight))
+        found.sort(key=lambda row: row[1])
+        raising = [row for row in found[::-1] if row[1] > 0]
+        lowering = [row for row in found if row[1] < 0]
+        return raising[:n], lowering[:n]
 
 
 def ridge_logistic(

@@ -211,9 +211,8 @@ def learning_curve(rows: list[dict]) -> dict[int, Outcomes]:
     answers = [(vote.prompt, vote.texts[0], vote.ended[0]) for vote in votes]
     untrained = PersonalReward(model, tokenizer, tuple(map(list, zip(*answers, strict=True))))
     curve = {}
-    for start, end in blocks(len(votes), EVERY):
-        reward = untrained.fit(votes[:start]) if start else untrained
-        curve[start] = predictions(reward, votes[start:end])
+    for start, end in blocks(len(votes)):
+        curve[start] = predictions(untrained.fit(votes[:start]), votes[start:end])
     return curve
 
 

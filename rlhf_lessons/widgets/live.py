@@ -8,8 +8,6 @@ well it knows you.
 What it learns, when, and how it is tested is in `feedback.online`; here it is drawn.
 """
 
-from dataclasses import astuple
-
 import ipywidgets as w
 from IPython.display import display
 
@@ -41,11 +39,6 @@ class LiveRewardModel(OnlineReward, w.HTML):
         where = "It works in Jupyter; what it knows stands there."
         return f"A reward model that learns from your votes. {where}"
 
-    def after_vote(self, n: int = 0) -> None:
-        """Learn, where enough votes are new. The card calls this in a thread of its own."""
-        if self.is_due():
-            self.learn()
-
     def learn(self) -> "LiveRewardModel":
         """Learn from all votes so far, and show what came out."""
         super().learn()
@@ -58,7 +51,7 @@ class LiveRewardModel(OnlineReward, w.HTML):
         stop."""
         display(self, *others)
         try:
-            watch([self, *others], LiveRewardModel.after_vote, minutes, pause)
+            watch([self, *others], minutes, pause)
         except KeyboardInterrupt:
             print("Stopped. What it learned is in `.reward`; run the cell again to go on.")
 
@@ -66,7 +59,7 @@ class LiveRewardModel(OnlineReward, w.HTML):
         """Return what there is to say, in words."""
         if not self.points:
             return f"The reward model waits for your votes; after {EVERY} it begins to guess."
-        votes, mine, others = astuple(self.points[-1])
+        votes, mine, others = self.points[-1]
         whom = "your" if self.rater else "the room's"
         if not mine["n"]:
             told = f"None of {whom} votes after the first {votes} chooses a side."
@@ -135,7 +128,7 @@ def curve(points: list[Point], ceiling: dict, of_a_reader: bool = True):
             at, value, low, high = zip(*tested, strict=True)
             axis.plot(at, value, **line(i), marker="os"[i], label=f"{label}, 95 % interval")
             axis.vlines(at, low, high, color=COLOURS[i])
-    votes, mine = points[-1].votes, points[-1].mine
+    votes, mine, _ = points[-1]
     margin = 0.3 * EVERY
     axis.set(xlabel="votes learned from", xlim=(-margin, max(votes, 2 * EVERY) + margin))
     axis.set(ylabel="share predicted", ylim=(0, 1.05))
