@@ -93,7 +93,15 @@ GIVEN = (
     .where(assignments.c.rater == RATER)
     .order_by(events.c.seq)
 )
-TASKS = select(tasks).where(tasks.c.round == ROUND).order_by(tasks.c.place)
+TASKS = (
+    select(tasks, prompts.c.text)
+    .join(prompts, prompts.c.id == tasks.c.prompt)
+    .where(tasks.c.round == ROUND)
+    .order_by(tasks.c.place)
+)
+TEXTS = select(completions).where(
+    completions.c.prompt.in_(select(tasks.c.prompt).where(tasks.c.round == ROUND))
+)
 # How many others have answered a task or still have time to, and how many of these the latter
 TAKEN = (
     select(assignments.c.task, func.count(), func.count().filter(assignments.c.lease < FOREVER))
@@ -121,12 +129,13 @@ class Queue:
     """The tasks of one round as of now: who gets which, and how many are left.
 
     How many others have each task is counted with every request; in a class (`beyond`) once a
-    second, since there it only says which task is asked first. `texts` keeps what does not change:
-    {task: (its prompt, {completion: what is shown of it})}.
+    second, since there it only says which task is asked first.
     """
 
-    def __init__(self, c, round: str, beyond: bool, hidden: set[str], texts: dict):
-        self.round, self.beyond, self.texts = round, beyond, texts
+    def __init__(self, c, round: str, beyond: bool, hidden: set[str]):
+        self.round, self.beyond = round, beyond
+        texts = c.execute(TEXTS, {"in_round": round})
+        self.texts = {row.id: {"text": row.text, "ended": row.ended} for row in texts}
         found = c.execute(TASKS, {"in_round": round}).all()
         self.tasks = {task.id: task for task in found}
         visible = [task for task in found if not hidden.intersection(task.completions)]
@@ -150,8 +159,16 @@ class Queue:
             answered = {id for id, row in mine.items() if row.answer}
             waiting = self.lent.intersection(self.first) - answered
             return {"state": "waiting" if waiting else "done"}
-        shown = self._lend(c, rater, self.tasks[id], mine)
-        return self._shown(c, self.tasks[id], shown)
+        task = self.tasks[id]
+        shown = self._lend(c, rater, task, mine)
+        return {
+            "state": "task",
+            "task": id,
+            "round": self.round,
+            "kind": task.kind,
+            "prompt": task.text,
+            "answers": [self.texts[id] for id in shown],
+        }
 
     def progress(self, c, rater: str) -> dict:
         """Return what `Store.progress` does."""
@@ -215,20 +232,3 @@ class Queue:
             row = row._replace(lease=until)
         given_to(c, rater)[task.id] = row
         return row.shown
-
-    def _shown(self, c, task, shown: list[str]) -> dict:
-        """Return what a rater may see of a task."""
-        if task.id not in self.texts:
-            prompt = c.scalar(select(prompts.c.text).filter_by(id=task.prompt))
-            rows = c.execute(select(completions).where(completions.c.id.in_(shown)))
-            answers = {row.id: {"text": row.text, "ended": row.ended} for row in rows}
-            self.texts[task.id] = prompt, answers
-        prompt, answers = self.texts[task.id]
-        return {
-            "state": "task",
-            "task": task.id,
-            "round": self.round,
-            "kind": task.kind,
-            "prompt": prompt,
-            "answers": [answers[id] for id in shown],
-        }

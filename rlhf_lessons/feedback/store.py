@@ -115,7 +115,6 @@ class Store:
         self.engine = open_engine(where, readonly)
         self.pid = os.getpid()
         self.local = threading.local()
-        self.texts = {}  # see `Queue`
 
     @contextmanager
     def _transaction(self, write: bool):
@@ -226,7 +225,7 @@ class Store:
 
     def _queue(self, c, *asked) -> Queue:
         if asked not in c.info:
-            c.info[asked] = Queue(c, *asked, self.room().hidden, self.texts)
+            c.info[asked] = Queue(c, *asked, self.room().hidden)
         return c.info[asked]
 
     # Answers
