@@ -196,7 +196,7 @@ class Session:
 
     def votes(self) -> list[dict]:
         """Return the rater's current judgements, the oldest first, without skips and flags."""
-        rows = self.store.answers(self.round, self.rater)
+        rows = self.store.answers(self.round, rater=self.rater)
         return [row for row in rows if row["kind"] not in PASSES]
 
     # The notebook's game: a guess is sealed before the vote and opened by the reveal

@@ -89,19 +89,6 @@ def changes(event: dict) -> dict:
     return {"answer": answer, "shown": event["shown"], "lease": until}
 
 
-def forget_changes(c, write: bool) -> None:
-    """Keep of what a connection has read, its `info`, only what no other may have changed.
-
-    Only SQLite tells whether any has, and only who writes can be sure that none does meanwhile.
-    """
-    version = None
-    if write and c.dialect.name == "sqlite":
-        version = c.exec_driver_sql("PRAGMA data_version").scalar()
-    if version is None or version != c.info.get("version"):
-        c.info.clear()
-    c.info["version"] = version
-
-
 class Store:
     """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is
     none.
@@ -127,11 +114,17 @@ class Store:
             self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.connect() as c:
+                version = None
                 if c.dialect.name == "sqlite":
                     # Who writes takes the lock at once: SQLite throws out without waiting who reads
                     # first and then finds the file changed, and the votes with it.
                     c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-                forget_changes(c, write)
+                    version = write and c.exec_driver_sql("PRAGMA data_version").scalar()
+                # Only SQLite tells whether others have changed anything since, and only who writes
+                # can be sure that none does meanwhile: else what was read may no longer hold.
+                if not version or version != c.info.get("version"):
+                    c.info.clear()
+                c.info["version"] = version
                 self.local.connection = c if write else None
                 try:
                     yield c
@@ -396,26 +389,23 @@ class Store:
         with self.read() as c:
             return c.scalar(select(func.max(events.c.seq))) or 0
 
-    def answers(
-        self, round: str | None = None, rater: str | None = None, task: str | None = None
-    ) -> list[dict]:
+    def answers(self, round: str | None = None, **only: str) -> list[dict]:
         """Return current answers (not undone, not replaced), the oldest first, skips and flags
-        among them: all, or those on a round, by a rater, to a task.
+        among them: all, or those on a round, and `only` those by a rater or to a task.
 
         Each is {"seq", "id", "time", "kind", "payload", "ms", "ui", "rater", "name", "team",
         "rater_kind", "task", "round", "task_kind", "prompt", "source", "repeat_of", "answers":
         [{"id", "text", "ended", "model", "reward"}] in the order shown, "hidden": whether the rater
         or a text is hidden}.
         """
-        answers = select(current_answers).order_by("seq")
-        for name, value in (("round", round), ("rater", rater), ("task", task)):
-            if value is not None:
-                answers = answers.filter_by(**{name: value})
+        answers = select(current_answers).filter_by(**only).order_by("seq")
+        if round is not None:
+            answers = answers.filter_by(round=round)
         texts = select(completions)
         hidden = self.room().hidden
         with self.read() as c:
             rows = [row._asdict() for row in c.execute(answers) if sound(row)]
-            if rater or task:  # few: no need to read all
+            if only:  # few: no need to read all
                 ids = {id for row in rows for id in row["shown"] or ()}
                 texts = texts.where(completions.c.id.in_(ids))
             texts = {row.id: row._asdict() for row in c.execute(texts)}

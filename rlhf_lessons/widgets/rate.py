@@ -98,7 +98,7 @@ class RaterCard(anywidget.AnyWidget):
         done = {row["task"] for row in mine}
         filled = [
             row
-            for row in store.answers(round, helper)
+            for row in store.answers(round, rater=helper)
             if row["task"] not in done and row["kind"] not in PASSES
         ]
         if filled:
