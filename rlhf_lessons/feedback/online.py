@@ -68,10 +68,14 @@ class OnlineReward:
         asked = Vote(prompt, (left, right), (True, True), 0.5)
         return self.reward.chances([asked]).item()
 
-    def after_vote(self, n: int = 0) -> None:
-        """Learn, where enough votes are new. The card calls this in a thread of its own."""
-        if len(self.votes()[0]) >= self.seen + EVERY:
+    def after_vote(self, n: int = 0) -> bool:
+        """Learn where enough votes are new, and return whether they were. The card calls this in a
+        thread of its own.
+        """
+        due = len(self.votes()[0]) >= self.seen + EVERY
+        if due:
             self.learn()
+        return due
 
     def votes(self) -> tuple[list[Vote], list[Vote], list[dict]]:
         """Return the votes to learn from, the oldest first, those of the others, and the answers
@@ -150,24 +154,19 @@ class OnlineReward:
             curve=curve,
         )
 
-
-def watch(learners: list[OnlineReward], minutes: float, pause: float) -> None:
-    """Follow a round, and report each training to the class page.
-
-    What is known already is told at once. Interrupt it to stop.
-    """
-    until = time.monotonic() + 60 * minutes
-    last, told = None, {}
-    store = learners[0].store
-    while time.monotonic() < until:
-        now = store.last()
-        for learner in learners if now != last else ():
-            learner.after_vote()
-            if learner.seen != told.get(learner.team, 0):
-                told[learner.team] = learner.seen
-                learner.report()
-        last = now
-        time.sleep(pause)
+    def watch(self, *others: "OnlineReward", minutes: float = 60, pause: float = 2.0) -> None:
+        """Follow the round, together with the `others` (the other team's): tell the class page what
+        is known already, then each training.
+        """
+        until = time.monotonic() + 60 * minutes
+        last = None
+        while time.monotonic() < until:
+            now = self.store.last()
+            for learner in (self, *others) if now != last else ():
+                if learner.after_vote() or last is None:
+                    learner.report()
+            last = now
+            time.sleep(pause)
 
 
 def blocks(n: int) -> list[tuple[int, int]]:

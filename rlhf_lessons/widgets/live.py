@@ -11,7 +11,7 @@ What it learns, when, and how it is tested is in `feedback.online`; here it is d
 import ipywidgets as w
 from IPython.display import display
 
-from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point, watch
+from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point
 from rlhf_lessons.plots import COLOURS, canvas, line
 from rlhf_lessons.widgets.html import aloud, columns_html, escaped, figure_html
 from rlhf_lessons.widgets.rate import open_store
@@ -46,12 +46,11 @@ class LiveRewardModel(OnlineReward, w.HTML):
         return self
 
     def watch(self, *others: "LiveRewardModel", minutes: float = 60, pause: float = 2.0) -> None:
-        """Follow the round, together with the `others` (the other team's), show what is learned,
-        and tell the room what is known already, then after each training. Interrupt the cell to
-        stop."""
+        """Follow the round as `OnlineReward.watch` does, and show what is learned. Interrupt the
+        cell to stop."""
         display(self, *others)
         try:
-            watch([self, *others], minutes, pause)
+            super().watch(*others, minutes=minutes, pause=pause)
         except KeyboardInterrupt:
             print("Stopped. What it learned is in `.reward`; run the cell again to go on.")
 
