@@ -1,4 +1,4 @@
-"""Which pairs are worth a person's time, and that both models come on both sides."""
+"""Which pairs are worth a person's time, and who wrote what."""
 
 import pytest
 import tiny
@@ -11,15 +11,15 @@ def models():
     return {"one": (tiny.model(0), tiny.tokenizer()), "two": (tiny.model(1), tiny.tokenizer())}
 
 
-def test_pairs_too_alike_are_not_offered_and_both_models_come_on_both_sides(monkeypatch, models):
+def test_pairs_too_alike_are_not_offered_and_each_model_wrote_one_answer(monkeypatch, models):
     good, bad = "What joy! 1+2 is 3 and 3-1 is 2.", "no"
     texts = {id(models["one"][0]): [good] * 20, id(models["two"][0]): [good, *[bad] * 19]}
     monkeypatch.setattr(
-        "rlhf_lessons.feedback.pairs.generate",
-        lambda model, *_, **__: type("Samples", (), {"texts": texts[id(model)]}),
+        "rlhf_lessons.feedback.pairs.answer_all",
+        lambda model, *_: ([[text] for text in texts[id(model)]], [[True]] * 20),
     )
     found = make_pairs(models, ["What is 1+2 and 3-1?"] * 20, n=18)
     rows = [pair["completions"] for pair in found]
-    assert len(rows) == 18 and {left["model"] for left, _ in rows} == {"one", "two"}
-    written = {"one": good, "two": bad}
-    assert all(answer["text"] == written[answer["model"]] for row in rows for answer in row)
+    assert len(rows) == 18
+    for row in rows:
+        assert {answer["model"]: answer["text"] for answer in row} == {"one": good, "two": bad}

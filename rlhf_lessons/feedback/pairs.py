@@ -12,7 +12,6 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
-from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
@@ -78,22 +77,19 @@ def pairs_to_rate(
 
 
 def make_pairs(models: dict, prompts: list[str], n: int, seed: int = 0) -> list[dict]:
-    """Return the first `n` pairs of answers, one of each of two models, with the sides drawn at
-    random.
-
-    A model may compete with itself, as {"sft": m, "sft again": m}.
+    """Return the first `n` pairs of answers, one by each of two models, that differ in true
+    utility; the store draws the sides.
     """
-    texts = {}
+    by_each = []
     for place, (name, model) in enumerate(models.items()):
-        texts[name] = generate(*model, prompts, seed=seed + place).texts
-    rng = random.Random(seed)
+        by_each.append(answers_by({name: model}, prompts, seed=seed + place))
     rows = []
-    for i, prompt in enumerate(prompts):
-        names = rng.sample(list(models), 2)
-        completions = [{"text": texts[name][i], "model": name} for name in names]
-        left, right = (judge(prompt, answer["text"]).utility for answer in completions)
+    for row, other in zip(*by_each, strict=True):
+        row["completions"] += other["completions"]
+        texts = [answer["text"] for answer in row["completions"]]
+        left, right = (judge(row["prompt"], text).utility for text in texts)
         if abs(left - right) >= GAP:
-            rows.append({"prompt": prompt, "completions": completions})
+            rows.append(row)
     return rows[:n]
 
 
