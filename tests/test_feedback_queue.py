@@ -4,10 +4,12 @@ import time
 from collections import Counter
 
 import pytest
+from sqlalchemy import update
 from voting import LEFT, pairs, vote
 
 from rlhf_lessons.feedback import Refused, Store, near_identical, new_id
 from rlhf_lessons.feedback.queue import LEASE
+from rlhf_lessons.feedback.schema import tasks
 
 
 def test_the_same_task_in_the_same_order_comes_again_until_it_is_answered(store, you):
@@ -204,4 +206,13 @@ def test_a_connection_forgets_what_it_has_read_where_another_has_written(store, 
     second = store.next_task(you, "r")["task"]
     other.answer(you, second, "pair", LEFT, new_id())
     other.close()
+    assert store.next_task(you, "r") == {"state": "done"}
+
+
+def test_a_task_whose_texts_answer_another_prompt_is_not_offered(store, you):
+    wrong, right = store.add_tasks("r", pairs(2))
+    with store.write() as c:  # as a file made by hand may bring it
+        asked = c.execute(tasks.select().filter_by(id=right)).one()
+        c.execute(update(tasks).filter_by(id=wrong).values(prompt=asked.prompt))
+    assert vote(store, you)[0]["task"] == right
     assert store.next_task(you, "r") == {"state": "done"}

@@ -138,7 +138,8 @@ class Queue:
         self.texts = {row.id: {"text": row.text, "ended": row.ended} for row in texts}
         found = c.execute(TASKS, {"in_round": round}).all()
         self.tasks = {task.id: task for task in found}
-        visible = [task for task in found if not hidden.intersection(task.completions)]
+        offered = self.texts.keys() - hidden
+        visible = [task for task in found if offered.issuperset(task.completions)]
         self.first = [task.id for task in visible if not task.repeat_of]
         self.repeats = {task.repeat_of: task.id for task in visible if task.repeat_of}
         self.counted = float("-inf")
@@ -189,7 +190,8 @@ class Queue:
         """
         now = time.time()
         if not self.beyond or now - self.counted > RECOUNT:
-            who = {"for_rater": rater, "in_round": self.round, "now": now}
+            asker = "" if self.beyond else rater  # the count of a class serves all
+            who = {"for_rater": asker, "in_round": self.round, "now": now}
             rows = c.execute(TAKEN, who).all()
             self.taken = Counter({task: n for task, n, _ in rows})
             self.lent = {task for task, _, n in rows if n}
@@ -227,8 +229,8 @@ class Queue:
             if task.overlap and self.taken[task.id] % task.overlap == 0:
                 self.open[task.id] = self.open.pop(task.id)  # behind those with fewer
         elif abs(until - row.lease) > LEASE / 10:  # not each time, for that writes to the disk
-            lent = update(assignments).filter_by(task=task.id, rater=rater)
-            c.execute(lent.values(lease=until))
+            renewed = update(assignments).filter_by(task=task.id, rater=rater)
+            c.execute(renewed.values(lease=until))
             row = row._replace(lease=until)
         given_to(c, rater)[task.id] = row
         return row.shown
