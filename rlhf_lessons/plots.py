@@ -52,6 +52,12 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return total / np.minimum(np.arange(1, len(values) + 1), window)
 
 
+def over_seeds(axis, at, seeds, i: int, label: str = "") -> None:
+    """Draw line number `i`: the mean of `seeds` (seeds, points), and each seed faintly."""
+    axis.plot(at, np.transpose(seeds), color=COLOURS[i], alpha=0.3, linewidth=0.8)
+    axis.plot(at, np.mean(seeds, axis=0), **line(i), label=label)
+
+
 def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     """Loss against steps: each batch faint, their running mean, and any validation loss."""
     figure, (axis,) = canvas()
