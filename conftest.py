@@ -5,5 +5,10 @@ import os
 import shutil
 import tempfile
 
+from nbval.plugin import IPyNbCell
+
+from tests.nearly import compare_nearly
+
 os.environ["RLHF_LESSONS_RUNS"] = tempfile.mkdtemp(prefix="rlhf-lessons-")
 atexit.register(shutil.rmtree, os.environ["RLHF_LESSONS_RUNS"], ignore_errors=True)
+IPyNbCell.compare_outputs = compare_nearly(IPyNbCell.compare_outputs)
