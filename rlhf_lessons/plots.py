@@ -58,8 +58,11 @@ def over_seeds(axis, at, seeds, i: int, label: str = "") -> None:
     axis.plot(at, np.mean(seeds, axis=0), **line(i), label=label)
 
 
-def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
-    """Loss against steps: each batch faint, their running mean, and any validation loss."""
+def loss_curve(
+    steps: list, label: str = "loss", unit: str = "nats per token", levels: dict | None = None
+):
+    """Loss against steps: each batch faint, their running mean, any validation loss, and `levels`,
+    losses by name, to compare it with."""
     figure, (axis,) = canvas()
     at, loss = column(steps, "loss")
     window = max(1, len(loss) // 20)
@@ -70,10 +73,33 @@ def loss_curve(steps: list, label: str = "loss", unit: str = "nats per token"):
     seen, validation = column(steps, "validation_loss")
     if len(seen):
         axis.plot(seen, validation, marker=".", **line(1), label="validation")
+    for i, (name, level) in enumerate((levels or {}).items(), 2):
+        axis.axhline(level, **line(i))
+        axis.annotate(name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="top")
     axis.set(xlabel="step", ylabel=f"{label}, {unit}", ylim=(0, None))
     verb = "falls" if mean[-1] < loss[0] else "rises"
     axis.set_title(f"The {label} {verb} from {loss[0]:.2f} to {mean[-1]:.2f} {unit}", loc="left")
     axis.legend(loc="lower left")  # where a falling curve leaves room; "best" is slow
+    return figure
+
+
+def dart_board(ends: np.ndarray, words: list[str], dart: float):
+    """The interval from 0 to 1, cut into a piece for each word, and the piece that a dart hits.
+
+    `ends` are the pieces' upper ends, the cumulative probabilities; narrow pieces get no name.
+    """
+    figure, (axis,) = canvas(width=8.0, height=1.9)
+    widths = np.diff(ends, prepend=0.0)
+    hit = np.searchsorted(ends, dart)
+    for i in np.flatnonzero(widths > 0.02):
+        colour = COLOURS[3] if i == hit else "white"
+        axis.barh(0, widths[i], left=ends[i] - widths[i], color=colour, edgecolor="black")
+        name = f"{words[i]}\n{widths[i]:.2f}"
+        axis.text(ends[i] - widths[i] / 2, 0, name, ha="center", va="center")
+    axis.annotate("dart", (dart, 0.4), (dart, 0.75), ha="center", arrowprops={"arrowstyle": "->"})
+    axis.set(xlabel="cumulative probability", xlim=(0, 1), ylim=(-0.45, 1), yticks=[])
+    axis.grid(False)
+    axis.set_title(f"The dart at {dart} hits the piece of “{words[hit].strip()}”", loc="left")
     return figure
 
 
