@@ -272,6 +272,16 @@ def test_a_grader_gets_an_exception():
     doubled(lambda x: 2 * x, raise_errors=True)
 
 
+def test_where_yours_does_not_pass_yet_the_right_one_stands_in_for_it(capsys):
+    def mine(x):
+        return x + x
+
+    assert doubled.or_ours(stub) is doubled.or_ours(lambda x: x) is doubled.right
+    assert doubled.or_ours(mine) is mine
+    stood_in, _, own = capsys.readouterr().out.splitlines()
+    assert stood_in.startswith("doubled: the course's") and own == "doubled: yours"
+
+
 def test_a_full_disk_spoils_no_exercise(capsys, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setattr(paths, "RUNS", tmp_path / "file")
