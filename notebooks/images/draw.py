@@ -229,7 +229,7 @@ def reward():
 def ppo():
     """One step of PPO in four pictures."""
     titles = [
-        ("1", "Roll out", "the policy answers, by chance"),
+        ("1", "Roll out", "the policy answers, at random"),
         ("2", "Score", "one number at the end;\nthe leash pulls everywhere"),
         ("3", "Compare", "which tokens turned out\nbetter than expected?"),
         ("4", "Update", "those likelier, the others less,\nby a little"),
