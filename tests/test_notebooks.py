@@ -2,6 +2,7 @@
 by nbval."""
 
 import ast
+import copy
 import json
 import re
 from pathlib import Path
@@ -13,15 +14,21 @@ import tiny
 import torch
 from nearly import TAG, with_stored_numbers
 
+from rlhf_lessons.data import prompts_of
+from rlhf_lessons.exercises import lesson4
 from rlhf_lessons.lm.models import to_reward_model
+from rlhf_lessons.recipes import true_reward
+from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.stages.losses import (
     bradley_terry_loss,
     clipped_policy_loss,
     gae,
     next_token_loss,
 )
+from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
+from teaching.lesson_cells import exercises
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 LESSONS = [
@@ -420,3 +427,30 @@ def test_the_clipped_objective_of_lesson_4_is_the_packages(advantage):
     mine = functions(LESSONS[4]).clipped_objective(ratio, torch.tensor(advantage))
     package = -clipped_policy_loss(ratio.log(), torch.zeros(50), torch.tensor(advantage), 0.2)
     assert torch.allclose(mine, package, atol=1e-5)
+
+
+@pytest.mark.parametrize("solution", ["folded", "of the check"])
+def test_the_loop_of_lesson_4_is_the_packages_ppo(solution):
+    """Whether a reader's own six functions stand in it or those of the course: the same numbers,
+    and the same model at the end, after steps of the critic alone and of both."""
+    tokenizer, scorer = tiny.tokenizer(), to_reward_model(tiny.model())
+    six = {task.check: task.solution for task in exercises(read(LESSONS[4]).cells)}
+    your = {name: getattr(lesson4, name).right for name in six}
+    if solution == "folded":
+        your = {"torch": torch}
+        for source in six.values():
+            exec(source, your)
+    lesson = functions(
+        LESSONS[4], tokenizer=tokenizer, reward_model=scorer, your=SimpleNamespace(**your)
+    )
+    config = PPOConfig(steps=3, batch_size=8, critic_warmup=1, kl_coef=0.1, lr=1e-2)
+    prompts = prompts_of("train")[:12]
+    mine, theirs = tiny.model(), tiny.model()
+    steps = list(lesson.your_ppo(mine, copy.deepcopy(scorer), tiny.model(), prompts, config))
+    package = list(PPO(theirs, tokenizer, scorer, prompts, config, true_utility=true_reward))
+    assert abs(steps[-1]["kl"]) > 0.1  # it has moved
+    for one, other in zip(steps, package, strict=True):
+        for name, value in one.items():
+            assert value == pytest.approx(getattr(other, name), abs=1e-4), name
+    for one, other in zip(mine.parameters(), theirs.parameters()):
+        assert torch.allclose(one, other, atol=1e-4)

@@ -20,7 +20,7 @@ class ClippedObjective(Box):
         sliders = self.ratio, self.advantage, self.clip
         super().__init__(
             "Sliders for the clipped objective. They work in Jupyter; two of their settings stand "
-            "below.",
+            "above.",
             *sliders,
             self.picture,
             controls=sliders,

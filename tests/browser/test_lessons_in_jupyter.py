@@ -270,14 +270,17 @@ def test_lesson_4_sliders_move_the_picture_and_every_model_answers(lesson, shot)
 
 def test_lesson_4_a_training_is_interrupted_and_the_lesson_goes_on(lesson, shot):
     reader = lesson("04")
-    reader.run("l04-imports")
+    stubs = [f"l04-ex{number}-code" for number in range(1, 7)]
+    reader.run("l04-imports", "l04-rollout-code", "l04-rewards-code", "l04-critic-code")
+    reader.run("l04-values-code", "l04-rollout-table", *stubs)
+    reader.run("l04-loop-yours", "l04-loop-helpers", "l04-loop-code")
     live = reader.start("l04-live-code")
     expect(live.locator("img")).to_be_visible(timeout=PATIENCE)
     reader.page.get_by_role("button", name="Interrupt the kernel").click()
     reader.finished("l04-live-code")
     expect(live).to_contain_text("Stopped. What was learned so far is kept")
     shot(live, "lesson_4_interrupted")
-    expect(reader.run("l04-live-curves")).to_contain_text("clip fraction")
+    expect(reader.run("l04-beside-code", "l04-live-curves")).to_contain_text("clip fraction")
 
 
 def test_lesson_6_votes_train_a_reward_model_that_seals_its_guess(lesson, shot):
