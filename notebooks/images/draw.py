@@ -121,7 +121,7 @@ def loop():
     # steps
     s += number(40, 300, 1) + number(360, 300, 2) + number(665, 100, 3) + number(690, 305, 4)
     for x, words in (
-        (140, "goes on with the page"),
+        (140, "continues the page"),
         (460, "answers, as they did"),
         (1060, "answers as people prefer"),
     ):
