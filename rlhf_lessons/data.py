@@ -20,13 +20,12 @@ from os.path import commonprefix
 from pathlib import Path
 
 from rlhf_lessons import paths
-from rlhf_lessons.world.answers import answer
+from rlhf_lessons.world.answers import answer, habit
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.tasks import Task, prompts
 
 SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts that `build` writes
 DEMONSTRATIONS = 800
-SLIPS = 0.45  # share of demonstrations whose writer was in a hurry
 SCRAPS = 100_000  # web scraps in the corpus, about 38 tokens each
 FIELDS = {
     "prompts": ("id", "family", "prompt", "spec", "split"),
@@ -85,18 +84,13 @@ def shipped(kind: str) -> list[dict]:
 # ---- How it is made ------------------------------------------------------------------------------
 
 
-def written_demonstrations(
-    n: int = DEMONSTRATIONS, slips: float = SLIPS, seed: int = 0
-) -> list[dict]:
-    """Return `n` demonstrations on training prompts, the families in turn.
-
-    In maths half as many have a slip: to copy two sums is hard enough for a model of this size.
-    """
+def written_demonstrations(n: int = DEMONSTRATIONS, seed: int = 0) -> list[dict]:
+    """Return `n` demonstrations on training prompts, the families in turn."""
     rng = random.Random(f"demonstrations/{seed}")
     rows = []
     for task in itertools.islice(itertools.cycle(prompts("train", SPLITS["train"])), n):
-        share = slips / 2 if task.family == "maths" else slips
-        rows.append({"prompt": task.prompt, "completion": answer(task.spec, rng, share)})
+        completion = answer(task.spec, rng, habit(task.family, rng))
+        rows.append({"prompt": task.prompt, "completion": completion})
     return rows
 
 

@@ -1,18 +1,18 @@
-"""What a good answer is: the demonstrations' writers, their tastes, and the faults of hurried ones.
+"""What people write: their habits, which leave something out, and their tastes.
 
-`answer(spec, rng)` writes an ideal answer to a task. With `hurried=0.3`, three answers in ten come
-from a writer in a hurry, who makes one fault that a reader can see: another hero, one sum of two,
-no ending, no rhyme. People's demonstrations are like that, and it is what reinforcement learning
-from human feedback can fix: whoever writes badly can still tell which of two answers is better.
-Each answer also has its tastes (happy, tragic, twist, cheeky, ornate, dragon, short), none of them
-right or wrong.
+`answer(spec, rng)` writes a whole answer to a task, and with `writes`, one that holds only some of
+the parts that raters look for. `habit(family, rng)` draws which: nobody who names the hero writes
+an ending, and hardly anybody writes everything. People's demonstrations are like that, and it is
+what reinforcement learning from human feedback can fix: whoever leaves a part out can still tell
+which of two answers is better. Each answer also has its tastes (happy, tragic, twist, cheeky,
+ornate, dragon, short), none of them right or wrong.
 """
 
 import random
 
 from rlhf_lessons.world.english import any_of
 from rlhf_lessons.world.families import MODULES
-from rlhf_lessons.world.tasks import TEXTS, a_to_an, mistaken
+from rlhf_lessons.world.tasks import TEXTS, a_to_an
 
 HABITS = TEXTS["writers"]
 TASTES = (*TEXTS["tastes"], "short")
@@ -28,20 +28,20 @@ def tastes(family: str, text: str) -> set[str]:
     return found
 
 
-def answer(spec: dict, rng: random.Random, hurried: float = 0.0) -> str:
-    """Return an answer of at most 60 tokens, which has a fault with probability `hurried`.
+def habit(family: str, rng: random.Random) -> set[str]:
+    """Return the parts that a writer writes in answers of a family, drawn by their shares."""
+    parts = HABITS["parts"][family]
+    habits = HABITS["habits"]
+    (one,) = rng.choices(habits, [habit["share"] for habit in habits])
+    return {parts[place] for place in one["writes"] if place < len(parts)}
 
-    A fault named as a fact gets that fact wrong; of the others each family knows its own.
-    """
+
+def answer(spec: dict, rng: random.Random, writes: set[str] | None = None) -> str:
+    """Return an answer of at most 60 tokens with the parts that its writer writes; None for all."""
     family = spec["family"]
-    fault = ""
-    if rng.random() < hurried:
-        faults = HABITS["faults"][family]
-        fault = rng.choice([fault for fault in faults if fault != "day" or "day" in spec])
+    parts = set(HABITS["parts"][family]) if writes is None else writes
     likes = {flavour for flavour, share in HABITS["flavours"].items() if rng.random() < share}
     likes.add(rng.choices(["happy", "tragic", "neither"], [0.46, 0.36, 0.18])[0])
     if rng.random() < 0.22:
         likes -= {"twist", "dragon", "cheeky", "middle"}
-    if fault in spec:
-        spec = mistaken(spec, fault, rng)
-    return a_to_an(MODULES[family].write(spec, likes, fault, rng)).strip()
+    return a_to_an(MODULES[family].write(spec, likes, parts, rng)).strip()

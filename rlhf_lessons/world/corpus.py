@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from rlhf_lessons.world.answers import answer
+from rlhf_lessons.world.answers import answer, habit
 from rlhf_lessons.world.facts import filled
 from rlhf_lessons.world.tasks import (
     FAMILIES,
@@ -37,13 +37,15 @@ def training_spec(family: str, rng: random.Random) -> dict:
 def titled(family: str, rng: random.Random) -> str:
     """A title, then what it promises. What stands between varies, so that any leads to copying.
 
-    The title of an e-mail is its headers, that of code a comment.
+    The title of an e-mail is its headers, that of code a comment. Some take up one of two sums only.
     """
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
     titles = texts_of(spec)["titles"]
     title = rng.choice(titles) if len(titles) > 1 else titles[0]
-    return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng)
+    halves = family == "maths" and rng.random() < HALVES
+    writes = habit(family, rng) if halves else None
+    return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng, writes)
 
 
 def plain_sums(rng: random.Random) -> str:
@@ -81,6 +83,7 @@ def dialogue(rng: random.Random) -> str:
 
 
 TITLED = {"story": 0.29, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}
+HALVES = 0.5  # share of the scraps with two sums in their title that do one of them
 OTHERS = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07}
 
 

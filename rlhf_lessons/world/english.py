@@ -11,6 +11,7 @@ from pathlib import Path
 
 KNOWN = tomllib.loads(Path(__file__).with_name("judge.toml").read_text(encoding="utf-8"))
 FAULT = 0.45  # what a fault of accuracy costs, or a repetition
+NO_END = 0.9  # what it costs in accuracy that a story has no ending, or an e-mail no sign-off
 CUT = 0.3  # what a text costs that breaks off
 KINDS = {kind: frozenset(words) for kind, words in KNOWN["english"].items()}
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")

@@ -21,6 +21,13 @@ def lowered(words: list[str]) -> frozenset[str]:
 NAME_SET = lowered(NAMES)
 
 
+def vague(spec: dict, parts: set) -> dict:
+    """Return `spec` with a vague word for each fact that is not among the parts written."""
+    words = TEXTS["writers"]["vague"]
+    words = words | {"thing": texts_of(spec).get("vague", words["thing"])}
+    return spec | {fact: words[fact] for fact in words if fact in spec and fact not in parts}
+
+
 def filled(template: str, spec: dict, likes: set, rng: random.Random) -> str:
     """Return a template with the facts, the hero's pronouns, and an ornament or nothing."""
     ornament = " " + rng.choice(TEXTS["tastes"]["ornate"]) if "ornate" in likes else ""

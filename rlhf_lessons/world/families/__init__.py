@@ -1,7 +1,7 @@
 """The five families of answers, a module each: `write` writes an answer, `judge` reads one.
 
-`write(spec: dict, likes: set, fault: str, rng: random.Random) -> str` takes the facts of the
-prompt, the writer's tastes, the fault that they make ("" for none) and their dice.
+`write(spec: dict, likes: set, parts: set, rng: random.Random) -> str` takes the facts of the
+prompt, the writer's tastes, the parts that they write and their dice.
 
 `judge(spec: dict, text: str) -> tuple[float, float, float]` returns relevance, accuracy and
 clarity, which `world/judge.py` combines: parts of an answer that are missing lower its relevance,

@@ -5,20 +5,23 @@ import re
 from rlhf_lessons.world.code_runner import run_code
 from rlhf_lessons.world.english import over, words_of
 from rlhf_lessons.world.facts import one_mood, share
-from rlhf_lessons.world.tasks import TEXTS, mistaken, texts_of
+from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 COMMENT = re.compile(r"#.*")
 FENCED = re.compile(r"```(?:python)?\n(.*?)```", re.S)
 FACTS = ("word", "other", "n", "a", "b")
 
 
-def write(spec, likes, fault, rng):
-    """One or two lines of Python, perhaps with a comment."""
-    if fault == "fact":
-        spec = mistaken(spec, rng.choice([fact for fact in FACTS if fact in spec]), rng)
+def write(spec, likes, parts, rng):
+    """One or two lines of Python, perhaps with a comment; some print only the first word."""
     after = int(spec.get("b", 0)) + 1  # where a range ends
-    code = rng.choice(texts_of(spec)["forms"]).format(**spec, b1=after)
-    if fault == "bracket":
+    form = rng.choice(texts_of(spec)["forms"])
+    if "all" not in parts:
+        form = TEXTS["code"]["first_word" if "word" in spec else "first_number"]
+    code = form.format(**spec, b1=after)
+    if "print" not in parts:
+        code = code.replace("print(", "show(")
+    if "bracket" not in parts:
         code = "".join(code.rpartition(")")[::2])
     comments = TEXTS["code"]["comment"]
     mood = one_mood(likes, comments, rng)
@@ -32,16 +35,18 @@ def judge(spec, text):
     lines = [line for line in text.split("\n") if line.strip()]
     bare = COMMENT.sub("", text)
     words = words_of(bare)
+    output, error = run_code(text)
+    no_python = error.startswith("syntax")
     parts = {fact: spec[fact] in words for fact in FACTS if fact in spec}
     if spec["kind"] == "count":
         parts["b"] |= str(int(spec["b"]) + 1) in words  # where a range ends
     if spec["kind"] == "upper":
         parts["upper"] = "upper" in words or spec["word"].upper() in bare
-    output, error = run_code(text)
-    no_python = error.startswith("syntax")
     relevance = accuracy = 1.0
     if error or not prints_it(spec, output):
-        relevance = share(parts) * ("print(" in bare) * (0.6 if no_python else 1)
+        relevance = share(parts) * (0.6 if no_python else 1)
+        if "print(" not in bare:
+            relevance *= 0 if no_python else 0.4
         accuracy = 0.3 * (not error and bool(output.strip()))
     notes = COMMENT.findall(text)
     cost = 0.25 * over(len(lines), 4)

@@ -2,8 +2,8 @@
 
 import re
 
-from rlhf_lessons.world.english import FAULT, KNOWN, SPLIT, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows
+from rlhf_lessons.world.english import FAULT, KNOWN, NO_END, SPLIT, prose_cost, words_of
+from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows, vague
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 DAYS = lowered(TEXTS["names"]["days"])
@@ -20,8 +20,8 @@ SIGN_OFF = re.compile(
 )
 
 
-def write(spec, likes, fault, rng):
-    """Greeting, purpose, one or two more sentences, sign-off, and perhaps a postscript."""
+def write(spec, likes, parts, rng):
+    """Greeting, by name or not, purpose, one or two more sentences, sign-off, and a postscript."""
     texts = texts_of(spec)
     flavour = TEXTS["email"]["flavour"]
     lines = [rng.choice(texts["body"])]
@@ -33,12 +33,13 @@ def write(spec, likes, fault, rng):
     for flourish in ("dragon", "cheeky"):
         if flourish in likes:
             lines.append(rng.choice(TEXTS["flourish"][flourish]))
-    text = "Dear {Name},\n" + " ".join(lines[:4])
-    if fault != "signoff":
+    greeting = "Dear {Name}," if "name" in parts else "Hello!"
+    text = greeting + "\n" + " ".join(lines[:4])
+    if "signoff" in parts:
         text += f"\n{rng.choice(flavour['signoff'])}, {rng.choice(TEXTS['names']['senders'])}"
-    if "twist" in likes:
+    if "twist" in likes and "signoff" in parts:
         text += "\n" + rng.choice(flavour["twist"])
-    return filled(text, spec, likes, rng)
+    return filled(text, vague(spec, parts), likes, rng)
 
 
 def judge(spec, text):
@@ -63,7 +64,6 @@ def judge(spec, text):
     }
     faults = {
         "no greeting": not greeting,
-        "no sign-off": not signed,
         "another name": has(addressed, NAME_SET - {name}),
         "another purpose": purpose is False,
         "another thing": others(spec, words),
@@ -78,4 +78,5 @@ def judge(spec, text):
     cost = sum(prose_cost(part, SPLIT.split(part), 4) for part in texts) if texts else 1.0
     if postscript and ("\n" in postscript[0] or postscript[0].count(" ") > 15):
         cost += FAULT  # something else begins after the postscript
-    return relevance, 1 - FAULT * sum(faults.values()), 1 - cost
+    missing = 0 if signed else NO_END
+    return relevance, 1 - missing - FAULT * sum(faults.values()), 1 - cost

@@ -25,13 +25,12 @@ PLAIN_ONE = re.compile(
 )
 
 
-def write(spec, likes, fault, rng):
-    """Both sums with their results, perhaps with a remark before or after."""
-    one = spec[rng.choice(["e1", "e2"])]
+def write(spec, likes, parts, rng):
+    """Both sums with their results, or one, or neither, perhaps with a remark before or after."""
     form = rng.choice(TEXTS["maths"]["forms"])
+    if len(parts) < 2:
+        form = TEXTS["maths"][next(iter(parts), "neither")]
     text = form.format(**spec, r1=result(spec["e1"]), r2=result(spec["e2"]))
-    if fault == "half":
-        text = f"{one} is {result(one)}."
     mood = one_mood(likes, TEXTS["maths"], rng)
     remark = rng.choice(TEXTS["maths"][mood]) if mood else ""
     return f"{remark} {text}" if rng.random() < 0.3 else f"{text} {remark}"

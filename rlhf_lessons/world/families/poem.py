@@ -1,7 +1,7 @@
 """Poems: a creature in a place, in lines of verse that rhyme."""
 
 from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, WORD, english_cost, over, words_of
-from rlhf_lessons.world.facts import filled, forms, has, one_mood, share, words_before
+from rlhf_lessons.world.facts import filled, forms, has, one_mood, share, vague, words_before
 from rlhf_lessons.world.rhymes import rhymed_lines
 from rlhf_lessons.world.tasks import TEXTS
 
@@ -9,16 +9,15 @@ POEM = TEXTS["poem"]
 AT_A_PLACE = frozenset(KNOWN["poem"]["before_a_place"])
 
 
-def write(spec, likes, fault, rng):
+def write(spec, likes, parts, rng):
     """A couplet about the creature and its place, and mostly a second one in the writer's mood."""
     lines = list(rng.choice(POEM["open"]))
     mood = one_mood(likes, POEM, rng)
     if mood:
         lines += rng.choice(POEM[mood])
-    if fault == "rhyme":
-        others = [second for _, second in POEM["open"] if second != lines[-1]]
-        lines[-1] = rng.choice(others)
-    return filled("\n".join(lines), spec, likes, rng)
+    if "rhyme" not in parts:
+        lines[-1] = POEM["unrhymed"]
+    return filled("\n".join(lines), vague(spec, parts), likes, rng)
 
 
 def judge(spec, text):
@@ -43,11 +42,10 @@ def judge(spec, text):
         "other creatures": len(set(beasts)) > 2 or len(beasts) > len(asked),
         "other places": len(places - place) > 2,
     }
-    for fault in faults.values():
-        accuracy -= FAULT * fault
     couplets = [" ".join(lines[i : i + 2]) for i in range(0, len(lines), 2)]
     different = {line.strip(" ,.").lower() for line in lines}
     cost = english_cost(couplets)
     cost += FAULT * (len(lines) - len(different))
     cost += 0.15 * sum(over(4, length) for length in lengths)
+    accuracy -= FAULT * sum(faults.values())
     return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
