@@ -18,6 +18,7 @@ QUALITY = {
     "sft": "mean utility on validation prompts",
     "reward": "agreement with true utility on validation pairs",
     "ppo": "mean utility on validation prompts",
+    "first": "mean utility on validation prompts",
 }
 
 

@@ -44,7 +44,8 @@ EXIT_CODES = {"Interrupted": 130, "Stopped": 1, "OSError": 1, "CheckpointError":
 COURSE = {  # each stage: its title, and the models that it starts from
     "base": ("pretrain a base model on web scraps",),
     "sft": ("supervised fine-tuning", "base"),
-    "reward": ("the reward model", "sft"),
+    "first": ("a first round of reward model and PPO", "sft"),
+    "reward": ("the reward model, which also knows that policy's answers", "sft", "first"),
     "ppo": ("PPO", "sft", "reward"),
 }
 Source = Annotated[
@@ -156,7 +157,7 @@ def diagnose(json: Json = False) -> int:
 
 
 def course(fresh: bool = False) -> None:
-    """Train all four stages from scratch, then compare the models: about 20 minutes on two cores.
+    """Train all stages from scratch, then compare the models: about 20 minutes on two cores.
 
     Ctrl-C stops it after the step in progress; the same command resumes there, and leaves alone
     what is finished.
@@ -210,6 +211,7 @@ def reward(
     config: RewardConfig = REWARD,
     out: Out = None,
     sft: Parent = None,
+    policy: Path | None = None,
     comparisons: str | None = None,
     skip_bad_rows: SkipBadRows = False,
     rankings: int | None = None,
@@ -222,11 +224,13 @@ def reward(
     model; another SFT model writes its own answers, and simulated raters compare them.
 
     Args:
+        policy: Folder of an earlier round's policy; half of the answers compared are then its own.
         comparisons: A file or data set of the hub; by default see above.
         rankings: Prompts whose answers simulated raters compare, instead of those that ship.
     """
     rows = comparisons and data.read_rows(comparisons, "comparisons", skip_bad_rows)
-    make("reward", out, fresh, {"sft": sft}, comparisons=rows, config=config, rankings=rankings)
+    settings = {"policy": policy, "comparisons": rows, "config": config, "rankings": rankings}
+    make("reward", out, fresh, {"sft": sft}, **settings)
 
 
 def ppo(

@@ -8,7 +8,7 @@ README all come from here.
 import itertools
 import random
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model,
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
 from rlhf_lessons.stages.config import (
+    PPO_FIRST,
     PPO_RECIPE,
     PRETRAIN,
     REWARD,
@@ -43,7 +44,7 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-RATER = Rater(flip_rate=0.1, tie_margin=0.05)  # 10 % of labels are wrong; closer than 0.05 is a tie
+RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)  # the closer two answers, the less sure
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
 
@@ -203,22 +204,34 @@ def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
     return [rng.choice(alike[p[:10]] if rng.random() < 0.5 else everywhere) for p in prompts]
 
 
-def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> list[dict]:
+def comparisons_for(
+    out: Path, sft: Path, policy: Path | None, rankings: int | None, seed: int
+) -> list[dict]:
     """Return the shipped comparisons where this very SFT model wrote their answers, else new ones.
 
     A reward model must know the answers of the policy that PPO starts from, so another SFT model
-    writes its own; simulated raters compare them. They lie beside the run's metrics.
+    writes its own; simulated raters compare them. Where there is a `policy` of an earlier round,
+    it writes half: what it has learned to get away with is what the reward model must learn. They
+    lie beside the run's metrics.
     """
     mine, theirs = (load_card(model).get("weights_sha256") for model in (sft, shipped("sft")))
-    if mine == theirs and rankings is None:
+    if mine == theirs and policy is None and rankings is None:
         print("Comparisons: those that ship, since this SFT model wrote their answers.")
         return data.comparisons()
     rankings = rankings or RANKINGS
-    file = state_folder(out) / f"comparisons_{rankings}_seed{seed}.jsonl"
-    print(f"Comparisons: of this SFT model's own answers, by simulated raters, in {file}.")
+    writers = [model for model in (sft, policy) if model]
+    names = " and of ".join(str(model) for model in writers)
+    hashes = "_".join(load_card(model)["weights_sha256"][:8] for model in writers)
+    file = state_folder(out) / f"comparisons_{rankings}_seed{seed}_{hashes}.jsonl"
+    print(f"Comparisons: answers of {names}, compared by simulated raters, in {file}.")
     if not file.is_file():
-        asked = itertools.islice(itertools.cycle(data.prompts_of("train")), rankings)
-        rows = make_comparisons(*load_model(sft), list(asked), seed=seed, strays=True)
+        asked = list(itertools.islice(itertools.cycle(data.prompts_of("train")), rankings))
+        share = rankings // len(writers)
+        rows = []
+        for part, model in enumerate(writers):
+            prompts = asked[part * share :][:share]
+            new = make_comparisons(*load_model(model), prompts, seed=seed + part, strays=True)
+            rows += [row | {"group": row["group"] + part * share} for row in new]
         data.write_rows(file, rows)
     return data.read_rows(file, "comparisons")
 
@@ -226,14 +239,17 @@ def comparisons_for(out: Path, sft: Path, rankings: int | None, seed: int) -> li
 def make_reward(
     out: Path,
     sft: Path,
+    policy: Path | None = None,
     comparisons: list[dict] | None = None,
     config: RewardConfig = REWARD,
     rankings: int | None = None,
 ) -> Path:
-    """Step 3: train a reward model on comparisons; by default, of the SFT model's own answers."""
+    """Step 3: train a reward model on comparisons; by default, of the SFT model's own answers and
+    of those by the `policy` of an earlier round.
+    """
     started = time.monotonic()
     model, tokenizer = load_model(sft)
-    comparisons = comparisons or comparisons_for(out, sft, rankings, config.seed)
+    comparisons = comparisons or comparisons_for(out, sft, policy, rankings, config.seed)
     stage = RewardModelling(model, tokenizer, comparisons, config)
     train(stage, state_folder(out), "reward")
     asked = data.prompts_of("train")[:500]
@@ -298,3 +314,15 @@ def make_ppo(
         explained_variance=sum(late) / len(late),
         reward=metrics[-1]["reward"],
     )
+
+
+def make_first(out: Path, sft: Path, seed: int = 0) -> Path:
+    """Go once through steps 3 and 4, briefly: the policy whose answers round two compares, too.
+
+    A reward model that has seen SFT answers only is at chance between those of a policy that PPO
+    has trained against it. Its own folder lies beside, `first_reward`.
+    """
+    reward = out.with_name("first_reward")
+    half = RANKINGS // 2
+    make_reward(reward, sft, config=replace(REWARD, seed=seed), rankings=half)
+    return make_ppo(out, sft, reward, replace(PPO_FIRST, seed=seed))
