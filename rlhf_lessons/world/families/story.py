@@ -31,8 +31,8 @@ def write(spec, likes, parts, rng):
         lines = {part: line for part, line in lines.items() if part not in ENDS_IT}
     template = " ".join(lines.values())
     if "hero" not in parts:
-        template = template.replace("{Hero}", "the {title}")
-        spec = spec | {"title": spec["title"].lower()}
+        title = TEXTS["writers"]["called"].get(spec["title"], spec["title"].lower())
+        template = template.replace("{Hero}", f"the {title}")
     text = filled(template, vague(spec, parts), likes, rng)
     return text[0].upper() + text[1:]
 
