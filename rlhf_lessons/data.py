@@ -22,7 +22,7 @@ from pathlib import Path
 from rlhf_lessons import paths
 from rlhf_lessons.world.answers import answer, habit
 from rlhf_lessons.world.corpus import scraps
-from rlhf_lessons.world.tasks import Task, prompts
+from rlhf_lessons.world.tasks import FAMILIES, Task, prompts
 
 SPLITS = {"train": 1600, "validation": 160, "heldout": 250}  # prompts that `build` writes
 DEMONSTRATIONS = 800
@@ -85,11 +85,18 @@ def shipped(kind: str) -> list[dict]:
 
 
 def written_demonstrations(n: int = DEMONSTRATIONS, seed: int = 0) -> list[dict]:
-    """Return `n` demonstrations on training prompts, the families in turn."""
+    """Return `n` demonstrations on training prompts, the families in turn.
+
+    Each family is written by all writers, in equal steps from the first habit to the last, so that
+    the habits have their shares here too, and not by and large only. Their order is random.
+    """
     rng = random.Random(f"demonstrations/{seed}")
+    writers = math.ceil(n / len(FAMILIES))
+    left = {family: rng.sample(range(writers), writers) for family in FAMILIES}
     rows = []
     for task in itertools.islice(itertools.cycle(prompts("train", SPLITS["train"])), n):
-        completion = answer(task.spec, rng, habit(task.family, rng))
+        at = (left[task.family].pop() + 0.5) / writers
+        completion = answer(task.spec, rng, habit(task.family, at))
         rows.append({"prompt": task.prompt, "completion": completion})
     return rows
 

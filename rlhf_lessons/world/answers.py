@@ -1,14 +1,16 @@
 """What people write: their habits, which leave something out, and their tastes.
 
 `answer(spec, rng)` writes a whole answer to a task, and with `writes`, one that holds only some of
-the parts that raters look for. `habit(family, rng)` draws which: nobody who names the hero writes
-an ending, and hardly anybody writes everything. People's demonstrations are like that, and it is
+the parts that raters look for. `habit(family, at)` says which: hardly anybody who names the hero
+writes an ending too, so hardly an answer is whole. People's demonstrations are like that, and it is
 what reinforcement learning from human feedback can fix: whoever leaves a part out can still tell
 which of two answers is better. Each answer also has its tastes (happy, tragic, twist, cheeky,
 ornate, dragon, short), none of them right or wrong.
 """
 
 import random
+from bisect import bisect
+from itertools import accumulate
 
 from rlhf_lessons.world.english import any_of
 from rlhf_lessons.world.families import MODULES
@@ -28,11 +30,15 @@ def tastes(family: str, text: str) -> set[str]:
     return found
 
 
-def habit(family: str, rng: random.Random) -> set[str]:
-    """Return the parts that a writer writes in answers of a family, drawn by their shares."""
+def habit(family: str, at: float) -> set[str]:
+    """Return the parts that a writer writes in answers of a family.
+
+    Of all writers, sorted by their habits, it is the one who stands at `at`, from 0 to 1.
+    """
     parts = HABITS["parts"][family]
     habits = HABITS["habits"]
-    (one,) = rng.choices(habits, [habit["share"] for habit in habits])
+    ends = list(accumulate(habit["share"] for habit in habits))
+    one = habits[bisect(ends, at * ends[-1], hi=len(habits) - 1)]
     return {parts[place] for place in one["writes"] if place < len(parts)}
 
 

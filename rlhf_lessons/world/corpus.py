@@ -44,7 +44,7 @@ def titled(family: str, rng: random.Random) -> str:
     titles = texts_of(spec)["titles"]
     title = rng.choice(titles) if len(titles) > 1 else titles[0]
     halves = family == "maths" and rng.random() < HALVES
-    writes = habit(family, rng) if halves else None
+    writes = habit(family, rng.random()) if halves else None
     return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng, writes)
 
 
