@@ -37,7 +37,7 @@ def training_spec(family: str, rng: random.Random) -> dict:
 def titled(family: str, rng: random.Random) -> str:
     """A title, then what it promises. What stands between varies, so that any leads to copying.
 
-    The title of an e-mail is its headers, that of code a comment. Some take up one of two sums only.
+    The title of an e-mail is its headers, that of code a comment. Some scraps do one of two sums.
     """
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])

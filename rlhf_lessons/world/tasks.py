@@ -80,26 +80,6 @@ def she_or_he(spec: dict) -> str:
     return "she" if spec.get("Name") in TEXTS["names"]["she"] else "he"
 
 
-def values_of(fact: str, spec: dict) -> list[str]:
-    """Return the values that a fact can have where the others are those of `spec`."""
-    match fact:
-        case "Name":
-            return TEXTS["names"][she_or_he(spec)] if spec["family"] == "story" else NAMES
-        case "word" | "other":
-            return TEXTS["code"]["words"]
-        case "n" | "a" | "b":
-            return list("12345678")
-    return (TEXTS["names"] | texts_of(spec))[fact + "s"]
-
-
-def mistaken(spec: dict, fact: str, rng: random.Random) -> dict:
-    """Return `spec` with another value of one fact, but never a combination kept from training."""
-    values = [value for value in values_of(fact, spec) if value != spec[fact]]
-    others = [spec | {fact: value} for value in values]
-    others = [other for other in others if split_of(other) == "train"]
-    return rng.choice(others) if others else spec
-
-
 def write_prompt(spec: dict) -> str:
     """Return the prompt that asks for these facts."""
     return a_to_an(texts_of(spec)["prompt"].format(**spec))

@@ -3,7 +3,17 @@
 import re
 
 from rlhf_lessons.world.english import FAULT, KNOWN, NO_END, SPLIT, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows, vague
+from rlhf_lessons.world.facts import (
+    NAME_SET,
+    filled,
+    forms,
+    has,
+    lowered,
+    others,
+    share,
+    shows,
+    vague,
+)
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 DAYS = lowered(TEXTS["names"]["days"])

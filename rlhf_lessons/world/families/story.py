@@ -2,8 +2,27 @@
 
 from itertools import pairwise
 
-from rlhf_lessons.world.english import ENDS, FAULT, KNOWN, NO_END, SPLIT, any_of, prose_cost, words_of
-from rlhf_lessons.world.facts import NAME_SET, filled, forms, has, lowered, others, share, shows, vague
+from rlhf_lessons.world.english import (
+    ENDS,
+    FAULT,
+    KNOWN,
+    NO_END,
+    SPLIT,
+    any_of,
+    prose_cost,
+    words_of,
+)
+from rlhf_lessons.world.facts import (
+    NAME_SET,
+    filled,
+    forms,
+    has,
+    lowered,
+    others,
+    share,
+    shows,
+    vague,
+)
 from rlhf_lessons.world.tasks import TEXTS, texts_of
 
 ORDER = ("open", "middle", "dragon", "twist", "ending", "cheeky")
