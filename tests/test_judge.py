@@ -59,17 +59,6 @@ def test_every_ideal_answer_fulfils_its_prompt():
         assert scores.fulfils and scores.utility > 0.9, (task.prompt, response, scores)
 
 
-def test_a_slip_costs_at_least_a_fifth_of_the_utility():
-    # Not always: noise may hit upon something right (another rhyme, the sum turned round),
-    # about 1 time in 200.
-    rng, cheap, n = random.Random(2), 0, 0
-    for task in tasks.prompts("train", 400, seed=4):
-        for _ in range(5):
-            n += 1
-            cheap += judge(task.prompt, answers.answer(task.spec, rng, hurried=1.0)).utility > 0.8
-    assert cheap / n < 0.02
-
-
 def test_an_answer_to_another_prompt_is_worth_next_to_nothing():
     rng = random.Random(3)
     written = [

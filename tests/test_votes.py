@@ -28,7 +28,7 @@ from rlhf_lessons.feedback import CRITERIA, Store, new_id
 from rlhf_lessons.feedback.export import training_rows
 from rlhf_lessons.feedback.simulate import simulate
 from rlhf_lessons.reports.learner import gather
-from rlhf_lessons.world.answers import answer
+from rlhf_lessons.world.answers import answer, habit
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
@@ -310,15 +310,13 @@ def test_even_models_stand_at_one_half_and_ties_are_half_a_win():
 
 @pytest.fixture(scope="module")
 def world():
-    """Pairs of an ideal and a slipped answer to prompts of the toy world, and rankings and scores
-    of three.
-    """
+    """Pairs of a whole answer and one that lacks something, and rankings and scores of three."""
     rng, rows = random.Random(0), []
     for task in tasks("train")[:40]:
         drawn = {}
-        for slips in (0.0, 1.0, 1.0):
-            made = answer(task.spec, rng, slips)
-            writer = "hasty" if slips else "clean"
+        for writer in ("clean", "hasty", "hasty"):
+            writes = habit(task.family, rng.random()) if writer == "hasty" else None
+            made = answer(task.spec, rng, writes)
             drawn.setdefault(judge(task.prompt, made).utility, {"text": made, "model": writer})
         if len(drawn) > 1:
             two = list(drawn.values())[:2]

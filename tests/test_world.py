@@ -103,27 +103,6 @@ def test_ideal_answers_are_judged_as_done(answered):
         )
 
 
-def test_answers_with_a_slip_are_not(tasks):
-    rng = random.Random(0)
-    for family in FAMILIES:
-        rows = [
-            (task, answer(task.spec, rng, hurried=1.0)) for task in tasks if task.family == family
-        ]
-        assert sum(judge(task.prompt, text).fulfils for task, text in rows) <= 0.08 * len(rows), (
-            family
-        )
-
-
-def test_the_share_of_faults_is_the_share_asked_for(tasks):
-    rng = random.Random(0)
-    done = sum(
-        judge(task.prompt, answer(task.spec, rng, hurried=0.4)).fulfils for task in tasks
-    ) / len(tasks)
-    assert (
-        0.55 < done < 0.67
-    )  # 0.6, with three standard errors of 1,600 draws and a slip that went unseen
-
-
 def test_an_answer_to_another_prompt_is_worth_little(answered):
     others = [text for task, text in answered if task.family == "story"]
     stories = [task for task, _ in answered if task.family == "story"]
@@ -131,14 +110,12 @@ def test_an_answer_to_another_prompt_is_worth_little(answered):
     assert sum(moved) <= 0.02 * len(moved)
 
 
-def test_answers_have_at_most_60_tokens(answered):
+def test_answers_and_demonstrations_have_at_most_60_tokens(answered):
     tokenizer = train_tokenizer(list(scraps(5000)), VOCABULARY)
-    lengths = [
-        len(ids)
-        for ids in tokenizer([text for _, text in answered], add_special_tokens=False)["input_ids"]
-    ]
-    longest = max(range(len(lengths)), key=lengths.__getitem__)
-    assert lengths[longest] < 60, answered[longest][1]  # and one more for the end
+    texts = [text for _, text in answered]
+    texts += [row["completion"] for row in data.written_demonstrations()]
+    longest = max(tokenizer(texts, add_special_tokens=False)["input_ids"], key=len)
+    assert len(longest) < 60, tokenizer.decode(longest)  # and one more for the end
 
 
 def test_every_taste_occurs_and_none_is_everywhere(answered):

@@ -26,7 +26,7 @@ GREETING = re.compile(
 SIGN_OFFS = sorted(KNOWN["email"]["signoffs"], key=len, reverse=True)
 SIGN_OFF = re.compile(
     rf"(?:^|\n|(?<=[.!?])\s)[ \t]*(?:(?i:{'|'.join(SIGN_OFFS)}"
-    r")[ \t]*[,.!–-]*\s*(?:(?i:from),?\s)?|[–-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$"
+    r")[ \t]*[,.!–—-]*\s*(?:(?i:from),?\s)?(?:[A-Z]\w+ )?|[–—-]+\s*|(?<=\n))([A-Z]\w+)[.!]?\s*$"
 )
 
 
