@@ -16,7 +16,7 @@ def write(spec, likes, parts, rng):
     if mood:
         lines += rng.choice(POEM[mood])
     if "rhyme" not in parts:
-        lines[-1] = POEM["unrhymed"]
+        lines[-2:] = lines[-2].replace(":", ","), POEM["unrhymed"]
     return filled("\n".join(lines), vague(spec, parts), likes, rng)
 
 
