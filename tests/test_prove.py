@@ -1,68 +1,178 @@
-"""The proof's tables say what was measured; its mean over seeds is the mean of their prompts."""
+"""The proof's figures are of what was measured, and its tables of the figures."""
 
-import importlib.util
+import json
+import sys
 from pathlib import Path
 
-from rlhf_lessons.evaluation.arena import METRICS
-from rlhf_lessons.world.tasks import FAMILIES
+import numpy as np
+import pytest
 
-spec = importlib.util.spec_from_file_location(
-    "prove", Path(__file__).parent.parent / "benchmarks" / "prove.py"
-)
-prove = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(prove)
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import prove  # noqa: E402
+import prove_figures  # noqa: E402
+import prove_measure  # noqa: E402
+from prove_table import table  # noqa: E402
+
+from rlhf_lessons import data  # noqa: E402
+from rlhf_lessons.world.answers import TASTES  # noqa: E402
+from rlhf_lessons.world.judge import judge  # noqa: E402
+from rlhf_lessons.world.raters import Rater  # noqa: E402
+from rlhf_lessons.world.tasks import FAMILIES, parse  # noqa: E402
+
+RESULTS = ROOT / "data" / "results"
+SPLITS = ("validation", "heldout")
+PROMPTS = 25  # of each split
+REWARD_MODEL = {
+    "agreement": {name: [0.9, 0.8, 1.0] for name in (*FAMILIES, "all")},
+    "calibration": [(0.6, 0.57, 100), (0.9, 0.94, 100)],
+}
 
 
-def measured(seed: int, utility: float) -> dict:
-    """What `prove.measure` gives, made up: PPO's answers to four prompts have the same utility."""
-    means = {
-        name: {m: [value] * 4 for m in METRICS}
-        for name, value in (("base", 0.0), ("sft", 0.5), ("ppo", utility))
-    }
-    gain = [utility - 0.5] * 3
+def looked_at(utility: float) -> dict:
+    """What `prove_measure.look` gives, made up: all answers are alike."""
     return {
-        "seed": seed,
-        "prompt_means": means,
-        "gain": gain,
-        "gain_by_family": dict.fromkeys(FAMILIES, gain),
-        "true_gain": [0.4, 0.3, 0.5],
-        "win_rate": [0.8, 0.7, 0.9],
-        "best_of_16": [0.2, 0.1, 0.3],
-        "kl": 2.5,
-        "reward_model": {
-            name: {"agreement": 0.8 + 0.01 * i} for i, name in enumerate((*FAMILIES, "all"))
-        },
-        "article": {
-            name: [{"fulfils": share}, {"fulfils": share}]
-            for name, share in (("base", 0.0), ("sft", 0.3), ("ppo", utility))
-        },
-        "distinct": {"sft": 0.99, "ppo": 0.9},
+        "utility": [[utility] * 2] * PROMPTS,
+        "fulfils": [[round(utility)] * 2] * PROMPTS,
+        "words": [[10, 20]] * PROMPTS,
+        "tastes": {taste: [utility] * PROMPTS for taste in TASTES},
+        "entropy": 0.5,
     }
 
 
-def rows(text: str) -> dict[str, list[str]]:
+def in_article(share: float) -> dict:
+    """What `prove_measure.article` gives, made up."""
+    return {str(t): {"fulfils": [share, share]} for t in prove_measure.TEMPERATURES}
+
+
+def write(file: Path, found: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found), encoding="utf-8")
+
+
+def write_seed(folder: Path, ppo: float) -> None:
+    """Write what is measured of a seed: all have 0.5 but PPO, and the best 10 % colder."""
+    write(folder / "own_best.json", {"rows": [], "seconds": 30})
+    for name in ("first_reward", "first", "reward", *prove_measure.MODELS):
+        write(folder / name / "card.json", {"seconds": 10, "measured": {"kl": 2.5}})
+    for split in SPLITS:
+        for name in prove_measure.MODELS:
+            at = {}
+            for temperature in prove_measure.TEMPERATURES:
+                at[str(temperature)] = looked_at(ppo if name == "ppo" else 0.5)
+                at[str(temperature)]["best"] = looked_at(0.7)
+            if name == "best10":
+                at["0.3"] = looked_at(0.6)
+                at["0.7"] = looked_at(0.9 if split == "heldout" else 0.1)
+            write(folder / split / f"{name}.json", at)
+        write(folder / split / "truth.json", {"1.0": looked_at(1.0)})
+        write(folder / split / "distinct.json", {"sft": 1.0, "ppo": 0.8})
+        write(folder / split / "reward_model.json", REWARD_MODEL)
+        write(folder / split / "article.json", {"sft": in_article(0.0), "ppo": in_article(1.0)})
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory) -> dict:
+    """The figures of two seeds, made up."""
+    runs = tmp_path_factory.mktemp("runs")
+    write_seed(runs / "seed0", ppo=0.8)
+    write_seed(runs / "seed1", ppo=0.9)
+    base = {"base": {"1.0": looked_at(0.0)}, "probes": {"adds": 0.9}}
+    write(runs / "base_heldout.json", base | {"article": in_article(0.0)})
+    tasks = data.tasks("heldout")[:PROMPTS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "tasks", lambda split: tasks)
+        return prove_figures.figures(runs, "heldout")
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
     """The cells of each row, by the text of its first one."""
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line
-    ]
-    return {first: others for first, *others in lines}
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {first.strip(): [cell.strip() for cell in others] for first, *others in lines}
 
 
-def test_the_means_are_over_seeds_and_each_seed_has_a_column():
-    found = rows(prove.table([measured(0, 0.7), measured(1, 0.9)], {}))
-    assert found["utility"] == ["0.00 (0.00 to 0.00)", "0.50 (0.50 to 0.50)", "0.80 (0.80 to 0.80)"]
-    assert found["fulfils"][2] == "80 % (80 to 80)"
-    assert found["PPO over SFT, utility"] == ["+0.20 (+0.20 to +0.20)", "+0.40 (+0.40 to +0.40)"]
-    assert found["reward model agrees with the truth"] == ["85 %", "85 %"]
-    assert found["... least of the families"] == ["80 %", "80 %"]
-    assert found[f"*{prove.ARTICLE_PROMPTS[1]}* fulfilled"] == [
-        "0 % (0 to 0)",
-        "30 % (30 to 30)",
-        "80 % (70 to 90)",
-    ]
+def test_a_rival_has_the_temperature_that_is_best_on_validation(figures):
+    assert figures["best_temperature"]["SFT, best 10 %"] == 0.3  # not 0.7, best on held-out
+    rivals = {row["rival"]: row for row in figures["temperature"]["rivals"]}
+    assert rivals["SFT, best 10 %"]["utility"] == [0.6, 0.6, 0.6]
+    assert rivals["SFT, best 10 %"]["judgements"] == len(data.demonstrations())
+    assert rivals["PPO"]["judgements"] == 6000 * 10  # rankings of two rounds, pairs of five
+    assert rivals["SFT on its best of 16"]["seconds"] == 4 * 10 + 30 + 10
 
 
-def test_tastes_stand_below_where_they_were_measured():
-    half = {"share": [0.5, 0.4, 0.6], "relevance": [0.8, 0.7, 0.9]}
-    found = rows(prove.table([measured(0, 0.7)], {"dragon": {"sft": half, "ppo": half}}))
-    assert found["dragon"] == ["50 % (40 to 60)"] * 2 + ["0.80 (0.70 to 0.90)"] * 2
+def test_ppo_is_compared_with_the_best_rival_in_each_seed(figures):
+    by_seed = figures["by_seed"]
+    assert {found["rival"] for found in by_seed.values()} == {"SFT, best 10 %"}
+    assert [found["lead"][0] for found in by_seed.values()] == [0.2, 0.3]
+    assert by_seed["1"]["wins_colder"] == [1.0, 1.0, 1.0]
+    assert by_seed["0"]["share_of_true_gain"] == [0.6, 0.6, 0.6]  # 0.3 of 0.5
+
+
+def test_the_rows_by_temperature_are_means_over_the_seeds(figures):
+    found = figures["temperature"]
+    assert len(found["rows"]) == 6 * 5
+    assert found["rows"][-1] == {
+        "model": "PPO",
+        "temperature": 0.0,
+        "utility": [0.85, 0.85, 0.85],
+        "fulfils": [1.0, 1.0, 1.0],
+        "entropy": 0.5,
+        "words": 15.0,
+        "seeds": 2,
+    }
+    assert found["side_effects"][0]["shift"] == [0.35, 0.35, 0.35]
+
+
+def test_the_tables_say_what_the_figures_are(figures):
+    found = rows_of(table(figures))
+    assert found["PPO, utility"] == ["≥ 0.80", "0.80 (0.80 to 0.80)", "0.90 (0.90 to 0.90)"]
+    assert found["PPO minus the best rival"][1] == "+0.20 (+0.20 to +0.20)"
+    assert found["... calibration, worst bin off by"] == ["≤ 0.05", "0.04", "0.04"]
+    assert found["... PPO greedily"] == ["yes"] * 3
+    assert found["distinct of 64 stories, SFT, PPO"][1] == "100 %, 80 %: 80 %"
+
+
+def test_shipped_tables_are_of_the_shipped_figures():
+    file = RESULTS / "temperature.json"
+    if not file.is_file():
+        pytest.skip("the proof has not been run on the shipped models yet")
+    found = json.loads((RESULTS / "proof.json").read_text(encoding="utf-8"))
+    assert json.loads(file.read_text(encoding="utf-8")) == found["temperature"]
+    assert table(found) == (RESULTS / "proof.md").read_text(encoding="utf-8")
+
+
+def test_raters_sort_each_family_by_their_marks(monkeypatch):
+    monkeypatch.setattr(prove.course, "RATER", Rater())
+    chosen = prove.best_demonstrations(0.1, seed=0)
+    families = [parse(row["prompt"])["family"] for row in chosen]
+    assert {family: families.count(family) for family in FAMILIES} == dict.fromkeys(FAMILIES, 16)
+    everything = data.demonstrations()
+    best, mean = (
+        np.mean([judge(row["prompt"], row["completion"]).utility for row in rows])
+        for rows in (chosen, everything)
+    )
+    assert best > mean + 0.1
+
+
+def test_marks_that_slip_go_to_other_demonstrations(monkeypatch):
+    rows = data.demonstrations()[:100]
+    monkeypatch.setattr(prove.course, "RATER", Rater())
+    exact = prove.marks(rows, np.random.default_rng(0))
+    monkeypatch.setattr(prove.course, "RATER", Rater(flip_rate=0.5))
+    slipped = prove.marks(rows, np.random.default_rng(0))
+    assert sorted(exact) == sorted(slipped)
+    assert 0.1 < np.mean(exact != slipped) < 0.6
+
+
+def test_the_best_by_reward_has_ended_where_any_has(monkeypatch):
+    rewards = np.array([[3.0, 1.0, 2.0], [1.0, 2.0, 0.0]])
+    monkeypatch.setattr(prove_measure, "rewards_of", lambda *answers: rewards)
+    ended = [[False, True, True], [False, False, False]]
+    found = prove_measure.best_by_reward(None, None, ["p", "q"], [["a", "b", "c"]] * 2, ended)
+    assert found == ([["c"], ["b"]], [[True], [False]])
+
+
+def test_what_is_measured_is_kept(tmp_path):
+    assert prove_measure.kept(tmp_path / "seed0" / "x.json", lambda: [1.5]) == [1.5]
+    assert prove_measure.kept(tmp_path / "seed0" / "x.json", lambda: [2.5]) == [1.5]
