@@ -1,8 +1,8 @@
 """Web scraps: the text on which the base model learns to predict the next token.
 
-A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a
-list of writing prompts, a notice, or a story in which someone asks a sum and nobody answers. Titles
-and headers say what the body must then repeat, which is how the base learns to copy. No scrap holds a
+A scrap is a titled story, an e-mail with its headers, a poem, a snippet of code, a few sums, a list
+of writing prompts, a notice, or a story in which someone asks a sum and nobody answers. Titles and
+headers say what the body must then repeat, which is how the base learns to copy. No scrap holds a
 request followed by its answer, and no scrap holds a combination of facts that is kept for
 validation or held out: both are tested over the whole corpus.
 """
