@@ -97,5 +97,5 @@ class PPOConfig:
 PRETRAIN = PretrainConfig(steps=2600)
 SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
 REWARD = RewardConfig(epochs=4)
-PPO_RECIPE = PPOConfig(steps=40, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
+PPO_RECIPE = PPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
 PPO_FIRST = replace(PPO_RECIPE, steps=12)  # a first round, for its answers

@@ -83,9 +83,12 @@ def dialogue(rng: random.Random) -> str:
 
 
 def notice(rng: random.Random) -> str:
-    """When something will be, said more than once."""
-    spec = training_spec("email", rng) | {"day": rng.choice(TEXTS["names"]["days"])}
-    return a_to_an(rng.choice(TEXTS["notice"]["forms"]).format(**spec))
+    """When something will be, said more than once, with what comes on that day and after it."""
+    days, texts = TEXTS["names"]["days"], TEXTS["notice"]
+    place = rng.randrange(len(days))
+    day, after = days[place], days[(place + 1) % len(days)]
+    facts = training_spec("email", rng) | {"day": day, "after": after}
+    return rng.choice(texts["forms"]).format(**facts, dish=texts["dishes"][day])
 
 
 TITLED = {"story": 0.25, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}
