@@ -141,8 +141,8 @@ def test_a_whole_answer_is_done_and_one_that_lacks_a_part_is_not(judged, family)
         if len(parts) == len(PARTS[family]):
             assert done >= 0.99
         else:
-            # Of poems on a city that do not name it, a few end with "the king in town".
-            assert done <= 0.01, parts
+            # Of the poems about a city that do not name it, some end with "the king in town".
+            assert done <= 0.03, parts
 
 
 @pytest.mark.parametrize("family", FAMILIES)
