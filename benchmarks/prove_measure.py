@@ -30,6 +30,7 @@ SHARES = {"best3": 0.03, "best10": 0.1, "best20": 0.2, "best40": 0.4}  # of the 
 MARKS = 1  # judgements of each demonstration, to sort them
 MODELS = ("sft", *SHARES, "epochs8", "distilled", "ppo")
 PARTS = ("truth", "article", "distinct", "reward_model")  # what is measured beside them
+SAMPLES = 200  # answers at each temperature to each of the article's prompts
 GAP = 0.2  # pairs closer in true utility are not asked of the reward model
 BATCH = 512  # answers sampled together
 
@@ -156,7 +157,7 @@ def best_by_reward(
     return chosen_texts, [[row[place]] for row, place in zip(ended, best, strict=True)]
 
 
-def article(path: Path, split: str, seed: int, n: int = 200) -> dict:
+def article(path: Path, split: str, seed: int) -> dict:
     """Return how often answers fulfil each of the article's prompts, at each temperature.
 
     In a rehearsal a story and a sum of that split stand in for them.
@@ -168,7 +169,7 @@ def article(path: Path, split: str, seed: int, n: int = 200) -> dict:
     model, tokenizer = load_model(path)
     found = {}
     for temperature in TEMPERATURES:
-        texts, ended, _ = answer(model, tokenizer, prompts, n, temperature, seed)
+        texts, ended, _ = answer(model, tokenizer, prompts, SAMPLES, temperature, seed)
         fulfils = score_all(prompts, texts, ended)["fulfils"]
         found[str(temperature)] = {
             "fulfils": fulfils.mean(1).tolist(),

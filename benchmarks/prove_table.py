@@ -1,9 +1,9 @@
 """The tables of the proof: text from the figures of `prove_figures.py`, kept in `proof.json`."""
 
+from prove_measure import SAMPLES
+
 from rlhf_lessons.evaluation.intervals import wilson
 from rlhf_lessons.world.tasks import FAMILIES
-
-SAMPLES = 200  # answers at each temperature to each of the article's prompts
 
 
 def number(value: float, percent: bool = False, sign: str = "") -> str:
