@@ -141,9 +141,15 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
         title = f"# {card.get('title', path.name)}\n\n{card.get('about', '')}"
         text = f"---\nlibrary_name: transformers\n---\n{title}\n\n```json\n{body}\n```\n"
         write_text(new / "README.md", text)
+        old = Path(folder, "old")
         if path.exists():
-            os.rename(path, Path(folder, "old"))
-        os.rename(new, path)
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
+            if old.exists():
+                os.rename(old, path)
+            raise
 
 
 def load_card(path) -> dict:
@@ -178,7 +184,11 @@ def load_model(path) -> tuple:
         if "SequenceClassification" in plain_config["architectures"][0]:
             kind = reward_class(kind)
         model, found = kind.from_pretrained(
-            path, config=config, local_files_only=True, output_loading_info=True
+            path,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
         tokenizer = PreTrainedTokenizerFast.from_pretrained(path, local_files_only=True)
         check_model(model, tokenizer)
