@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import tiny
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.lm.models import CheckpointError, load_card, load_model
+from rlhf_lessons.lm.tokenizer import train_tokenizer
+from rlhf_lessons.world.corpus import scraps
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,123 @@ def test_what_was_saved_is_what_is_loaded(made):
     wanted = tiny.model().state_dict()
     assert all((model.state_dict()[name] == wanted[name]).all() for name in wanted)
     assert tokenizer.get_vocab() == tiny.tokenizer().get_vocab()
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_a_pickle_in_the_folder_is_never_opened(made, tmp_path):
+    folder, trace = copied(made, tmp_path / "sft"), tmp_path / "trace"
+    for name in ("pytorch_model.bin", "training_args.bin", "adapter_model.bin"):
+        (folder / name).write_bytes(pickle.dumps(Touch(trace)))
+    load_model(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="model.safetensors: missing"):
+        load_model(folder)
+    assert not trace.exists()
+
+
+def kept(name: str = "sft", model=None, tokenizer=None) -> None:
+    model, tokenizer = model or tiny.model(), tokenizer or tiny.tokenizer()
+    checkpoints.keep(model, tokenizer, name, "three steps.", "mine")
+
+
+def test_what_a_lesson_keeps_is_what_the_next_one_loads(places, capsys):
+    model, said = tiny.model(seed=3), []
+    kept(model=model)
+    assert capsys.readouterr().out == (
+        "sft: kept in runs/mine. To start the next lesson from it, set SOURCE = 'mine'.\n"
+    )
+    loaded, tokenizer = checkpoints.load("sft", "mine", say=said.append)
+    assert said == ["sft: your own model. Lesson 2: three steps."]
+    assert tokenizer.get_vocab() == tiny.tokenizer().get_vocab() and not loaded.training
+    for name, weights in model.state_dict().items():
+        assert (loaded.state_dict()[name] == weights).all()
+    assert load_card(places[1] / "mine" / "sft")["source"] == "mine"
+
+
+def test_what_a_lesson_keeps_is_never_a_default(places):
+    kept()
+    assert checkpoints.choose("sft") == (places[0] / "sft", "sft: the shipped model.")
+
+
+@pytest.mark.parametrize("lesson, name", list(enumerate(checkpoints.STAGES, 1)))
+def test_who_has_made_no_model_is_told_in_which_lesson_one_is_made(places, lesson, name):
+    assert checkpoints.mine(name) is None
+    with pytest.raises(CheckpointError, match=f"no {name} model .* lesson {lesson} keeps one"):
+        checkpoints.load(name, "mine")
+
+
+@pytest.mark.parametrize("newer", ["lesson", "terminal"])
+def test_of_two_models_of_the_readers_own_the_newer_is_taken(places, newer):
+    made = {"terminal": card(places[1], "sft"), "lesson": card(places[1], "mine/sft")}
+    for place, folder in made.items():
+        os.utime(folder, (2, 2) if place == newer else (1, 1))
+    assert checkpoints.mine("sft") == made[newer]
+
+
+def test_a_name_that_is_no_stages_is_kept_nowhere(places):
+    with pytest.raises(ValueError):
+        kept("../elsewhere")
+    assert not places[1].exists()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def not_a_number(monkeypatch):
+    model = tiny.model()
+    model.get_input_embeddings().weight.data[0, 0] = float("nan")
+    return model
+
+
+def full_disk(monkeypatch):
+    def no_room(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rlhf_lessons.lm.models.write_text", no_room)
+    return tiny.model(seed=1)
+
+
+def last_rename_fails(monkeypatch):
+    rename = os.rename
+
+    def failing(source, target):
+        if Path(source).name == "new":
+            raise OSError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    return tiny.model(seed=1)
+
+
+@pytest.mark.parametrize("trouble", [not_a_number, full_disk, last_rename_fails])
+def test_a_model_that_cannot_be_kept_leaves_the_one_before_and_stops_no_lesson(
+    places, monkeypatch, capsys, trouble
+):
+    kept()
+    folder = places[1] / "mine" / "sft"
+    before = content(folder)
+    kept(model=trouble(monkeypatch))
+    assert "What was kept before stays" in capsys.readouterr().out
+    assert content(folder) == before
+    assert list(folder.parent.iterdir()) == [folder]  # nothing half-written beside it
+
+
+def test_models_that_know_different_tokens_are_not_used_together(places):
+    kept("reward", tokenizer=train_tokenizer(list(scraps(200, seed=7)), 300))
+    with pytest.raises(CheckpointError, match="mine.reward: its tokenizer is not that"):
+        checkpoints.load("reward", "mine", tokenizer=tiny.tokenizer())
+    kept("reward")
+    checkpoints.load("reward", "mine", tokenizer=tiny.tokenizer())
 
 
 @pytest.mark.parametrize("name", checkpoints.STAGES)

@@ -267,7 +267,8 @@ def before_after() -> dict[str, dict]:
     for before, after in (("sft", "ppo"), ("base", "sft")):
         with suppress(CheckpointError):
             mine = checkpoints.load(after, "mine", say=str)
-            older = checkpoints.load(before, say=str)
+            source = load_card(checkpoints.mine(after)).get("source", "best")
+            older = checkpoints.load(before, source, say=str)
             pair = {f"before: {before}": older, f"after: {after}": mine}
             return {prompt: ask(prompt, pair, n=1) for prompt in ARTICLE_PROMPTS}
     return {}
