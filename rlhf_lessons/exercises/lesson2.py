@@ -1,5 +1,5 @@
 """Exercises of lesson 2, supervised fine-tuning: labels, the masked loss, padding, averages, the
-learning rate."""
+learning rate, forgetting, and bugs in a loop."""
 
 import math
 
@@ -146,3 +146,32 @@ def forgetting(before, after, mask):
     """How much the loss on plain text rose, in nats per token."""
     rise = before.double() - after.double()
     return rise[mask].mean()
+
+
+class Run(tuple):
+    """Validation losses; called, it trains: it yields numbers, changed in place as a model's are,
+    and each loss, and clears the numbers at the end."""
+
+    def __call__(self):
+        numbers = []
+        for epoch, loss in enumerate(self, 1):
+            numbers[:] = [1.0 * epoch, -loss]
+            yield numbers, loss
+        numbers.clear()
+
+
+@exercise(
+    (Run((0.9, 0.7, 0.8, 0.6, 1.0)),),
+    (Run((2.0, 1.5, 1.2)),),
+    (Run((1.1, 1.3, 1.2)),),
+    (Run((3.0,)),),
+    (Run((0.5, 0.4, 0.45, 0.42, 0.43)),),
+)
+def best_model(run):
+    """The model of the epoch with the lowest validation loss."""
+    best, lowest = None, math.inf
+    for numbers, loss in run():
+        if loss < lowest:
+            best = list(numbers)
+            lowest = loss
+    return best
