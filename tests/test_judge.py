@@ -10,7 +10,7 @@ import pytest
 
 from rlhf_lessons.world import answers, tasks
 from rlhf_lessons.world.code_runner import run_code
-from rlhf_lessons.world.judge import judge
+from rlhf_lessons.world.judge import checklist, judge
 from rlhf_lessons.world.rhymes import rhymes
 
 TABLE = tomllib.loads(Path(__file__).with_name("judge_cases.toml").read_text(encoding="utf-8"))
@@ -57,6 +57,32 @@ def test_every_ideal_answer_fulfils_its_prompt():
         response = answers.answer(task.spec, rng)
         scores = judge(task.prompt, response)
         assert scores.fulfils and scores.utility > 0.9, (task.prompt, response, scores)
+
+
+def test_the_checklist_ticks_whole_answers_and_misses_something_where_a_writer_left_a_part_out():
+    rng, unseen, n = random.Random(5), 0, 0
+    for task in tasks.prompts("train", 200, seed=6):
+        response = answers.answer(task.spec, rng)
+        ticked = checklist(task.prompt, response)
+        assert len(ticked) >= 2 and all(ticked.values()), (task.prompt, response, ticked)
+        parts = set(answers.HABITS["parts"][task.family])
+        for part in sorted(parts):
+            n += 1
+            response = answers.answer(task.spec, rng, parts - {part})
+            unseen += all(checklist(task.prompt, response).values())
+    # not always: a vague word may be the right one
+    assert unseen / n < 0.02
+
+
+def test_the_checklist_is_in_the_words_of_the_prompt():
+    prompt = "Write a fictional story about Queen Emma losing a ring."
+    asked = ["Emma", "ring", "lost", "ending"]
+    assert checklist(prompt, "") == dict.fromkeys(asked, False)
+    assert checklist("What is 4-2 and 3-1?", "4-2 is 2. 3-1 is 3.") == {
+        "4-2 = 2": True,
+        "3-1 = 2": False,
+    }
+    assert checklist("What is the meaning of life?", "42") == {}
 
 
 def test_an_answer_to_another_prompt_is_worth_next_to_nothing():

@@ -72,12 +72,23 @@ def judge(prompt: str, response: str, ended: bool = True) -> Scores:
             if sentence.count(" ") > 3 and sentence.strip(" .?") in prompt:  # an echo is no answer
                 text = text.replace(sentence, "", 1)
     family = MODULES[spec["family"]]
-    relevance, accuracy, clarity = family.judge(spec, text.strip())
+    relevance, accuracy, clarity, _ = family.judge(spec, text.strip())
     scores = relevance, accuracy, clarity - cost
     relevance, accuracy, clarity = [min(1.0, max(0.0, score)) for score in scores]
     done = ended and relevance > 0.99 and accuracy > 0.99 and clarity >= 0.75
     utility = relevance * (accuracy + clarity) / 2
     return Scores(relevance, accuracy, clarity, utility, float(done))
+
+
+def checklist(prompt: str, response: str) -> dict[str, bool]:
+    """Return what a reader of the response looks for, in words, and whether it is there; nothing
+    for a prompt outside the toy world."""
+    spec = parse(prompt)
+    if not spec:
+        return {}
+    text = REQUEST.sub("", response).strip()
+    *_, parts = MODULES[spec["family"]].judge(spec, text or "?")
+    return {spec.get(part, part): there for part, there in parts.items()}
 
 
 def foreign(text: str, family: str) -> bool:

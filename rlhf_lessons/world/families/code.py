@@ -43,7 +43,8 @@ def judge(spec, text):
     if spec["kind"] == "upper":
         parts["upper"] = "upper" in words or spec["word"].upper() in bare
     relevance = accuracy = 1.0
-    if error or not prints_it(spec, output):
+    right = not error and prints_it(spec, output)
+    if not right:
         relevance = share(parts) * (0.6 if no_python else 1)
         if "print(" not in bare:
             relevance *= 0 if no_python else 0.4
@@ -52,7 +53,8 @@ def judge(spec, text):
     cost = 0.25 * over(len(lines), 4)
     cost += 0.2 * over(len(notes), 1)
     cost += 0.4 * no_python
-    return relevance, accuracy, 1 - cost - 0.1 * over(len(" ".join(notes).split()), 7)
+    clarity = 1 - cost - 0.1 * over(len(" ".join(notes).split()), 7)
+    return relevance, accuracy, clarity, parts | {"output as asked": right}
 
 
 def prints_it(spec: dict, output: str) -> bool:

@@ -68,9 +68,9 @@ def judge(spec, text):
     name = spec["Name"].lower()
     purpose = shows(spec["kind"], body.lower())
     parts = {
-        "name": name in addressed,
+        "Name": name in addressed,
         "thing": has(words, forms(spec["thing"])),
-        "purpose": purpose is True,
+        "kind": purpose is True,
     }
     faults = {
         "no greeting": not greeting,
@@ -89,4 +89,5 @@ def judge(spec, text):
     if postscript and ("\n" in postscript[0] or postscript[0].count(" ") > 15):
         cost += FAULT  # something else begins after the postscript
     missing = 0 if signed else NO_END
-    return relevance, 1 - missing - FAULT * sum(faults.values()), 1 - cost
+    parts |= {"greeting": greeting is not None, "sign-off": signed is not None}
+    return relevance, 1 - missing - FAULT * sum(faults.values()), 1 - cost, parts

@@ -71,7 +71,8 @@ def judge(spec, text):
     breaks_off = text[-1:] not in ENDS or words_of(text)[-1:] == ["and"]
     if breaks_off and not text[-1:].isdigit():
         cost += CUT
-    return share({sum_: sum_ in said for sum_ in asked}), accuracy, 1 - cost
+    parts = {f"{sum_} = {result(sum_)}": sum_ in right for sum_ in asked}
+    return share({sum_: sum_ in said for sum_ in asked}), accuracy, 1 - cost, parts
 
 
 def as_asked(written: str, asked: tuple[str, str]) -> str:

@@ -48,4 +48,5 @@ def judge(spec, text):
     cost += FAULT * (len(lines) - len(different))
     cost += 0.15 * sum(over(4, length) for length in lengths)
     accuracy -= FAULT * sum(faults.values())
-    return relevance, accuracy, 1 - cost - 0.1 * (text[-1:] not in ENDS)
+    clarity = 1 - cost - 0.1 * (text[-1:] not in ENDS)
+    return relevance, accuracy, clarity, parts | {"rhyme": rhymed == 1}

@@ -65,7 +65,7 @@ def judge(spec, text):
     last = [s for s in dict.fromkeys(sentences[-3:]) if s != sentences[0]][-2:]
     ends = text[-1:] in ENDS and any(ENDING.search(s.lower()) for s in last)
     parts = {
-        "hero": hero in words,
+        "Name": hero in words,
         "thing": has(words, forms(spec["thing"])),
         "plot": plot is True,
     }
@@ -83,4 +83,5 @@ def judge(spec, text):
     }
     missing = 0 if ends else NO_END
     cost = prose_cost(text, sentences, 12)
-    return share(parts), 1 - missing - FAULT * sum(faults.values()), 1 - cost
+    accuracy = 1 - missing - FAULT * sum(faults.values())
+    return share(parts), accuracy, 1 - cost, parts | {"ending": ends}
