@@ -1,15 +1,11 @@
 """Answers worth a person's time: what models wrote, as rows for `rl.rate` and `Store.add_tasks`.
 
-    python -m rlhf_lessons.feedback.pairs    # writes data/class_answers.jsonl, for the class page
-
 A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}, ...], "source"};
 `reward` is what the card opens after the vote.
 """
 
 import random
 
-from rlhf_lessons import data, paths
-from rlhf_lessons.checkpoints import load
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
 from rlhf_lessons.world.judge import judge
@@ -80,27 +76,10 @@ def make_pairs(models: dict, prompts: list[str], n: int, seed: int = 0) -> list[
     """Return the first `n` pairs of answers, one by each of two models, that differ in true
     utility; the store draws the sides.
     """
-    by_each = []
-    for place, (name, model) in enumerate(models.items()):
-        by_each.append(answers_by({name: model}, prompts, seed=seed + place))
     rows = []
-    for row, other in zip(*by_each, strict=True):
-        row["completions"] += other["completions"]
-        texts = [answer["text"] for answer in row["completions"]]
-        left, right = (judge(row["prompt"], text).utility for text in texts)
+    for row in answers_by(models, prompts, seed=seed):
+        prompt, answers = row["prompt"], row["completions"]
+        left, right = (judge(prompt, answer["text"]).utility for answer in answers)
         if abs(left - right) >= GAP:
             rows.append(row)
     return rows[:n]
-
-
-def class_answers(n: int = 300) -> list[dict]:
-    """Return what a class rates: two answers each by the shipped base, SFT and PPO model to `n`
-    training prompts.
-    """
-    models = {name: load(name, "shipped") for name in ("base", "sft", "ppo")}
-    prompts = random.Random(0).sample(data.prompts_of("train"), n)
-    return answers_by(models, prompts, 2, load("reward", "shipped")[0])
-
-
-if __name__ == "__main__":
-    data.write_rows(paths.DATA / "class_answers.jsonl", class_answers())
