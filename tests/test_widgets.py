@@ -1,13 +1,14 @@
 """The widgets of the lessons, worked as a reader works them: by `.click()` and `.value`."""
 
 import io
+import re
 
 import pytest
 import tiny
 from PIL import Image
 
 from rlhf_lessons.plots import COLOURS, canvas
-from rlhf_lessons.widgets import AskBox, Picture, answers_table, table
+from rlhf_lessons.widgets import AskBox, Picture, SideBySide, answers_table, table
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 
@@ -98,3 +99,33 @@ def test_a_picture_keeps_its_colours_apart_though_it_has_few():
     for colour in COLOURS:
         red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
         assert min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in shown) < 30, colour
+
+
+def test_answers_stand_side_by_side_with_what_was_asked_marked_and_what_is_missing_named():
+    prompt = "What is 5-2 and 1+1?"
+    shown = SideBySide([prompt], {"sft": ["5-2 is 3."], "ppo": ["5-2 is 3. 1+1 is 2."]})
+    page = shown._repr_html_().partition("</style>")[2]
+    asked, sft, ppo = re.findall(r'(?:class="rl-prompt"|<td).+?</t[hd]>', page, re.S)
+    assert "<mark>5-2</mark> and <mark>1+1</mark>?" in asked
+    assert "<mark>5-2</mark> is 3." in sft and "✗ missing: 1+1 = 2" in sft
+    assert "✓ 1+1 = 2" in ppo and "missing" not in ppo
+    assert page.count('data-model="ppo"') == 2 and page.count('role="cell"') == 2
+    assert repr(shown) == f"{prompt}\n  sft: 5-2 is 3.\n  ppo: 5-2 is 3. 1+1 is 2.\n"
+
+
+def test_nothing_is_marked_where_readers_judge_for_themselves_or_outside_the_toy_world():
+    for prompt, checked in (("What is 5-2 and 1+1?", False), ("What is life?", True)):
+        page = SideBySide([prompt], {"A": ["5-2 is life."]}, checked)._repr_html_()
+        assert "<mark>" not in page and "<li" not in page
+
+
+def test_no_prompt_name_or_answer_is_markup_side_by_side():
+    prompt = "Write a poem about a quot in the br."
+    page = SideBySide([prompt], {'<i>"': ['A "quot" <br>\nin the br <script>']})._repr_html_()
+    assert "<script" not in page and "<i>" not in page and '"&lt;i&gt;&#34;"' in page
+    assert "&quot;<mark>quot</mark>&quot; &lt;<mark>br</mark>&gt;<br>in the" in page
+
+
+def test_an_answer_that_is_missing_is_an_error():
+    with pytest.raises(ValueError):
+        SideBySide(["p", "q"], {"base": ["one"]})

@@ -28,13 +28,11 @@ from rlhf_lessons.classroom.screens import texts
 from rlhf_lessons.data import DataError
 from rlhf_lessons.feedback import Refused
 from rlhf_lessons.feedback.export import FORMATS, NOTICE, written
-from rlhf_lessons.widgets import card_js
+from rlhf_lessons.widgets import card_css, card_js
 
 PAGES = Path(__file__).with_name("pages")
-STYLE = Path(__file__).parents[1] / "widgets" / "card.css"
-FILES = {
-    file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"), STYLE)
-}
+FILES = {file.name: file.read_bytes() for file in (*PAGES.glob("*.js"), *PAGES.glob("*.css"))}
+FILES["card.css"] = card_css().encode()
 FILES["card.js"] = card_js().encode()  # these and no others: no request names a path
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -17,6 +17,7 @@ HOMES = {
     "FoolBox": "fooling",
     "MaskBox": "mask",
     "Picture": "html",
+    "SideBySide": "side_by_side",
     "answers_table": "html",
     "coloured_words": "fooling",
     "draw_objective": "clip",
@@ -46,6 +47,11 @@ def card_js() -> str:
     card itself."""
     parts = (source(name) for name in ("judgements.js", "card.js"))
     return "\n".join([f"export const WORDS = {json.dumps(words())};", *parts])
+
+
+def card_css() -> str:
+    """Return the rater card's style: the look that it shares with the tables, and its own."""
+    return source("look.css") + source("card.css")
 
 
 def source(name: str) -> str:

@@ -4,7 +4,8 @@ import ipywidgets as w
 
 from rlhf_lessons import data
 from rlhf_lessons.evaluation.ask import ask, out_of_world_notice
-from rlhf_lessons.widgets.html import Box, columns_html, control, slider
+from rlhf_lessons.widgets.html import Box, control, slider
+from rlhf_lessons.widgets.side_by_side import SideBySide
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES
 
 
@@ -52,5 +53,5 @@ class AskBox(Box):
             found = ask(prompt, self.models, 1, self.temperature.value, seed=self.clicks)
         finally:
             self.button.disabled, self.button.description = False, "Ask"
-        self.answers.value = columns_html({name: texts[0] for name, texts in found.items()})
+        self.answers.value = SideBySide([prompt], found)._repr_html_()
         return out_of_world_notice(prompt) if self.toy_world else None

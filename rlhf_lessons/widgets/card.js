@@ -189,7 +189,7 @@ export function mountCard(el, channel) {
     const { models, rewards, others: said } = revealed, { reveal: told } = WORDS;
     const best = Math.max(...rewards.filter(Number.isFinite)), means = judgement.means?.(said) ?? [];
     models.forEach((model, place) => {
-      const notes = [make("b", {}, model ? fill(told.author, { model }) : told.no_author)];
+      const notes = [make("b", { "data-model": model || undefined }, model ? fill(told.author, { model }) : told.no_author)];
       if (Number.isFinite(rewards[place])) {
         const favourite = rewards[place] === best && rewards.length > 1;
         const reward = (rewards[place] < 0 ? "−" : "+") + Math.abs(rewards[place]).toFixed(2);

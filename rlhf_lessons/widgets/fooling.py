@@ -8,7 +8,7 @@ from IPython.display import HTML
 
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
 from rlhf_lessons.stages.reward import score
-from rlhf_lessons.widgets.html import AIRY, Box, control, escaped, table
+from rlhf_lessons.widgets.html import Box, control, escaped, table
 from rlhf_lessons.world.judge import judge
 
 RAISES, LOWERS = "0, 114, 178", "213, 94, 0"  # blue and vermilion of Okabe and Ito
@@ -100,4 +100,5 @@ class FoolBox(Box):
             for place, entry in enumerate(self.entries[:PLACES], 1)
         ]
         header = ["place", "overpaid by", "reward", "true utility", "text"]
-        return table(header, rows, look=AIRY).data
+        airy = "line-height:1.5; border-collapse:separate; border-spacing:16px 4px"
+        return table(header, rows, look=airy).data

@@ -13,7 +13,6 @@ from traitlets import Instance
 
 COLOURS = 64  # of a picture in a notebook: a figure needs no more, and its file is a third as large
 WIDE = "760px"  # the most that a control takes of a page
-AIRY = "line-height:1.5; border-collapse:separate; border-spacing:16px 4px"  # a table in a widget
 
 
 class Box(w.VBox):
@@ -89,12 +88,6 @@ def table(
     title = f"<caption {left}>{escaped(caption)}</caption>" if caption else ""
     start = f'<table style="{look}">' if look else "<table>"
     return HTML(f"{start}{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-
-
-def columns_html(texts: dict[str, str]) -> str:
-    """Return answers beside each other, each under its model's name, in columns of equal width."""
-    look = f"width:98%; table-layout:fixed; {AIRY}"
-    return table(texts, [map(said, texts.values())], look=look).data
 
 
 def figure_html(figure, words: str) -> str:

@@ -13,8 +13,9 @@ from IPython.display import display
 
 from rlhf_lessons.feedback.online import EVERY, OnlineReward, Point
 from rlhf_lessons.plots import COLOURS, canvas, line
-from rlhf_lessons.widgets.html import aloud, columns_html, escaped, figure_html
+from rlhf_lessons.widgets.html import aloud, escaped, figure_html
 from rlhf_lessons.widgets.rate import open_store
+from rlhf_lessons.widgets.side_by_side import SideBySide
 
 
 class LiveRewardModel(OnlineReward, w.HTML):
@@ -89,11 +90,9 @@ class LiveRewardModel(OnlineReward, w.HTML):
             page += (
                 f"<p style='line-height:1.5'>It has learned from {self.seen} votes. Words that "
                 f"raise the reward: {raising}. Words that lower it: {lowering}.</p>"
-                f"<p><b>{escaped(prompt)}</b></p>"
             )
-            page += columns_html(
-                {"a plain sample": plain, "the best of 16 by this reward model": best}
-            )
+            texts = {"a plain sample": [plain], "the best of 16 by this reward model": [best]}
+            page += SideBySide([prompt], texts)._repr_html_()
         return page
 
 

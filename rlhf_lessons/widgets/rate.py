@@ -19,10 +19,8 @@ from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.payloads import PASSES
 from rlhf_lessons.feedback.session import Session
 from rlhf_lessons.feedback.simulate import simulate
-from rlhf_lessons.widgets import card_js
+from rlhf_lessons.widgets import card_css, card_js
 from rlhf_lessons.world.raters import Rater
-
-HERE = Path(__file__).parent
 
 
 def rate(
@@ -71,7 +69,7 @@ class RaterCard(anywidget.AnyWidget):
     """The card in the notebook: messages between `card.js` and a session. Two views of one card
     show the same."""
 
-    _esm, _css = card_js(), HERE / "card.css"
+    _esm, _css = card_js(), card_css()
     scope = traitlets.Unicode(
         help="Under this name a vote that is not yet saved outlives a reload."
     ).tag(sync=True)

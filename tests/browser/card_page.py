@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 import rlhf_lessons.widgets.rate as rate_module
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.session import Session
-from rlhf_lessons.widgets import card_js
+from rlhf_lessons.widgets import card_css, card_js
 
 WIDGETS = Path(rate_module.__file__).parent
 HOSTILE = [
@@ -105,7 +105,7 @@ class Bench:
         files = {
             "/": (PAGE, "text/html"),
             "/card.js": (card_js(), "text/javascript"),
-            "/card.css": ((WIDGETS / "card.css").read_text("utf-8"), "text/css"),
+            "/card.css": (card_css(), "text/css"),
         }
 
         def give(route) -> None:
