@@ -31,6 +31,7 @@ from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 from teaching.lesson_cells import exercises
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
+FOLDED = {"source_hidden": True}  # JupyterLab shows a bar in the place of the code
 LESSONS = [
     "00_before_and_after",
     "01_next_token_baseline",
@@ -131,7 +132,16 @@ def test_it_carries_no_widget_state_and_no_times(book):
         set(book.metadata) == {"kernelspec", "language_info"}
         and book.metadata.kernelspec.name == "python3"
     )
-    assert all(set(cell.metadata) <= {"tags"} for cell in book.cells)
+    for cell in book.cells:
+        assert set(cell.metadata) <= {"tags", "jupyter"}, cell.id
+        assert cell.metadata.get("jupyter", FOLDED) == FOLDED, cell.id
+
+
+def test_lesson_0_shows_the_difference_before_any_code_is_read():
+    cells = read(LESSONS[0]).cells
+    first, *_ = [n for n, cell in enumerate(cells) if "SideBySide(" in cell.source]
+    before = [cell for cell in cells[: first + 1] if cell.cell_type == "code"]
+    assert first <= 3 and all(cell.metadata.get("jupyter") == FOLDED for cell in before)
 
 
 def test_it_is_small_and_holds_no_path_of_somebodys_machine(book):

@@ -53,11 +53,14 @@ def test_lesson_0_a_prompt_is_answered_and_a_blind_pick_counts(lesson, shot):
     box.get_by_role("button", name="Ask").click()
     expect(box.locator("th", has_text="ppo")).to_be_visible()
     shot(box, "lesson_0_ask")
-    guess = reader.run("l00-article-guess")
-    guess.get_by_label("answer none").check()
-    expect(reader.run("l00-article", "l00-article-told")).to_contain_text(
-        "you guessed: answer none"
-    )
+    first = reader.run("l00-article")
+    expect(first.locator("td")).to_have_count(6)
+    assert first.locator("td").first.evaluate("cell => getComputedStyle(cell).textAlign") == "left"
+    shot(first, "lesson_0_side_by_side")
+    guess = reader.run("l00-many-guess")
+    guess.get_by_label("16 to 35").check()
+    expect(reader.run("l00-many")).to_contain_text("you guessed: 16 to 35")
+    expect(reader.run("l00-who").locator("mark")).to_have_count(0)
     picks = reader.run("l00-picks")
     picks.get_by_role("button", name="A better", exact=True).click()
     expect(picks.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"))

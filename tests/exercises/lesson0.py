@@ -1,46 +1,31 @@
 """Right and wrong solutions of lesson 0's exercises."""
 
-from fractions import Fraction
 from math import comb, factorial
 
 
-class win_rate:
-    def right_mean(picks):
-        return sum({"win": 1.0, "tie": 0.5, "loss": 0.0}[pick] for pick in picks) / len(picks)
+class who_wrote:
+    def right_list(prompt):
+        return ["ppo base sft", "sft ppo base", "base sft ppo"][prompt - 1]
 
-    def right_fractions(picks):
-        return sum(
-            (Fraction({"win": 2, "tie": 1, "loss": 0}[pick], 2) for pick in picks), Fraction(0)
-        ) / len(picks)
+    def right_by_letter(prompt):
+        names = {1: ("ppo", "base", "sft"), 2: ("sft", "ppo", "base"), 3: ("base", "sft", "ppo")}
+        return " ".join(names[prompt])
 
-    def right_difference(picks):
-        return 0.5 + (picks.count("win") - picks.count("loss")) / (2 * len(picks))
+    def wrong_in_two_rows(prompt):
+        """leaves something out"""
+        return {1: "sft base ppo", 2: "ppo sft base", 3: "base sft ppo"}[prompt]
 
-    def wrong_eats_its_input(picks):
-        """Make a new list"""
-        total, n = 0.0, len(picks)
-        while picks:
-            total += {"win": 1.0, "tie": 0.5, "loss": 0.0}[picks.pop()]
-        return total / n
+    def wrong_in_two_ways(prompt):
+        """leaves something out"""
+        return {1: "sft base ppo", 2: "base ppo sft", 3: "base sft ppo"}[prompt]
 
-    def wrong_over_the_losses(picks):
-        """The denominator of a win rate is all picks"""
-        return picks.count("win") / picks.count("loss")
+    def wrong_capitals(prompt):
+        """Write the names as the notebook does"""
+        return {1: "PPO base SFT", 2: "SFT PPO base", 3: "base SFT PPO"}[prompt]
 
-    def wrong_without_parentheses(picks):
-        """/ goes before +"""
-        return picks.count("win") + picks.count("tie") / 2 / len(picks)
-
-    def wrong_points_over_losses(picks):
-        """The denominator of a win rate is all picks"""
-        losses = picks.count("loss")
-        return (picks.count("win") + 0.5 * picks.count("tie")) / losses if losses else 1.0
-
-    def wrong_without_parentheses_in_a_loop(picks):
-        """/ goes before +"""
-        wins = sum(1 for pick in picks if pick == "win")
-        ties = sum(1 for pick in picks if pick == "tie")
-        return wins + ties / (2 * len(picks))
+    def wrong_names(prompt):
+        """where 'ppo base sft' was expected"""
+        return "rlhf base sft"
 
 
 class coin:
