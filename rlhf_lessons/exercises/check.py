@@ -143,10 +143,10 @@ class Check:
         """Return the hint of the mistake that explains best what yours returns, or "".
 
         Only inputs tell on which yours or the mistake is wrong. A mistake explains yours if they
-        agree on the first input that fails, and on no fewer telling inputs than they differ on. To
-        fail in the same way is to agree; an input on which only yours fails tells nothing, as it
-        may fail for another reason. Among several, exact agreement comes first, then the fewest
-        differences.
+        agree on the first input that fails, and on no fewer telling inputs than they differ on; but
+        where answers are words, each input is a question of its own. To fail in the same way is to
+        agree; an input on which only yours fails tells nothing, as it may fail for another reason.
+        Among several, exact agreement comes first, then the fewest differences.
         """
         explained = []
         for hint, mistake in self.mistakes:
@@ -160,7 +160,7 @@ class Check:
                     agree += differ(yours, right) is not None
                 elif not fails:
                     against += 1
-            if alike[first] and agree >= against:
+            if alike[first] and (agree >= against or isinstance(wanted[first].value, str)):
                 explained.append(((same[first], -against, agree), hint))
         return max(explained, key=lambda found: found[0])[1] if explained else ""
 

@@ -16,6 +16,8 @@ def difference(got: object, wanted: object) -> str | None:
     if isinstance(wanted, set):
         wanted = sorted(wanted, key=repr)
         got = sorted(got, key=repr) if isinstance(got, (list, tuple, set)) else got
+    if isinstance(wanted, str):  # a choice: the right one is not given away
+        return None if got == wanted else f"you return {short(got)}: not right, or misspelled"
     whole = f"you return {short(got)}, where {short(wanted)} was expected"
     if not isinstance(wanted, (tuple, list)):
         return None if type(got) is type(wanted) and got == wanted else whole
