@@ -1,9 +1,9 @@
 """What pretraining looks like when it is broken on purpose: the curves of lesson 1's "Break it",
-over four seeds.
+over four seeds, and the four runs of its exercise 1.8.
 
     python benchmarks/lesson1.py        # writes data/results/lesson1_traps.json
 
-Took 212 seconds of one CPU core. Each run is the lesson's small model, once healthy and once in
+Took about 5 minutes of one CPU core. Each run is the lesson's small model, once healthy and once in
 each trap. Beside the loss that the run itself reports, the right loss is measured on held-out text,
 and how many samples end.
 """
@@ -28,11 +28,33 @@ from rlhf_lessons.world.corpus import scraps
 OUT = Path(__file__).parent.parent / "data" / "results" / "lesson1_traps.json"
 KINDS = ("healthy", "targets not shifted", "targets shifted twice", "end left out of pretraining")
 SEEDS, STEPS, EVERY, SAMPLES, LENGTH = range(4), 300, 25, 64, 80
+CURVES = {  # of exercise 1.8: scraps to train on, and the highest learning rate
+    "A": (3000, 1e-4),
+    "B": (3000, 6e-3),
+    "C": (60, 6e-3),
+    "D": (3000, 0.3),
+}
+
+
+def new_small_model(tokenizer, seed: int):
+    return new_model(toy_config(len(tokenizer), layers=2, width=64, heads=2, mlp=192), seed)
+
+
+def curves(number: int, lr: float, tokenizer, held_out) -> dict:
+    """Train one small model, without a bug: its loss on the text it trains on, the mean of each
+    `EVERY` steps, and that on held-out text."""
+    tokens = encode_corpus(tokenizer, list(scraps(number)))
+    config = PretrainConfig(steps=STEPS, warmup=20, lr=lr, context=64, validate_every=EVERY)
+    steps = list(Pretrain(new_small_model(tokenizer, 0), tokens, held_out, config))
+    training = smooth([step.loss for step in steps], EVERY).tolist()
+    held = [step.validation_loss for step in steps]
+    both = {"training text": training, "held-out text": held}
+    return {name: [round(x, 2) for x in row[EVERY - 1 :: EVERY]] for name, row in both.items()}
 
 
 def run(kind: str, seed: int, tokenizer, tokens, held_out) -> dict:
     """Train one small model in a trap, and measure it outside."""
-    model = new_model(toy_config(len(tokenizer), layers=2, width=64, heads=2, mlp=192), seed)
+    model = new_small_model(tokenizer, seed)
     config = PretrainConfig(
         steps=STEPS, warmup=20, lr=6e-3, context=64, validate_every=STEPS + 1, seed=seed
     )
@@ -74,6 +96,7 @@ def main() -> None:
         "steps": list(range(EVERY, STEPS + 1, EVERY)),
         "samples": SAMPLES,
         "seconds": round(time.process_time() - started),
+        "curves": {name: curves(*of, tokenizer, held_out) for name, of in CURVES.items()},
         "runs": runs,
     }
     OUT.write_text(

@@ -1,11 +1,14 @@
 """Lesson 1's traps bite, and after the block the right loss is back."""
 
 import contextlib
+import json
 
 import pytest
 import tiny
 import torch
 
+from rlhf_lessons import paths
+from rlhf_lessons.exercises import lesson1
 from rlhf_lessons.exercises.bugs import BUGS, bug
 from rlhf_lessons.lm.models import new_model, toy_config
 from rlhf_lessons.stages import losses as formulas
@@ -98,3 +101,17 @@ def test_targets_shifted_twice_leave_the_next_token_unlearned(trained):
 def test_without_the_end_token_the_curve_is_healthy_and_the_text_never_ends(trained):
     healthy, broken = trained[None], trained["end left out of pretraining"]
     assert abs(broken[0] - healthy[0]) < 0.3 and broken[2] < healthy[2] - 3
+
+
+def test_the_four_curves_are_what_exercise_1_8_says_of_them():
+    """By numbers that a reader sees: who is slow, who parts from held-out text, who hangs."""
+    file = paths.DATA / "results" / "lesson1_traps.json"
+    for name, losses in json.loads(file.read_text(encoding="utf-8"))["curves"].items():
+        training, held_out = losses["training text"], losses["held-out text"]
+        if held_out[-1] > min(held_out) + 0.5:
+            found = "learned by heart"
+        elif training[-1] > 6 and max(held_out[:-1]) < 7.5:
+            found = "rate too low"
+        else:
+            found = "rate too high" if training[7] > 4 else "sound"
+        assert found == lesson1.diagnosis.right(name), name

@@ -180,3 +180,37 @@ class perplexity:
 
     def right_filled(surprises, mask):
         return torch.where(mask, surprises, 0.0).sum().div(mask.sum()).exp()
+
+
+class diagnosis:
+    def right_if_by_if(run):
+        if run == "B":
+            return "sound"
+        if run == "C":
+            return "learned by heart"
+        return "rate too low" if run == "A" else "rate too high"
+
+    def right_in_order(run):
+        words = ["rate too low", "sound", "learned by heart", "rate too high"]
+        return words["ABCD".index(run)]
+
+    def wrong_all_sound(run):
+        """Run A is not sound"""
+        return "sound"
+
+    def wrong_all_too_high(run):
+        """Run A creeps"""
+        return "rate too high"
+
+    def wrong_by_the_training_loss(run):
+        """You read run C by its training loss"""
+        return "sound" if run in "BC" else "rate too low"
+
+    def wrong_low_and_high_confused(run):
+        """then thrown about. Run A creeps"""
+        swapped = {"A": "rate too high", "D": "rate too low"}
+        return swapped.get(run, diagnosis.right_in_order(run))
+
+    def wrong_misspelled(run):
+        """you return 'too low': not right, or misspelled"""
+        return {"A": "too low", "B": "sound", "C": "learned by heart", "D": "too high"}[run]
