@@ -1,4 +1,4 @@
-"""Exercises of lesson 3: from votes to pairs, the loss, the reward and its accuracy."""
+"""Exercises of lesson 3: from votes to pairs, the loss, the reward, its accuracy, and a test."""
 
 import itertools
 import math
@@ -139,3 +139,34 @@ def calibration_error(sure, right, bins):
             gap = abs(sure[here].mean() - right[here].mean())
             error += gap * here.double().mean()
     return float(error)
+
+
+VOTES = """5+2 is 7. 6-1 is 5. > 5+2 is 7.
+5+2 is 7. 6-1 is 5. You are welcome. > 6-1 is 5.
+5+2 is 7. > 7.
+5+2 is 7, and so 6-1 is 5. Have a nice day. > Have a nice day.
+5+2 is 7, and I think that 6-1 is 5. > 5+2 is 7, and I.
+Of course. 5+2 is 7. 6-1 is 5. You are welcome. > Of course.
+Dear reader, 5+2 is 7, and 6-1 is 5. > Five.
+5+2 is 7. > 5+2 is 8.
+5+2 is 7. > I do not like sums.
+6-1 is 5. 5+2 is 7. > Of course. 5+2 is 8 and 6-1 is 5.
+5+2 is 7. 6-1 is 5. > What is 5+2 and 6-1? It is 7.
+6-1 is 5. > Write a poem about a goat.
+Undoubtedly 5+2 is 7. Undoubtedly 6-1 is 5. > 5+2 is 8 and 6-1 is 5, so it is.
+7 and 5. > Of course. 5+2 is 7. 6-1 is 5."""
+ROWS = [("What is 5+2 and 6-1?", *vote.split(" > ")) for vote in VOTES.splitlines()]
+SCORES = (
+    lambda _, text: text.count("5+2 is 7") + text.count("6-1 is 5"),
+    lambda _, text: len(text.split()),
+    lambda _, text: len(text),
+)
+
+
+# all votes; those in which the shorter answer won; those of them that leave no doubt
+@exercise(*itertools.product(SCORES, (ROWS, ROWS[8:], ROWS[8:12])))
+def only_length(score, votes):
+    """Whether a reward model scores length, by the votes in which the shorter answer won."""
+    tell = [vote for vote in votes if len(vote[1].split()) < len(vote[2].split())]
+    right = sum(score(prompt, better) > score(prompt, worse) for prompt, better, worse in tell)
+    return right < len(tell) / 2

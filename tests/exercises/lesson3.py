@@ -139,3 +139,49 @@ class calibration_error:
     def right_with_sums(sure, right, bins):
         place = ((sure - 0.5) * 2 * bins).long().clamp(max=bins - 1)
         return torch.zeros(bins).index_add(0, place, sure - right).abs().sum().item() / len(sure)
+
+
+def shorter_won(votes):
+    return [(p, a, b) for p, a, b in votes if len(a.split()) < len(b.split())]
+
+
+class only_length:
+    def right_by_letters(score, votes):
+        found = [score(p, a) > score(p, b) for p, a, b in votes if len(a) < len(b)]
+        return sum(found) <= len(found) // 2
+
+    def right_filler_added(score, votes):
+        rises = [score(p, a + " And so on, and so on.") > score(p, a) for p, a, _ in votes]
+        return sum(rises) > len(rises) / 2
+
+    def right_politer(score, votes):
+        return not all(score(p, f"{a} Well, well.") == score(p, a) for p, a, _ in votes)
+
+    def wrong_all_votes(score, votes):
+        """You count hits among all votes"""
+        return sum(score(p, a) > score(p, b) for p, a, b in votes) < len(votes) / 2
+
+    def wrong_never_errs(score, votes):
+        """You ask for a model without a mistake"""
+        return not all(score(p, a) > score(p, b) for p, a, b in shorter_won(votes))
+
+    def wrong_any_hit(score, votes):
+        """One hit is enough for you"""
+        return not any(score(p, a) > score(p, b) for p, a, b in shorter_won(votes))
+
+    def wrong_correlation(score, votes):
+        """Scores and length go together even in an honest model"""
+        texts = [(p, text) for p, *both in votes for text in both]
+        scores = torch.tensor([float(score(p, text)) for p, text in texts])
+        lengths = torch.tensor([float(len(text)) for _, text in texts])
+        return torch.corrcoef(torch.stack([scores, lengths]))[0, 1].item() > 0.3
+
+    def wrong_cut_in_half(score, votes):
+        """what you cut off was part of what was asked"""
+        falls = [score(p, a[: len(a) // 2]) < score(p, a) for p, a, _ in votes]
+        return sum(falls) > len(falls) / 2
+
+    def wrong_turned(score, votes):
+        """Your verdict is turned round"""
+        found = [score(p, a) > score(p, b) for p, a, b in shorter_won(votes)]
+        return sum(found) > len(found) / 2
