@@ -1,4 +1,4 @@
-"""Exercises of lesson 4: the arithmetic of PPO."""
+"""Exercises of lesson 4: the arithmetic of PPO, the price of KL, and an update to repair."""
 
 import math
 
@@ -120,3 +120,25 @@ def whiten(x, mask):
     deviation = (real.var(unbiased=False) + 1e-8).sqrt()
     whitened = (x - real.mean()) / deviation
     return whitened.masked_fill(~mask, 0.0)
+
+
+@exercise(*(([1.0, 0.1, 0.0], some(3, 4, seed=seed).sigmoid()) for seed in range(60)))
+def choose_beta(betas, utilities):
+    """The largest price whose mean utility is within one standard error of the best."""
+    means = utilities.mean(1)
+    best = means.argmax()
+    error = utilities[best].std() / utilities.shape[1] ** 0.5
+    return max(beta for beta, mean in zip(betas, means) if mean >= means[best] - error)
+
+
+@exercise((some(3, seed=6), some(3, seed=7)))
+def ppo_update(logits, advantages):
+    """Eight updates by one batch; the ratio is to the policy before the first."""
+    old = logits.log_softmax(0)
+    for _ in range(8):
+        logits = logits.detach().requires_grad_()
+        ratio = (logits.log_softmax(0) - old).exp()
+        objective = torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+        (gradient,) = torch.autograd.grad(old.exp() @ objective, logits)
+        logits = logits + 2.0 * gradient
+    return logits.detach()

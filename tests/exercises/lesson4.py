@@ -225,3 +225,94 @@ class whiten:
         """padding may hold NaN or infinity"""
         real = x[mask]
         return (x - real.mean()) / (real.var(unbiased=False) + 1e-8).sqrt() * mask
+
+
+class choose_beta:
+    def right_sorted(betas, utilities):
+        mean, deviation = utilities.mean(1), utilities.std(1) / utilities.shape[1] ** 0.5
+        best = mean.argmax()
+        for beta, place in sorted(zip(betas, range(len(betas))), reverse=True):
+            if mean[place] >= mean[best] - deviation[best]:
+                return beta
+
+    def right_in_lists(betas, utilities):
+        rows = utilities.tolist()
+        n = len(rows[0])
+        means = [sum(row) / n for row in rows]
+        best = means.index(max(means))
+        spread = sum((x - means[best]) ** 2 for x in rows[best]) / (n - 1)
+        return max(b for b, m in zip(betas, means) if m >= means[best] - (spread / n) ** 0.5)
+
+    def wrong_best_mean(betas, utilities):
+        """You take the best mean"""
+        return betas[utilities.mean(1).argmax()]
+
+    def wrong_smallest(betas, utilities):
+        """Among prices that do equally well you take the smallest"""
+        means = utilities.mean(1)
+        best = means.argmax()
+        least = means[best] - utilities[best].std() / 2
+        return min(beta for beta, mean in zip(betas, means) if mean >= least)
+
+    def wrong_deviation(betas, utilities):
+        """You allow a whole standard deviation"""
+        means = utilities.mean(1)
+        best = means.argmax()
+        least = means[best] - utilities[best].std()
+        return max(beta for beta, mean in zip(betas, means) if mean >= least)
+
+    def wrong_largest(betas, utilities):
+        """however badly it did"""
+        return max(betas)
+
+
+class ppo_update:
+    def right_clip_as_a_mask(logits, advantages):
+        old = logits.log_softmax(0)
+        for _ in range(8):
+            probs = logits.softmax(0)
+            ratio = probs / old.exp()
+            gains = (ratio < 1.2).where(advantages > 0, ratio > 0.8)  # where it is not flat
+            weights = probs * advantages * gains
+            logits = logits + 2 * (weights - probs * weights.sum())
+        return logits
+
+    def right_loss_and_optimiser(logits, advantages):
+        old = logits.log_softmax(0)
+        now = logits.clone().requires_grad_()
+        optimiser = torch.optim.SGD([now], lr=2.0)
+        for _ in range(8):
+            ratio = (now.log_softmax(0) - old).exp()
+            held = ratio.clip(0.8, 1.2)
+            loss = -(old.exp() * torch.min(ratio * advantages, held * advantages)).sum()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return now.detach()
+
+    def wrong_as_it_was(logits, advantages):
+        """That is the update as it was"""
+        probs = logits.softmax(0)
+        for _ in range(8):
+            logits = logits.detach().requires_grad_()
+            new = logits.log_softmax(0)
+            ratio = (new - new.detach()).exp()
+            objective = torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+            (gradient,) = torch.autograd.grad(probs @ objective, logits)
+            logits = logits + 2.0 * gradient
+        return logits.detach()
+
+    def wrong_no_clip(logits, advantages):
+        """You have taken the clip away"""
+        old = logits.log_softmax(0)
+        for _ in range(8):
+            logits = logits.detach().requires_grad_()
+            ratio = (logits.log_softmax(0) - old).exp()
+            (gradient,) = torch.autograd.grad(old.exp() @ (ratio * advantages), logits)
+            logits = logits + 2.0 * gradient
+        return logits.detach()
+
+    def wrong_once(logits, advantages):
+        """You update once a batch"""
+        probs = logits.softmax(0)
+        return logits + 2.0 * probs * (advantages - probs @ advantages)
