@@ -189,3 +189,30 @@ def bars_with_intervals(
     axis.set_title(f"{labels[0].capitalize()}: {', '.join(first)}", loc="left")
     axis.legend(ncols=len(groups), loc="lower left", bbox_to_anchor=(0, -0.3))
     return figure
+
+
+def utility_against_entropy(rows: list[dict]):
+    """True utility against entropy: a line for each of six models, a point at each temperature.
+
+    `rows` hold a point each: its "model", "temperature", "utility" [mean, low, high] and "entropy",
+    in nats a token. The first model and the last, SFT and PPO, look as in all tables of answers.
+    """
+    figure, (axis,) = canvas(width=7.0, height=4.4)
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    highest = []
+    for i, marker, model in zip((5, 0, 1, 3, 4, 2), "soDvX^", models, strict=True):
+        points = [row for row in rows if row["model"] == model]
+        mean, low, high = np.transpose([row["utility"] for row in points])
+        at = [row["entropy"] for row in points]
+        error = (mean - low, high - mean)
+        axis.errorbar(at, mean, error, color=COLOURS[i], marker=marker, markersize=8, label=model)
+        if model in (models[0], models[-1]):
+            for x, y, row in zip(at, high, points, strict=True):
+                name = f"{row['temperature']:g}"
+                axis.annotate(name, (x, y), (0, 6), textcoords="offset points", ha="center")
+        highest.append(mean.max())
+    axis.set(xlabel="entropy, nats a token", ylabel="mean true utility, 0 to 1", ylim=(0, 1))
+    title = f"At its best temperature: PPO {highest[-1]:.2f}, any other {max(highest[:-1]):.2f}"
+    axis.set_title(title, loc="left")
+    axis.legend(title="numbers: temperature", ncols=2, fontsize=9)
+    return figure
