@@ -88,7 +88,10 @@ def test_no_demonstration_holds_a_combination_of_another_split():
 def pattern(template: str) -> re.Pattern:
     """A pattern that finds a template's facts; the hero is a title and a name."""
     found = re.escape(template).replace(r"\{Hero\}", r"\w+ (?P<Name>\w+)")
-    found = re.sub(r"\\\{(\w+)\\\}", lambda m: rf"(?P<{m[1]}>\w+)", found)
+    found = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", found)
+    for fact in re.findall(r"\(\?P<(\w+)>", found):  # where it is said again, it is the same
+        first, *again = found.split(rf"(?P<{fact}>\w+)")
+        found = first + rf"(?P<{fact}>\w+)" + f"(?P={fact})".join(again)
     return re.compile(re.sub(r"\b([Aa])\\ ", r"\1n?\\ ", found))
 
 
@@ -125,7 +128,12 @@ def title_patterns() -> list[tuple[re.Pattern, dict]]:
 def test_no_scrap_holds_a_combination_of_another_split(corpus):
     """Titles, headers, requests, other names under a title, and any two sums in one scrap."""
     patterns, families = title_patterns(), set()
+    notices = {form: pattern(form) for form in TEXTS["notice"]["forms"]}
+    patterns += [(notices[form], {"family": "email"}) for form in notices if "{Name}" in form]
+    to_nobody = [notices[form] for form in notices if "{Name}" not in form]
     for scrap in corpus:
+        if any(notice.fullmatch(scrap) for notice in to_nobody):
+            continue
         specs = [parse(request) for request in REQUEST.findall(scrap)]
         first_lines = (
             "\n".join(scrap.split("\n")[:2]) if scrap.startswith("To: ") else scrap.split("\n")[0]
