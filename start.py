@@ -1,7 +1,7 @@
 """The front door of the course: sets everything up, then starts it, on Linux, macOS and Windows.
 
     python start.py lab       opens the lessons in JupyterLab
-    python start.py course    trains all four stages in the terminal
+    python start.py course    trains all stages in the terminal
     python start.py test      runs all tests
     python start.py teacher   builds the teacher's editions of the lessons
     python start.py download FOLDER   fills a USB stick, from which others install without a network
@@ -459,7 +459,7 @@ def parse(arguments):
     )
     texts = {
         "lab": "open the lessons in JupyterLab, as your own copies in my_lessons",
-        "course": "train all four stages in the terminal and compare the models; what else you\n"
+        "course": "train all stages in the terminal and compare the models; what else you\n"
         "write is passed on (its own help: python start.py course -- --help)",
         "test": "run all tests; what else you write is passed on to pytest",
         "teacher": "build dist/solved, the lessons with solutions, and dist/nbgrader, for grading",
