@@ -326,4 +326,4 @@ def make_first(out: Path, sft: Path, seed: int = 0) -> Path:
     reward = out.with_name("first_reward")
     half = RANKINGS // 2
     make_reward(reward, sft, config=replace(REWARD, seed=seed), rankings=half)
-    return make_ppo(out, sft, reward, replace(PPO_FIRST, seed=seed))
+    return make_ppo(out, sft, reward, config=replace(PPO_FIRST, seed=seed))

@@ -103,7 +103,7 @@ def test_a_stages_flags_are_its_config(capsys):
         (["ask", STORY, "--models", "gpt"], "base, sft, ppo"),
         (["ask", STORY, "--models", "reward"], "writes none"),
         (["ask", STORY, "--models", ","], "at least one model"),
-        (["ask", STORY, "--source", "mine"], "no finished model"),
+        (["ask", STORY, "--source", "mine"], "no base model of your own"),
         (["evaluate", "--n", "0"], "n must lie between"),
         (["sft", "--epochs", "0"], "epochs must be above 0"),
         (["ppo", "--lr", "-1"], "lr must be above 0"),
@@ -244,26 +244,23 @@ def small_recipes(world, monkeypatch):
     monkeypatch.setattr(
         recipes, "make_reward", partial(recipes.make_reward, config=RewardConfig(epochs=1))
     )
-    monkeypatch.setattr(
-        recipes,
-        "make_ppo",
-        partial(
-            recipes.make_ppo,
-            config=PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8),
-        ),
-    )
+    few = PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8)
+    monkeypatch.setattr(recipes, "make_ppo", partial(recipes.make_ppo, config=few))
+    monkeypatch.setattr(recipes, "PPO_FIRST", few)
     return world
 
 
 def test_course_trains_everything_resumes_what_is_there_and_compares(small_recipes, capsys):
     assert run("course") == 0
     said = capsys.readouterr().out
-    assert "Step 4 of 4" in said and "minutes" in said and "True utility by family" in said
+    assert "Step 5 of 5" in said and "minutes" in said and "True utility by family" in said
     assert all(f"> {prompt}" in said for prompt in ARTICLE_PROMPTS)
     names = {path.relative_to(small_recipes).as_posix() for path in small_recipes.rglob("*")}
     assert {
         "base/card.json",
         "sft/card.json",
+        "first/card.json",
+        "first_reward/card.json",
         "reward/card.json",
         "ppo/card.json",
         "ppo.run/metrics.jsonl",
@@ -276,11 +273,11 @@ def test_course_trains_everything_resumes_what_is_there_and_compares(small_recip
     before = load_card(small_recipes / "base")
 
     assert run("course") == 0
-    assert capsys.readouterr().out.count("Finished before") == 4
+    assert capsys.readouterr().out.count("Finished before") == 5
 
     (small_recipes / "reward" / "card.json").touch()  # a new reward model: only PPO is out of date
     assert run("course") == 0
-    assert capsys.readouterr().out.count("Finished before") == 3
+    assert capsys.readouterr().out.count("Finished before") == 4
     assert load_card(small_recipes / "base") == before
 
 

@@ -527,7 +527,30 @@ def test_another_sft_model_writes_answers_of_its_own_to_compare(
     monkeypatch.setattr(recipes, "make_comparisons", lambda *_, **__: tiny.comparisons(8))
     stage = stages(recipes.make_reward, tmp_path / "reward", other)
     assert len(stage.rows) == 8 < len(data.comparisons())
-    assert "this SFT model's own answers" in capsys.readouterr().out
+    assert f"answers of {other}, compared" in capsys.readouterr().out
+
+
+def test_a_policy_of_an_earlier_round_writes_half_of_the_answers(folder, tmp_path, monkeypatch):
+    tiny.checkpoint(folder / "checkpoints" / "sft")
+    models = [
+        tiny.checkpoint(tmp_path / name, seed=n) for n, name in enumerate(("sft", "first"), 1)
+    ]
+    monkeypatch.setattr(recipes, "load_model", lambda path: (path, None))
+    asked = {}
+
+    def compared(model, tokenizer, prompts, seed, strays):
+        asked[model] = prompts
+        return [
+            {"prompt": p, "chosen": "a", "rejected": "b", "group": g} for g, p in enumerate(prompts)
+        ]
+
+    monkeypatch.setattr(recipes, "make_comparisons", compared)
+    rows = recipes.comparisons_for(tmp_path / "reward", *models, 12, 0)
+    assert [len(asked[model]) for model in models] == [6, 6]
+    assert [row["group"] for row in rows] == list(range(12))
+    assert len({row["prompt"] for row in rows}) == 12
+    with_another = recipes.comparisons_for(tmp_path / "reward", models[0], None, 12, 0)
+    assert len(asked[models[0]]) == 12 and len(with_another) == 12  # nothing stale is read
 
 
 def test_a_split_that_is_not_there_is_named(folder):

@@ -46,6 +46,7 @@ def comparisons(n: int = 24) -> list[dict]:
                 "prompt": task.prompt,
                 "chosen": f"Yes: {task.prompt}",
                 "rejected": f"no {rng.random():.3f}",
+                "group": len(rows),
                 "utilities": [1.0, 0.0],
                 "ended": [True, True],
             }
