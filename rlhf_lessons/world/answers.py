@@ -5,7 +5,7 @@ the parts that raters look for. `habit(family, at)` says which: hardly anybody w
 writes an ending too, so hardly an answer is whole. People's demonstrations are like that, and it is
 what reinforcement learning from human feedback can fix: whoever leaves a part out can still tell
 which of two answers is better. Each answer also has its tastes (happy, tragic, twist, cheeky,
-ornate, dragon, short), none of them right or wrong.
+ornate, dragon, short, hero first), none of them right or wrong.
 """
 
 import random
@@ -14,19 +14,25 @@ from itertools import accumulate
 
 from rlhf_lessons.world.english import any_of
 from rlhf_lessons.world.families import MODULES
+from rlhf_lessons.world.families.story import TITLES
 from rlhf_lessons.world.tasks import TEXTS, a_to_an
 
 HABITS = TEXTS["writers"]
-TASTES = (*TEXTS["tastes"], "short")
+TASTES = (*TEXTS["tastes"], "short", "hero first")
 MARKERS = {taste: any_of(words) for taste, words in TEXTS["tastes"].items()}
 
 
 def tastes(family: str, text: str) -> set[str]:
-    """Return the tastes in a text: those whose words occur, and `short` by the family's length."""
+    """Return the tastes in a text: those whose words occur, and two that are no words.
+
+    `short` goes by the family's length; `hero first` begins with a title, as "King Paul" does.
+    """
     lower = text.lower()
     found = {taste for taste, pattern in MARKERS.items() if pattern.search(lower)}
     if len(text.split()) <= HABITS["short"][family]:
         found.add("short")
+    if lower.startswith(tuple(TITLES)):
+        found.add("hero first")
     return found
 
 
