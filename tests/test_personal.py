@@ -70,6 +70,21 @@ def test_one_vote_pulls_the_weights_of_the_differing_tokens_only(untrained):
     assert learned.words()[0][0][0] == "dragon" and learned.words()[1][0][0] == "princess"
 
 
+def test_it_reads_length_and_place_which_no_words_tell(untrained):
+    votes = []
+    for name in ("castle", "princess", "dragon", "friends"):
+        votes.append(vote(f"anna found a {name}", f"a {name} found anna", 0.98))
+    first = untrained.fit(votes)
+    new = vote("anna walked with friends", "friends walked with anna", 0.5)
+    assert first.chances([new]).item() > 0.6
+    assert "anna at the start" in [name for name, _ in first.words()[0]]
+
+    long = "a castle " * 6
+    brief = untrained.fit([vote("a castle", long, 0.98), vote("a dragon", "a dragon " * 6, 0.98)])
+    assert brief.chances([vote("friends", "friends " * 12, 0.5)]).item() > 0.6
+    assert "more than 8 words" in [name for name, _ in brief.words()[1]]
+
+
 def test_a_much_better_answer_teaches_more_than_a_better_one_and_a_tie_pulls_together(untrained):
     texts = ("anna walked with a dragon", "anna walked with a princess")
     neutral = [vote(*texts, 0.5), vote(*texts[::-1], 0.5)]
@@ -180,7 +195,7 @@ def test_best_of_is_the_sample_of_highest_reward(llama, tokenizer):
 def test_pairs_to_rate_hold_two_different_answers_with_their_rewards(llama, tokenizer):
     prompts = [f"{PROMPT} {i}" for i in range(24)]
     rows = pairs_to_rate(llama, tokenizer, to_reward_model(llama), prompts)
-    assert {row["source"] for row in rows} == {"random", "uncertain"}
+    assert {row["source"] for row in rows} == {"random", "different"}
     for row in rows:
         assert row["kind"] == "pair" and len({answer["text"] for answer in row["completions"]}) == 2
         assert all(
@@ -209,3 +224,20 @@ def test_answers_by_several_models_are_all_scored_by_one_function(llama, gpt2, t
     assert [answer["reward"] for answer in rows[0]["completions"]] == [
         len(answer["text"]) for answer in rows[0]["completions"]
     ]
+
+
+def test_pairs_to_rate_differ_in_what_they_say(monkeypatch, llama, tokenizer):
+    texts = ["the king found a castle", "the king found a frog", "a dragon sang", "no"]
+
+    def answers(*_):
+        return [texts] * 30, [[True] * 4] * 30
+
+    def length(prompts, texts, ended):
+        return torch.tensor([float(len(text)) for text in texts])
+
+    monkeypatch.setattr("rlhf_lessons.feedback.pairs.answer_all", answers)
+    rows = pairs_to_rate(llama, tokenizer, length, [f"{i}" for i in range(30)])
+    shown = [
+        {a["text"] for a in row["completions"]} for row in rows if row["source"] == "different"
+    ]
+    assert shown and all(pair == set(texts[:2]) for pair in shown)  # the better half

@@ -5,13 +5,14 @@ A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}
 """
 
 import random
+from itertools import combinations
 
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
 from rlhf_lessons.world.judge import judge
 
-CANDIDATES = 8  # answers sampled for each prompt, of which a rater sees two
-RANDOM_SHARE = 0.25  # of prompts to which any two answers are shown
+CANDIDATES = 16  # answers sampled for each prompt, of which a rater sees two
+RANDOM_SHARE = 0.1  # of prompts to which any two answers are shown
 GAP = 0.05  # two answers whose true utilities are closer would waste a reader's time
 
 
@@ -50,26 +51,33 @@ def pairs_to_rate(
     seed: int = 0,
     name: str = "sft",
 ) -> list[dict]:
-    """Return one pair for each prompt, from the eight answers that the model `name` gives to it.
+    """Return one pair for each prompt, from the 16 answers that the model `name` gives to it.
 
-    Of most prompts, the two answers that the reward model likes best and about equally well, so
-    that a vote tells what it does not know yet: your taste, rather than that a broken text is
-    broken. Of a quarter of the prompts, any two, because choosing by a model also chooses what that
-    model overlooks.
+    Of most prompts, the two that have the fewest words in common, out of the half that the reward
+    model likes better: a vote then tells your taste, rather than that a broken text is broken. Of
+    a tenth of the prompts, any two, because choosing by a model also chooses what that model
+    overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
     found = []
     models = {name: (model, tokenizer)}
     for row in answers_by(models, prompts, CANDIDATES, reward, seed):
         different = {answer["text"]: answer for answer in row["completions"]}
-        source = "random" if rng.random() < RANDOM_SHARE else "uncertain"
+        source = "random" if rng.random() < RANDOM_SHARE else "different"
         order = rng.sample(list(different.values()), len(different))
-        if source == "uncertain":
+        if len(order) < 2:
+            continue
+        if source == "different":
             order.sort(key=lambda answer: -answer["reward"])
-        if len(order) > 1:
-            row |= {"kind": "pair", "source": source, "completions": order[:2]}
-            found.append(row)
+            better = order[: max(2, len(order) // 2)]
+            order = max(combinations(better, 2), key=lambda pair: words_apart(*pair))
+        found.append(row | {"kind": "pair", "source": source, "completions": list(order[:2])})
     return found
+
+
+def words_apart(one: dict, other: dict) -> int:
+    """Return how many words stand in one of two answers only."""
+    return len(set(one["text"].split()) ^ set(other["text"].split()))
 
 
 def make_pairs(models: dict, prompts: list[str], n: int, seed: int = 0) -> list[dict]:

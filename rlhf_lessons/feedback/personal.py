@@ -2,10 +2,11 @@
 taste.
 
 Sixty votes cannot train a million numbers. So the shipped reward model stays as it is, and one
-weight is learned for each token of the vocabulary: what it is worth to this reader that the token
-stands somewhere in the answer.
+weight is learned for each thing that a reader may see in an answer: that a token of the vocabulary
+stands in it, that it is of the first word or of the last, and that the answer is longer than so
+many words.
 
-    reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of its tokens' weights
+    reward(prompt, answer) = GAIN x shipped reward(prompt, answer) + sum of what is seen, weighted
 
 A vote is the probability that the left answer wins: 0.98 if it is much better, 0.65 if it is
 better, 0.5 for a tie. The weights minimise the cross-entropy of the Bradley-Terry model with these,
@@ -15,8 +16,8 @@ counts less (CREDIT) than in what PPO gets (GAIN): a reader's taste often beats 
 that had to outweigh the whole of it would grow on chance words; but PPO, which takes whatever
 raises the sum, must not forget what was asked.
 
-Left out: how often a token stands there, where, and beside what. With thousands of votes, train all
-weights instead: `stages.reward.RewardModelling`.
+Left out: how often a token stands there, beside what, and what it has to do with the prompt. With
+thousands of votes, train all weights instead: `stages.reward.RewardModelling`.
 """
 
 import copy
@@ -35,6 +36,8 @@ CHANCES = {0: 0.5, 1: 0.65, 2: 0.98}  # strength of a preference -> P(it wins)
 RIDGE = 0.2  # price of a squared weight
 CREDIT = 0.5  # weight of the shipped reward while the others are learned
 GAIN = 1.25  # weight of the shipped reward in the result
+LENGTHS = torch.arange(8, 40, 4)  # in words; steps, so that no length is the best for ever
+PLACES = ("{}", "{} at the start", "{} at the end")  # where a word may stand
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class PersonalReward:
     def __init__(self, reward_model, tokenizer, normalisation_set: tuple):
         self.model, self.tokenizer = reward_model, tokenizer
         self.normalisation_set = normalisation_set
-        self.weights = torch.zeros(len(tokenizer))
+        self.weights = torch.zeros(len(PLACES) * len(tokenizer) + len(LENGTHS))
         # (prompt, completion, ended) -> the shipped model's reward: asked once for each
         self.shipped = {}
         self.normalise()
@@ -105,10 +108,10 @@ class PersonalReward:
     def fit(self, votes: list[Vote]) -> "PersonalReward":
         """Return a copy whose weights come from these votes alone."""
         learned = copy.copy(self)
-        lead, tokens = self.leads(votes)
+        lead, seen = self.leads(votes)
         target = torch.tensor([vote.left for vote in votes])
         weight = torch.tensor([vote.weight for vote in votes])
-        learned.weights = ridge_logistic(tokens, CREDIT * lead, target, weight, RIDGE)
+        learned.weights = ridge_logistic(seen, CREDIT * lead, target, weight, RIDGE)
         learned.normalise()
         return learned
 
@@ -120,54 +123,71 @@ class PersonalReward:
         self.deviation = max(rewards.std().item(), 1e-6)
 
     def __call__(self, prompts: list[str], completions: list[str], ended) -> Tensor:
-        shipped, tokens = self.features(prompts, completions, ended)
-        rewards = GAIN * shipped + tokens @ self.weights
+        shipped, seen = self.features(prompts, completions, ended)
+        rewards = GAIN * shipped + seen @ self.weights
         return (rewards - self.mean) / self.deviation
 
     def chances(self, votes: list[Vote]) -> Tensor:
         """P(left wins) of each vote's answers (votes,); the votes themselves are not looked at."""
-        lead, tokens = self.leads(votes)
-        return (CREDIT * lead + tokens @ self.weights).sigmoid()
+        lead, seen = self.leads(votes)
+        return (CREDIT * lead + seen @ self.weights).sigmoid()
 
     def leads(self, votes: list[Vote]) -> tuple[Tensor, Tensor]:
-        """By how much the left answer leads: in the shipped reward (votes,), and in tokens (votes,
-        vocabulary).
+        """By how much the left answer leads: in the shipped reward (votes,), and in what is seen
+        (votes, features).
         """
         prompts = [vote.prompt for vote in votes]
         sides = []
         for side in (0, 1):
             texts = [vote.texts[side] for vote in votes]
             sides.append(self.features(prompts, texts, [vote.ended[side] for vote in votes]))
-        (left, left_tokens), (right, right_tokens) = sides
-        return left - right, left_tokens - right_tokens
+        (left, left_seen), (right, right_seen) = sides
+        return left - right, left_seen - right_seen
 
     def features(self, prompts: list[str], completions: list[str], ended) -> tuple[Tensor, Tensor]:
-        """The shipped model's reward of each completion (batch,), for which it is asked once, and 1
-        where a token stands in it, else 0 (batch, vocabulary).
+        """The shipped model's reward of each completion (batch,), for which it is asked once, and
+        what is seen in it (batch, features).
         """
         rows = list(zip(prompts, completions, map(bool, ended), strict=True))
         new = [row for row in dict.fromkeys(rows) if row not in self.shipped]
         if new:
             found = score(self.model, self.tokenizer, *map(list, zip(*new, strict=True)))
             self.shipped |= zip(new, found.tolist(), strict=True)
-        tokens = torch.zeros(len(rows), len(self.tokenizer))
-        for row, ids in enumerate(encode_completions(self.tokenizer, completions, False)):
-            tokens[row, ids] = 1.0
-        return torch.tensor([self.shipped[row] for row in rows]), tokens
+        return torch.tensor([self.shipped[row] for row in rows]), self.seen(completions)
+
+    def seen(self, completions: list[str]) -> Tensor:
+        """1 where something is seen in a completion, else 0 (batch, features): a token anywhere, in
+        the first word, in the last word; more words than each of LENGTHS.
+        """
+        words = [text.split() or [""] for text in completions]
+        places = completions, [f" {row[0]}" for row in words], [f" {row[-1]}" for row in words]
+        columns = []
+        for texts in places:
+            tokens = torch.zeros(len(texts), len(self.tokenizer))
+            for row, ids in enumerate(encode_completions(self.tokenizer, texts, False)):
+                tokens[row, ids] = 1.0
+            columns.append(tokens)
+        longer = torch.tensor([len(row) for row in words]).view(-1, 1) > LENGTHS
+        return torch.cat([*columns, longer.float()], 1)
 
     def words(self, n: int = 6) -> tuple[list, list]:
-        """Return the `n` words that raise the reward most, and those that lower it most, each with
-        its weight.
+        """Return, in words, the `n` things that raise the reward most, and those that lower it
+        most, each with its weight.
         """
         found = []
-        for id, weight in enumerate(self.weights.tolist()):
-            word = self.tokenizer.decode([id])
-            # A token with its space before it is a whole word
-            if word[:1] == " " and word[1:].isalpha() and len(word) > 3 and abs(weight) > 0.01:
-                found.append((word[1:], weight))
-        found.sort(key=lambda row: row[1])
-        raising = [row for row in found[::-1] if row[1] > 0]
-        lowering = [row for row in found if row[1] < 0]
+        for feature in (self.weights.abs() > 0.01).nonzero()[:, 0].tolist():
+            place, token = divmod(feature, len(self.tokenizer))
+            if place == len(PLACES):
+                name = f"more than {LENGTHS[token]} words"
+            else:
+                word = self.tokenizer.decode([token])
+                # A token with its space before it is a whole word
+                if word[:1] != " " or not word[1:].isalpha() or len(word) < 4:
+                    continue
+                name = PLACES[place].format(word[1:])
+            found.append((name, self.weights[feature].item()))
+        raising = sorted((row for row in found if row[1] > 0), key=lambda row: -row[1])
+        lowering = sorted((row for row in found if row[1] < 0), key=lambda row: row[1])
         return raising[:n], lowering[:n]
 
 

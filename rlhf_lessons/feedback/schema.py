@@ -62,7 +62,7 @@ tasks = sa.Table(
     needed("completions", JSON),  # ids
     Column("overlap", Integer),  # how many raters are wanted; NULL: all
     to("repeat_of", "task"),  # the task of which this is a repeat with the sides swapped
-    needed("source", Text),  # why it was chosen: random, uncertain, repeat
+    needed("source", Text),  # why it was chosen: random, different, repeat
     needed("place", Integer),
     Index("task_order", "round", "place"),
 )
