@@ -103,31 +103,37 @@ def dart_board(ends: np.ndarray, words: list[str], dart: float):
     return figure
 
 
-def ppo_dashboard(steps: list, figure=None):
-    """Reward, true utility and KL against steps. Pass the previous figure to redraw it in place:
+PPO_PANELS = {  # a panel's label: its metrics, and what they are called
+    "reward, deviations of SFT": {"reward": "reward"},
+    "true utility, 0 to 1": {"true_utility": "true utility"},
+    "KL to SFT, nats a response": {"kl": "KL"},
+}
+
+
+def ppo_dashboard(steps: list, figure=None, panels: dict[str, dict[str, str]] = PPO_PANELS):
+    """Metrics against steps of PPO, the KL in the last panel. Pass the previous figure to redraw it
+    in place:
 
     handle = display(figure, display_id=True), and in the loop
     handle.update(ppo_dashboard(steps, figure)).
     """
-    figure = figure or canvas(3, width=9.0, height=2.9)[0]
-    panels = {
-        "reward": "reward, deviations of SFT",
-        "true_utility": "true utility, 0 to 1",
-        "KL": "KL to SFT, nats a response",
-    }
+    figure = figure or canvas(len(panels), width=9.0, height=2.9)[0]
     few = 3 if len(steps) >= 6 else 1  # single steps jump
     news = []
-    for i, (name, label) in enumerate(panels.items()):
+    for i, (label, metrics) in enumerate(panels.items()):
         axis = figure.axes[i]
         with plt.rc_context(LOOK):
             axis.clear()
-        at, values = column(steps, name.lower())
-        axis.plot(at, values, **line(i), marker="o", markersize=2.5)
+        for j, (name, called) in enumerate(metrics.items(), i):
+            at, values = column(steps, name)
+            axis.plot(at, values, **line(j), marker="o", markersize=2.5, label=called)
+            if len(values) and j == i:  # a panel's first
+                first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))
+                news.append(f"{called} {first:.2f} to {last:.2f}")  # never -0.00
         axis.set(xlabel="step", ylabel=label)
         axis.locator_params("x", integer=True)
-        if len(values):
-            first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))
-            news.append(f"{name.replace('_', ' ')} {first:.2f} to {last:.2f}")  # never -0.00
+        if len(metrics) > 1:
+            axis.legend(fontsize=8)
     bottom, top = axis.get_ylim()
     axis.set_ylim(min(bottom, 0.0), max(top, 0.1))  # a KL of almost 0 looks it
     title = f"After {len(steps)} step{'s' * (len(steps) > 1)}"
@@ -135,6 +141,19 @@ def ppo_dashboard(steps: list, figure=None):
         title = "First to last three steps"
     title = f"{title}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
+    return figure
+
+
+def weights(rows: list[tuple[str, float]], title: str):
+    """Bars to the right for what raises a reward, and to the left for what lowers it: (what,
+    weight), the first at the top."""
+    figure, (axis,) = canvas(height=0.8 + 0.2 * len(rows))
+    for i, (_, weight) in enumerate(rows):
+        lowers = weight < 0
+        axis.barh(-i, weight, color=COLOURS[lowers], hatch=HATCHES[lowers], edgecolor="white")
+    axis.set_yticks(range(0, -len(rows), -1), [what for what, _ in rows])
+    axis.set_xlabel("weight in the reward")
+    axis.set_title(title, loc="left")
     return figure
 
 
