@@ -1,7 +1,11 @@
 """Right and wrong solutions of lesson 6's exercises."""
 
+import math
+
 import torch
 import torch.nn.functional as F
+
+from rlhf_lessons.evaluation.intervals import wilson
 
 
 class vote_loss:
@@ -67,3 +71,24 @@ class kappa:
         share = sum(a == b for a, b in zip(mine, theirs)) / n
         expected = sum((mine.count(verdict) / n) ** 2 for verdict in "LRT")
         return (share - expected) / (1 - expected)
+
+
+class pairs_needed:
+    def right_formula(share):
+        """The lower end is above 1/2 where the share is more than 1.96 standard errors of a coin
+        away from it."""
+        return math.floor((1.96 * 0.5 / (share - 0.5)) ** 2) + 1
+
+    def right_search(share):
+        return next(n for n in range(1, 10**6) if wilson(share, n)[0] > 0.5)
+
+    def wrong_by_hundreds(share):
+        """you return 100, where 25 was expected"""
+        return next(n for n in range(100, 10**6, 100) if wilson(share, n)[0] > 0.5)
+
+    def wrong_wins(share):
+        """how many pairs are won"""
+        n = 1
+        while wilson(share, n)[0] <= 0.5:
+            n += 1
+        return round(n * share)
