@@ -288,7 +288,7 @@ def test_lesson_4_a_training_is_interrupted_and_the_lesson_goes_on(lesson, shot)
 
 def test_lesson_6_votes_train_a_reward_model_that_seals_its_guess(lesson, shot):
     reader = lesson("06")
-    card = reader.run("l06-imports", "l06-rate-card").locator(".rl-card")
+    card = reader.run("l06-imports", "l06-taste-code", "l06-rate-card").locator(".rl-card")
     live = reader.run("l06-live-code")
     for number in range(20):
         expect(card.locator(".rl-progress")).to_contain_text(f"{number} of ")
