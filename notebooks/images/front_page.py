@@ -17,7 +17,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from rlhf_lessons import data, paths, plots
-from rlhf_lessons.widgets.live import LiveRewardModel
 from rlhf_lessons.world.raters import Rater
 from rlhf_lessons.world.tasks import parse
 
@@ -84,6 +83,8 @@ def rater_card() -> bytes:
     sys.path.insert(0, str(PROJECT / "tests" / "browser"))
     from card_page import Bench
     from playwright.sync_api import sync_playwright
+
+    from rlhf_lessons.widgets.live import LiveRewardModel
 
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
