@@ -5,12 +5,12 @@
     python benchmarks/prove.py --split validation    # a rehearsal that asks no held-out prompt
 
 PPO's rivals need no reward model: the SFT model at another temperature, SFT on the demonstrations
-that raters put among the best 3, 10, 20 or 40 %, and SFT for twice as long. Two ways that need
-the same comparisons as PPO stand beside: the best of 16 answers by the reward model, and SFT on
-such answers. Each way is measured at five temperatures; its best one is chosen on the validation
-prompts, one for all seeds (`prove_measure.py`). Tables and figures go to `data/results/proof.md`,
-`proof.json` and `temperature.json` (`prove_figures.py`, `prove_table.py`), those of a rehearsal
-to `runs/proof`.
+that raters put among the best 3, 10, 20 or 40 %, on 25 of them only, and SFT for twice as long. Two
+ways that need the same comparisons as PPO stand beside: the best of 16 answers by the reward model,
+and SFT on such answers. Each way is measured at five temperatures; its best one is chosen on the
+validation prompts, one for all seeds (`prove_measure.py`). Tables and figures go to
+`data/results/proof.md`, `proof.json` and `temperature.json` (`prove_figures.py`, `prove_table.py`),
+those of a rehearsal to `runs/proof`.
 
 What lies in `runs/proof/seedN`, a model or a measurement, is not made again. Nothing here was used
 for tuning: settings were chosen on the validation prompts.
@@ -18,6 +18,7 @@ for tuning: settings were chosen on the validation prompts.
 
 import argparse
 import json
+import random
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from prove_figures import figures
-from prove_measure import MARKS, SHARES, best_by_reward, kept, measure, measure_base, measure_models
+from prove_measure import (
+    FEW,
+    MARKS,
+    SHARES,
+    best_by_reward,
+    kept,
+    measure,
+    measure_base,
+    measure_models,
+)
 from prove_table import table
 
 from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all
 from rlhf_lessons.lm.models import load_model
+from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.world.tasks import FAMILIES, parse
 
 RUNS, RESULTS = Path("runs/proof"), paths.DATA / "results"
@@ -67,15 +78,20 @@ def train_rivals(folder: Path, base: Path, seed: int) -> None:
     """Train the cheaper ways beside a chain, and SFT on the best of its own answers."""
     recipe = replace(course.SFT_RECIPE, seed=seed)
 
-    def fine_tune(name: str, start: Path, rows: list[dict], epochs: int) -> None:
+    def fine_tune(
+        name: str, start: Path, rows: list[dict], epochs: int, lr: float = recipe.lr
+    ) -> None:
         if not (folder / name / "card.json").is_file():
-            course.make_sft(folder / name, start, rows, replace(recipe, epochs=epochs))
+            course.make_sft(folder / name, start, rows, replace(recipe, epochs=epochs, lr=lr))
 
     for name, share in SHARES.items():
         # Half as many steps as SFT takes: with as many, validation prompts went worse.
         epochs = round(recipe.epochs / share / 2)
         fine_tune(name, base, best_demonstrations(share, seed), epochs)
     fine_tune("epochs8", base, data.demonstrations(), epochs=8)
+    # A few show when to answer, and not yet the writers' habits.
+    few = random.Random(seed).sample(data.demonstrations(), FEW)
+    fine_tune("few", base, few, SFTConfig().epochs, SFTConfig().lr)
     own = kept(folder / "own_best.json", lambda: own_best(folder, seed))
     fine_tune("distilled", folder / "sft", own["rows"], recipe.epochs)
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from prove_measure import MARKS, MODELS, PARTS, SHARES, TEMPERATURES
+from prove_measure import FEW, MARKS, MODELS, PARTS, SHARES, TEMPERATURES
 
 from rlhf_lessons import data
 from rlhf_lessons import recipes as course
@@ -22,17 +22,26 @@ from rlhf_lessons.world.answers import TASTES
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES
 
-RIVALS = ("sft", *SHARES, "epochs8")  # what PPO must beat
+RIVALS = ("sft", *SHARES, "epochs8", "few")  # what PPO must beat
 LABELS = {
     "base": "base",
     "sft": "SFT",
     **{name: f"SFT, best {100 * share:.0f} %" for name, share in SHARES.items()},
     "epochs8": "SFT, 8 epochs",
+    "few": f"SFT, {FEW} demonstrations",
     "best16": "best of 16 by reward",
     "distilled": "SFT on its best of 16",
     "ppo": "PPO",
 }
-CURVES = ("sft", "best10", "best20", "best40", "epochs8", "ppo")  # drawn over the temperature
+CURVES = (
+    "sft",
+    "best10",
+    "best20",
+    "best40",
+    "epochs8",
+    "few",
+    "ppo",
+)  # drawn over the temperature
 # Of K answers and one to another prompt, all pairs; in the first round there are half as many.
 COMPARISONS = (course.RANKINGS // 2 + course.RANKINGS) * math.comb(course.K + 1, 2)
 QUARTERS = 4  # of the answers, by their length
@@ -60,6 +69,7 @@ def figures(runs: Path, split: str) -> dict:
             "probes": base["probes"],
         },
         "temperature": {
+            "split": split,
             "rows": temperature_rows(measured),
             "side_effects": side_effects(measured),
             "rivals": rival_rows(measured, best),
@@ -150,6 +160,7 @@ def costs(run: dict) -> dict[str, tuple[int, float]]:
     return found | {
         "sft": (0, seconds["sft"]),
         "epochs8": (0, seconds["epochs8"]),
+        "few": (0, seconds["few"]),
         "best16": (COMPARISONS, shared),
         "distilled": (COMPARISONS, shared + own_best + seconds["distilled"]),
         "ppo": (COMPARISONS, shared + seconds["ppo"]),

@@ -28,7 +28,8 @@ from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES, parse
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.0)
 SHARES = {"best3": 0.03, "best10": 0.1, "best20": 0.2, "best40": 0.4}  # of the demonstrations
 MARKS = 1  # judgements of each demonstration, to sort them
-MODELS = ("sft", *SHARES, "epochs8", "distilled", "ppo")
+FEW = 25  # demonstrations, without any choice
+MODELS = ("sft", *SHARES, "epochs8", "distilled", "ppo", "few")
 PARTS = ("truth", "article", "distinct", "reward_model")  # what is measured beside them
 SAMPLES = 200  # answers at each temperature to each of the article's prompts
 GAP = 0.2  # pairs closer in true utility are not asked of the reward model

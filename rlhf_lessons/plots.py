@@ -10,7 +10,7 @@ import numpy as np
 from rlhf_lessons.evaluation.intervals import wilson
 
 # Okabe and Ito 2008: blue, vermilion, green, orange, purple, sky blue
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 HATCHES = ("", "//", "..", "xx", "\\\\", "--")
 LOOK = {
@@ -211,7 +211,7 @@ def bars_with_intervals(
 
 
 def utility_against_entropy(rows: list[dict]):
-    """True utility against entropy: a line for each of six models, a point at each temperature.
+    """True utility against entropy: a line for each of seven models, a point at each temperature.
 
     `rows` hold a point each: its "model", "temperature", "utility" [mean, low, high] and "entropy",
     in nats a token. The first model and the last, SFT and PPO, look as in all tables of answers.
@@ -219,7 +219,7 @@ def utility_against_entropy(rows: list[dict]):
     figure, (axis,) = canvas(width=7.0, height=4.4)
     models = list(dict.fromkeys(row["model"] for row in rows))
     highest = []
-    for i, marker, model in zip((5, 0, 1, 3, 4, 2), "soDvX^", models, strict=True):
+    for i, marker, model in zip((5, 0, 1, 3, 4, 6, 2), "soDvXP^", models, strict=True):
         points = [row for row in rows if row["model"] == model]
         mean, low, high = np.transpose([row["utility"] for row in points])
         at = [row["entropy"] for row in points]

@@ -32,13 +32,13 @@ def table(found: dict) -> str:
     """Return SFT, its cheaper rivals at their best and PPO, from what temperature.json holds."""
     rows = [r | {"rival": "SFT", "judgements": 0} for r in found["rows"] if r["model"] == "SFT"]
     shown = [row for row in rows if row["temperature"] == 1]
-    for start in ("SFT, colder", "SFT, best", "SFT, 8 epochs", "PPO"):
+    for start in ("SFT, colder", "SFT, best", "SFT, 8 epochs", "SFT, 25", "PPO"):
         ways = [row for row in found["rivals"] if row["rival"].startswith(start)]
         if start == "SFT, best":
             ways = [max(ways, key=lambda row: row["utility"])]
         shown += ways
     lines = [
-        "| held-out prompts | temperature | true utility, 0 to 1 | fulfils | judgements |",
+        f"| {found['split']} prompts | temperature | true utility, 0 to 1 | fulfils | judgements |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in shown:
