@@ -2,6 +2,7 @@
 
     import rlhf_lessons as rl
     model, tokenizer = rl.load("sft")              # base, sft, reward or ppo
+    rl.keep(model, tokenizer, "sft", "how made")   # for rl.load("sft", "mine")
     rl.ask("What is 4-2 and 3-1?")                 # base, SFT and PPO model side by side
     rl.judge("What is 4-2 and 3-1?", "2 and 2.")   # the true quality of an answer
     card = rl.rate(pairs, "my round")              # you are the rater: a card in the notebook
@@ -18,6 +19,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 HOMES = {
     "load": "checkpoints",
+    "keep": "checkpoints",
     "ask": "evaluation.ask",
     "generate": "lm.sampling",
     "tasks": "data",

@@ -58,7 +58,7 @@ def minutes_to_read(cells, votes: int) -> float:
     for cell in cells:
         if cell.source.startswith("## "):
             more = "(more)" in cell.source.splitlines()[0]
-        if more or re.search(r"-ex\d|-colab$|-imports$", cell.id):
+        if more or re.search(r"-ex\d|-colab$|-imports$|-models$", cell.id):
             continue
         if cell.cell_type == "markdown":
             shown = re.sub(

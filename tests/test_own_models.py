@@ -35,8 +35,9 @@ def cells(number: int) -> dict[str, str]:
 
 
 def begun(number: int) -> dict:
-    """The names of a lesson whose reader has set SOURCE to mine, after its first cell."""
-    source = cells(number)["imports"]
+    """The names of a lesson whose reader has set SOURCE to mine, once it has loaded its models."""
+    first = cells(number)
+    source = first["imports"] + "\n" + first.get("models", "")
     assert source.count(SHIPPED) == 1
     return run(number, {}, [], source.replace('"shipped"  #', '"mine"  #'))
 
@@ -65,7 +66,7 @@ def vote(card, kind: str, **payload) -> str:
 def test_each_lesson_starts_from_what_the_one_before_has_kept(capsys):
     small = toy_config(300, layers=2, width=16, heads=2, mlp=32)  # lesson 3 keeps two layers
     student, tuned, policy = (new_model(small, seed) for seed in (11, 12, 13))
-    names = {"checkpoints": checkpoints, "tokenizer": tiny.tokenizer(), "student": student}
+    names = {"rl": rl, "tokenizer": tiny.tokenizer(), "student": student}
     run(1, names | {"steps": [0], "texts": [0]}, ["keep"])
 
     lesson_2 = begun(2)
@@ -80,7 +81,7 @@ def test_each_lesson_starts_from_what_the_one_before_has_kept(capsys):
     assert same(lesson_4["sft"], tuned) and same(lesson_4["reward_model"], judge)
     run(4, lesson_4 | {"steps": [0], "pupil": policy}, ["keep"])
     assert same(rl.load("ppo", "mine")[0], policy)
-    assert "ppo: your own model. Lesson 4: 1 steps of PPO on sums, from the mine SFT" in (
+    assert "ppo: your own model. Lesson 4: 1 steps on sums, from the mine SFT" in (
         capsys.readouterr().out
     )
 
