@@ -25,7 +25,8 @@ PROJECT = HERE.parents[1]
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.S)
 DRAGONS = Rater({"utility": 1.0, "dragon": 1.0}, flip_rate=0.1, tie_margin=0.05)
 VOTES = 40
-WIDTH = 900  # of the card, in pixels; the picture has twice as many
+WIDTH = 900  # of the card, in pixels
+DENSITY = 1.5  # pixels of the picture for each of them
 
 
 def table(found: dict) -> str:
@@ -89,15 +90,20 @@ def rater_card() -> bytes:
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": 100}, device_scale_factor=2)
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": 100}, device_scale_factor=DENSITY
+        )
         bench = Bench(page, Path(folder) / "ratings.sqlite3", story_pairs())
         for _ in range(VOTES):
             vote(bench.session)
         live = LiveRewardModel(SimpleNamespace(session=bench.session))
         page.reload()
+        bench.button("Next").click()
         bench.is_now("open")
         bench.press("2")
         bench.saved()
+        bench.press("r")
+        bench.is_now("revealed")
         below = f"<div style='font: 15px/1.5 sans-serif; margin: 0 12px'>{live.value}</div>"
         page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", below)
         picture = page.screenshot(full_page=True)
