@@ -1,4 +1,4 @@
-"""What lesson 3 and a class rate: two answers each by the shipped base, SFT and PPO model to 300
+"""What lesson 3 and a class rate: two answers each by the shipped base, SFT and PPO model to 320
 training prompts, with the shipped reward model's score.
 
     python benchmarks/class_answers.py     # writes data/class_answers.jsonl
@@ -10,7 +10,7 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import load
 from rlhf_lessons.feedback.pairs import answers_by
 
-PROMPTS = 300
+PROMPTS = 320
 
 
 def class_answers() -> list[dict]:

@@ -111,7 +111,7 @@ def test_ppo_is_compared_with_the_best_rival_in_each_seed(figures):
 
 def test_the_rows_by_temperature_are_means_over_the_seeds(figures):
     found = figures["temperature"]
-    assert len(found["rows"]) == 6 * 5
+    assert len(found["rows"]) == 7 * 5
     assert found["rows"][-1] == {
         "model": "PPO",
         "temperature": 0.0,

@@ -37,7 +37,7 @@ def test_in_a_later_round_only_the_kl_to_the_round_before_begins_at_0():
     for weights in policy.parameters():  # untrained models all say nearly the same
         weights.data.mul_(5)
     first, *_ = round_of(policy, sft)
-    assert first["kl_before"] == pytest.approx(0, abs=1e-5) and abs(first["kl"]) > 0.01
+    assert first["kl_before"] == pytest.approx(0, abs=1e-5) and abs(first["kl"]) > 1e-3
 
 
 def test_it_trains_as_ppo_does_and_counts_the_taste():

@@ -24,7 +24,7 @@ class who_wrote:
         return {1: "PPO base SFT", 2: "SFT PPO base", 3: "base SFT PPO"}[prompt]
 
     def wrong_names(prompt):
-        """where 'ppo base sft' was expected"""
+        """not right, or misspelled"""
         return "rlhf base sft"
 
 
