@@ -319,13 +319,6 @@ def test_what_the_slides_quote_of_the_models_is_what_lesson_0_shows():
     answers = [cell for row in rows(quoted)[1:] for cell in row[1:]]
     assert len(answers) == 6
     assert [answer for answer in answers if answer not in notebook] == []
-    tries = re.search(
-        r"(\d+) times before PPO and (\d+) times after, the sum (\d+) and (\d+) times", quoted
-    ).groups()
-    counted = re.findall(
-        r"of 50: SFT (\d+), PPO (\d+)\. (\w+)", read(NOTEBOOKS[4])
-    )  # the article's prompts come first
-    assert counted[:2] == [(*tries[:2], "Write"), (*tries[2:], "What")]
 
 
 def test_the_diagrams_are_what_their_script_draws_and_small_enough_for_a_lesson():
