@@ -172,5 +172,5 @@ def test_torch_is_not_loaded_before_it_is_needed(code):
 def test_an_unknown_name_of_the_package_is_told_the_known_ones():
     import rlhf_lessons
 
-    with pytest.raises(AttributeError, match="load, ask"):
+    with pytest.raises(AttributeError, match="load, keep, ask"):
         rlhf_lessons.lode  # noqa: B018
