@@ -44,8 +44,7 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-# Close pairs are guessed, 5 % of all choices flipped; closer than 0.05 is a tie
-RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)
+RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)  # the closer two answers, the less sure
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
 
