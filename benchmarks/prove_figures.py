@@ -42,8 +42,8 @@ CURVES = (
     "few",
     "ppo",
 )  # drawn over the temperature
-# Of K answers and one to another prompt, all pairs; in the first round there are half as many.
-COMPARISONS = (course.RANKINGS // 2 + course.RANKINGS) * math.comb(course.K + 1, 2)
+# Of K answers and one to another prompt, all pairs; those of the first round are among them.
+COMPARISONS = course.RANKINGS * math.comb(course.K + 1, 2)
 QUARTERS = 4  # of the answers, by their length
 
 

@@ -22,6 +22,7 @@ QUALITY = {
     "sft": "mean utility on validation prompts",
     "reward": "agreement with true utility on validation pairs",
     "ppo": "mean utility on validation prompts",
+    "first_reward": "agreement with true utility on validation pairs",
     "first": "mean utility on validation prompts",
 }
 

@@ -44,7 +44,8 @@ EXIT_CODES = {"Interrupted": 130, "Stopped": 1, "OSError": 1, "CheckpointError":
 COURSE = {  # each stage: its title, and the models that it starts from
     "base": ("pretrain a base model on web scraps",),
     "sft": ("supervised fine-tuning", "base"),
-    "first": ("a first round of reward model and PPO", "sft"),
+    "first_reward": ("a first reward model, of half of the comparisons", "sft"),
+    "first": ("a first policy, by a few steps of PPO", "sft", "first_reward"),
     "reward": ("the reward model, which also knows that policy's answers", "sft", "first"),
     "ppo": ("PPO", "sft", "reward"),
 }
@@ -157,7 +158,7 @@ def diagnose(json: Json = False) -> int:
 
 
 def course(fresh: bool = False) -> None:
-    """Train all stages from scratch, then compare the models: about 20 minutes on two cores.
+    """Train all stages from scratch, then compare the models: about half an hour on two cores.
 
     Ctrl-C stops it after the step in progress; the same command resumes there, and leaves alone
     what is finished.

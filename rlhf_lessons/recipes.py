@@ -44,7 +44,8 @@ from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
 
 VOCABULARY = 1536
-RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)  # the closer two answers, the less sure
+# The closer two answers, the less sure; 5 % of choices are flipped; closer than 0.05 is a tie.
+RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
 
@@ -316,13 +317,15 @@ def make_ppo(
     )
 
 
-def make_first(out: Path, sft: Path, seed: int = 0) -> Path:
-    """Go once through steps 3 and 4, briefly: the policy whose answers round two compares, too.
+def make_first_reward(out: Path, sft: Path, seed: int = 0) -> Path:
+    """Step 3 in a first round, with the half of the comparisons that holds SFT answers only."""
+    return make_reward(out, sft, config=replace(REWARD, seed=seed), rankings=RANKINGS // 2)
+
+
+def make_first(out: Path, sft: Path, reward: Path, seed: int = 0) -> Path:
+    """Step 4 in a first round, briefly: the policy whose answers the second round compares, too.
 
     A reward model that has seen SFT answers only is at chance between those of a policy that PPO
-    has trained against it. Its own folder lies beside, `first_reward`.
+    has trained against it.
     """
-    reward = out.with_name("first_reward")
-    half = RANKINGS // 2
-    make_reward(reward, sft, config=replace(REWARD, seed=seed), rankings=half)
     return make_ppo(out, sft, reward, config=replace(PPO_FIRST, seed=seed))

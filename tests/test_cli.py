@@ -253,7 +253,7 @@ def small_recipes(world, monkeypatch):
 def test_course_trains_everything_resumes_what_is_there_and_compares(small_recipes, capsys):
     assert run("course") == 0
     said = capsys.readouterr().out
-    assert "Step 5 of 5" in said and "minutes" in said and "True utility by family" in said
+    assert "Step 6 of 6" in said and "minutes" in said and "True utility by family" in said
     assert all(f"> {prompt}" in said for prompt in ARTICLE_PROMPTS)
     names = {path.relative_to(small_recipes).as_posix() for path in small_recipes.rglob("*")}
     assert {
@@ -273,11 +273,11 @@ def test_course_trains_everything_resumes_what_is_there_and_compares(small_recip
     before = load_card(small_recipes / "base")
 
     assert run("course") == 0
-    assert capsys.readouterr().out.count("Finished before") == 5
+    assert capsys.readouterr().out.count("Finished before") == 6
 
     (small_recipes / "reward" / "card.json").touch()  # a new reward model: only PPO is out of date
     assert run("course") == 0
-    assert capsys.readouterr().out.count("Finished before") == 4
+    assert capsys.readouterr().out.count("Finished before") == 5
     assert load_card(small_recipes / "base") == before
 
 

@@ -97,7 +97,7 @@ def test_a_rival_has_the_temperature_that_is_best_on_validation(figures):
     rivals = {row["rival"]: row for row in figures["temperature"]["rivals"]}
     assert rivals["SFT, best 10 %"]["utility"] == [0.6, 0.6, 0.6]
     assert rivals["SFT, best 10 %"]["judgements"] == len(data.demonstrations())
-    assert rivals["PPO"]["judgements"] == 6000 * 10  # rankings of two rounds, pairs of five
+    assert rivals["PPO"]["judgements"] == 4000 * 10  # rankings, pairs of five
     assert rivals["SFT on its best of 16"]["seconds"] == 4 * 10 + 30 + 10
 
 
