@@ -53,10 +53,9 @@ def pairs_to_rate(
 ) -> list[dict]:
     """Return one pair for each prompt, from the 16 answers that the model `name` gives to it.
 
-    Of most prompts, the two that have the fewest words in common, out of the half that the reward
-    model likes better: a vote then tells your taste, rather than that a broken text is broken. Of
-    a tenth of the prompts, any two, because choosing by a model also chooses what that model
-    overlooks.
+    Of most prompts, the two that differ in the most words, out of the half that the reward model
+    likes better: a vote then tells your taste, rather than that a broken text is broken. Of a tenth
+    of the prompts, any two, because choosing by a model also chooses what that model overlooks.
     """
     rng = random.Random(f"pairs/{seed}")
     found = []
