@@ -177,7 +177,7 @@ class best_model:
         return best
 
     def wrong_all_kept_without_a_copy(run):
-        """`best` is the very list that training goes on with"""
+        """`best` is the very list that training continues with"""
         return min((loss, numbers) for numbers, loss in run())[1]
 
     def wrong_highest(run):
