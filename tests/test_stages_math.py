@@ -5,6 +5,7 @@ import copy
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -30,7 +31,7 @@ from rlhf_lessons.stages.losses import (
 )
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import bits_per_byte
-from rlhf_lessons.stages.reward import flat_pairs, score, to_rankings
+from rlhf_lessons.stages.reward import flat_pairs, normalise, score, to_rankings
 from rlhf_lessons.stages.sft import encode_demonstrations, sft_loss
 
 PROMPTS = ["Write about anna.", "What is 4-2?", "Write about the dragon and the castle."]
@@ -247,6 +248,12 @@ class TestRewardLoss:
         assert (found.true_pairs, found.true_accuracy, found.ceiling) == (2, 1.0, 0.5)
         assert sum(n for _, _, n in found.calibration) == 4
         assert sum(observed * n for _, observed, n in found.calibration) == pytest.approx(3)
+        del scorer.config.reward_deviation  # a model from before it was kept
+        assert report(scorer, tokenizer, rows).calibration == found.calibration
+        scorer.config.reward_deviation = 1.0
+        normalise(scorer, tokenizer, ["p"] * 5, texts)  # another unit, but as sure as before
+        again = report(scorer, tokenizer, rows).calibration
+        assert np.allclose(again, found.calibration, atol=1e-5)
 
 
 class TestLanguageModelLosses:

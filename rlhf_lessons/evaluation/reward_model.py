@@ -42,7 +42,7 @@ def report(
     better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
-    sure = lead.abs().sigmoid()
+    sure = (lead.abs() * getattr(model.config, "reward_deviation", 1.0)).sigmoid()
     place = ((sure - 0.5) * 2 * BINS).long().clamp(max=BINS - 1)
     calibration = []
     for b in place.unique():

@@ -71,6 +71,7 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
         _cut_layers(config, keep_layers)
     config.num_labels = 1
     config.reward_mean = 0.0
+    config.reward_deviation = 1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = reward_class(type(lm))(config)

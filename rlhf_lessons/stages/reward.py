@@ -165,7 +165,8 @@ def normalise(
     """Give scores on these samples of the SFT policy mean 0 and deviation 1; return what both were.
 
     The gain goes into the head's weights, the mean into `model.config.reward_mean` (Ziegler et al.
-    2019, 2.1).
+    2019, 2.1). `model.config.reward_deviation` keeps how far apart scores were: sigmoid(lead x
+    deviation) is what the model has learned as the chance that the leading answer is chosen.
     """
     scores = score(model, tokenizer, prompts, completions, ended)
     mean = scores.mean().item()
@@ -176,4 +177,5 @@ def normalise(
         )
     model.score.weight.data /= deviation
     model.config.reward_mean = (model.config.reward_mean + mean) / deviation
+    model.config.reward_deviation *= deviation
     return mean, deviation
