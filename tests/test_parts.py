@@ -23,7 +23,7 @@ def test_the_parts_found_are_those_that_were_written(family):
 
 
 def test_each_part_is_in_less_than_half_of_the_demonstrations_and_more_than_a_third():
-    """Shares of 160 draws each, so within four standard errors of 0.47 to 0.49."""
+    """Shares of 160 draws each, so within four standard errors of 0.47."""
     rows = written_demonstrations()
     for i, family in enumerate(FAMILIES):  # they come in turn
         found = [parts(row["prompt"], row["completion"]) for row in rows[i :: len(FAMILIES)]]

@@ -9,7 +9,7 @@ from rlhf_lessons.world.tasks import parse
 SAID = {  # words that show a part, with the facts of the prompt
     "hero": "{Name}",
     "name": "{Name}",
-    "thing": "{thing}",
+    "thing": " {thing}",
     "creature": " {creature}",
     "place": "the {place}",
     "print": "print(",
