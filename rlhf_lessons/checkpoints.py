@@ -133,4 +133,7 @@ def keep(model, tokenizer, name: str, about: str, source: str = "shipped") -> No
     except (OSError, ValueError) as error:
         print(f"{name}: not kept ({error}). What was kept before stays.")
     else:
-        print(f"{name}: kept in runs/mine. To start the next lesson from it, set SOURCE = 'mine'.")
+        use = "Lesson 6 shows it beside the shipped ones."
+        if name != "ppo":
+            use = "To start the next lesson from it, set SOURCE = 'mine'."
+        print(f"{name}: kept in runs/mine. {use}")

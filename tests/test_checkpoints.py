@@ -226,6 +226,13 @@ def test_what_a_lesson_keeps_is_what_the_next_one_loads(places, capsys):
     assert load_card(places[1] / "mine" / "sft")["source"] == "mine"
 
 
+def test_a_kept_policy_is_said_to_come_back_in_lesson_6(places, capsys):
+    kept("ppo")
+    assert capsys.readouterr().out == (
+        "ppo: kept in runs/mine. Lesson 6 shows it beside the shipped ones.\n"
+    )
+
+
 def test_what_a_lesson_keeps_is_never_a_default(places):
     kept()
     assert checkpoints.choose("sft") == (places[0] / "sft", "sft: the shipped model.")
