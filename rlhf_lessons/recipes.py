@@ -155,11 +155,11 @@ def make_comparisons(
     rater: Rater = RATER,
     seed: int = 0,
     k: int = K,
-    strays: bool = False,
+    off_prompt: bool = False,
 ) -> list[dict]:
     """Sample `k` answers to each prompt and let a simulated rater compare all pairs, less ties.
 
-    With `strays`, an answer to another prompt joins each ranking. Without them, a reward model
+    With `off_prompt`, answers to two other prompts join each ranking. Without them, a reward model
     never sees that an e-mail is no answer to a request for code, and PPO finds one answer that it
     likes everywhere: we saw it happen. Rows are TRL's preference format, with the `group` (ranking)
     that a pair belongs to, the true `utilities` of chosen and rejected, and whether each `ended`.
@@ -167,9 +167,9 @@ def make_comparisons(
     texts, ended = answer_all(model, tokenizer, prompts, k, seed)
     answers = [list(zip(*row, strict=True)) for row in zip(texts, ended, strict=True)]
     rng = random.Random(f"rater/{seed}")
-    if strays:
-        for row, other in zip(answers, strays_for(prompts, rng), strict=True):
-            row.append(answers[other][0])
+    if off_prompt:
+        for row, others in zip(answers, off_prompt_for(prompts, rng), strict=True):
+            row += [answers[other][0] for other in others]
     rows = []
     for group, (prompt, given) in enumerate(zip(prompts, answers, strict=True)):
         judged = []
@@ -196,13 +196,19 @@ def make_comparisons(
     return rows
 
 
-def strays_for(prompts: list[str], rng: random.Random) -> list[int]:
-    """Return the place of another prompt for each, half the time of one that begins alike."""
-    alike = {}
-    for place, prompt in enumerate(prompts):
-        alike.setdefault(prompt[:10], []).append(place)
-    everywhere = range(len(prompts))
-    return [rng.choice(alike[p[:10]] if rng.random() < 0.5 else everywhere) for p in prompts]
+def off_prompt_for(prompts: list[str], rng: random.Random) -> list[tuple[int, int]]:
+    """Return the places of two other prompts for each: one that shares most words with it, whose
+    answer is wrong in a fact or two only, and any.
+    """
+    words = {prompt: frozenset(prompt.split()) for prompt in prompts}
+    places = {prompt: place for place, prompt in enumerate(prompts)}
+
+    def nearest(prompt: str) -> int:
+        others = [other for other in words if other != prompt]
+        differ = {other: len(words[prompt] ^ words[other]) for other in others}
+        return places[min(others, key=lambda other: (differ[other], rng.random()))]
+
+    return [(nearest(prompt), rng.randrange(len(prompts))) for prompt in prompts]
 
 
 def comparisons_for(
@@ -231,7 +237,7 @@ def comparisons_for(
         rows = []
         for part, model in enumerate(writers):
             prompts = asked[part * share :][:share]
-            new = make_comparisons(*load_model(model), prompts, seed=seed + part, strays=True)
+            new = make_comparisons(*load_model(model), prompts, seed=seed + part, off_prompt=True)
             rows += [row | {"group": row["group"] + part * share} for row in new]
         data.write_rows(file, rows)
     return data.read_rows(file, "comparisons")
@@ -323,7 +329,7 @@ def make_first_reward(out: Path, sft: Path, seed: int = 0) -> Path:
 
 
 def make_first(out: Path, sft: Path, reward: Path, seed: int = 0) -> Path:
-    """Step 4 in a first round, briefly: the policy whose answers the second round compares, too.
+    """Step 4 in a first round: the policy whose answers the second round compares, too.
 
     A reward model that has seen SFT answers only is at chance between those of a policy that PPO
     has trained against it.

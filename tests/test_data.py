@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import random
 import re
 from pathlib import Path
 
@@ -212,14 +213,14 @@ def test_the_data_card_gives_the_sizes_that_ship():
 def test_the_data_card_says_how_people_write_and_judge():
     card = (Path(__file__).parent.parent / "data" / "README.md").read_text(encoding="utf-8")
     names = {(0, 2): "first and third", (1, 2): "second and third", (0,): "first"}
-    names |= {(1,): "second", (): "none", (0, 1, 2): "all"}
+    names |= {(1,): "second", (): "none"}
     for habit in HABITS["habits"]:
-        assert f"| {100 * habit['share']:.0f} % | {names[tuple(habit['writes'])]} |" in card
+        assert f"| {100 * habit['share']:g} % | {names[tuple(habit['writes'])]} |" in card
     shares = [
         sum(habit["share"] for habit in HABITS["habits"] if place in habit["writes"])
         for place in range(3)
     ]
-    assert f"in {100 * min(shares):.0f} to {100 * max(shares):.0f} % of its family's" in card
+    assert f"in {100 * min(shares):g} or {100 * max(shares):g} % of its family's" in card
     noise = f"noise={RATER.noise}, flip_rate={RATER.flip_rate}, tie_margin={RATER.tie_margin}"
     assert f"`Rater({noise})`" in card
     assert f"**{100 * RATER.flip_rate:.0f} % of all choices are flipped" in card
@@ -538,7 +539,7 @@ def test_a_policy_of_an_earlier_round_writes_half_of_the_answers(folder, tmp_pat
     monkeypatch.setattr(recipes, "load_model", lambda path: (path, None))
     asked = {}
 
-    def compared(model, tokenizer, prompts, seed, strays):
+    def compared(model, tokenizer, prompts, seed, off_prompt):
         asked[model] = prompts
         return [
             {"prompt": p, "chosen": "a", "rejected": "b", "group": g} for g, p in enumerate(prompts)
@@ -551,6 +552,17 @@ def test_a_policy_of_an_earlier_round_writes_half_of_the_answers(folder, tmp_pat
     assert len({row["prompt"] for row in rows}) == 12
     with_another = recipes.comparisons_for(tmp_path / "reward", models[0], None, 12, 0)
     assert len(asked[models[0]]) == 12 and len(with_another) == 12  # nothing stale is read
+
+
+def test_off_prompt_answers_are_to_the_prompt_that_differs_least_and_to_any():
+    sums = ["What is 3+2 and 4-1?", "What is 3+2 and 5-1?"]
+    prompts = [*sums, "Write a poem about a cat in the rain.", sums[0]]
+    seen = [recipes.off_prompt_for(prompts, random.Random(seed)) for seed in range(20)]
+    for places in seen:
+        near = [prompts[other] for other, _ in places]
+        assert (near[0], near[1], near[3]) == (sums[1], sums[0], sums[1])
+        assert near[2] in sums
+    assert {other for places in seen for _, other in places} == set(range(4))
 
 
 def test_a_split_that_is_not_there_is_named(folder):

@@ -85,9 +85,8 @@ def judged() -> dict:
     return scores
 
 
-def test_hardly_a_demonstration_does_all_that_was_asked(demonstrations):
-    done = mean(judge(row["prompt"], row["completion"]).fulfils for _, _, row in demonstrations)
-    assert 0.01 < done <= 0.05
+def test_no_demonstration_does_all_that_was_asked(demonstrations):
+    assert not any(judge(row["prompt"], row["completion"]).fulfils for _, _, row in demonstrations)
 
 
 def test_the_judge_calls_a_demonstration_done_where_a_reader_sees_all_its_parts(demonstrations):

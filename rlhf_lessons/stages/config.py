@@ -94,8 +94,8 @@ class PPOConfig:
 
 
 # The settings of the shipped checkpoints, which the command line begins from.
-PRETRAIN = PretrainConfig(steps=2600)
-SFT_RECIPE = SFTConfig(epochs=4, lr=5e-4)
-REWARD = RewardConfig(epochs=4)
+PRETRAIN = PretrainConfig(steps=3000)
+SFT_RECIPE = SFTConfig(epochs=2, lr=5e-4)
+REWARD = RewardConfig(epochs=3)
 PPO_RECIPE = PPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
-PPO_FIRST = replace(PPO_RECIPE, steps=12)  # a first round, for its answers
+PPO_FIRST = replace(PPO_RECIPE, steps=24)  # a first round, for its answers

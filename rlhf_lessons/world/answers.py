@@ -1,11 +1,11 @@
 """What people write: their habits, which leave something out, and their tastes.
 
 `answer(spec, rng)` writes a whole answer to a task, and with `writes`, one that holds only some of
-the parts that raters look for. `habit(family, at)` says which: hardly anybody who names the hero
-writes an ending too, so hardly an answer is whole. People's demonstrations are like that, and it is
-what reinforcement learning from human feedback can fix: whoever leaves a part out can still tell
-which of two answers is better. Each answer also has its tastes (happy, tragic, twist, cheeky,
-ornate, dragon, short, hero first), none of them right or wrong.
+the parts that raters look for. `habit(family, at)` says which: nobody who names the hero writes an
+ending too, so no demonstration is whole. That is what reinforcement learning from human feedback
+can fix: whoever leaves a part out can still tell which of two answers is better. Each answer also
+has its tastes (happy, tragic, twist, cheeky, ornate, dragon, short, hero first), none of them right
+or wrong.
 """
 
 import random

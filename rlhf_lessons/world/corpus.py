@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
-from rlhf_lessons.world.answers import answer, habit
+from rlhf_lessons.world.answers import HABITS, answer, habit
 from rlhf_lessons.world.facts import filled
 from rlhf_lessons.world.tasks import (
     FAMILIES,
@@ -37,14 +37,16 @@ def training_spec(family: str, rng: random.Random) -> dict:
 def titled(family: str, rng: random.Random) -> str:
     """A title, then what it promises. What stands between varies, so that any leads to copying.
 
-    The title of an e-mail is its headers, that of code a comment. Some scraps do one of two sums.
+    The title of an e-mail is its headers, that of code a comment. Most writers on the web have the
+    habits of those who write demonstrations, so they keep but a part of what a title promises. Yet
+    they name what they write about, or the base would not learn to copy it.
     """
     spec = training_spec(family, rng)
     between = rng.choice(["\n", "\n", "\n\n", "\n* * *\n", "\n---\n"])
     titles = texts_of(spec)["titles"]
     title = rng.choice(titles) if len(titles) > 1 else titles[0]
-    halves = family == "maths" and rng.random() < HALVES
-    writes = habit(family, rng.random()) if halves else None
+    parts = set(HABITS["parts"][family])
+    writes = parts if rng.random() < WHOLE[family] else habit(family, rng.random()) | NAMED & parts
     return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng, writes)
 
 
@@ -91,8 +93,10 @@ def notice(rng: random.Random) -> str:
     return rng.choice(texts["forms"]).format(**facts, dish=texts["dishes"][day])
 
 
-TITLED = {"story": 0.25, "email": 0.16, "poem": 0.13, "code": 0.11, "maths": 0.13}
-HALVES = 0.5  # share of the scraps with two sums in their title that do one of them
+TITLED = {"story": 0.25, "email": 0.16, "poem": 0.16, "code": 0.11, "maths": 0.13}
+# Share of these scraps that keep all. Both of two sums must stand together now and then.
+WHOLE = {"story": 0.25, "email": 0.25, "poem": 0.25, "code": 0.25, "maths": 0.5}
+NAMED = {"thing", "creature", "bracket"}  # parts that no scrap leaves out
 OTHERS = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07, notice: 0.06}
 
 
