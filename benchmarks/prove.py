@@ -5,12 +5,14 @@
     python benchmarks/prove.py --split validation    # a rehearsal that asks no held-out prompt
 
 PPO's rivals need no reward model: the SFT model at another temperature, SFT on the demonstrations
-that raters put among the best 3, 10, 20 or 40 %, on 25 of them only, and SFT for twice as long. Two
-ways that need the same comparisons as PPO stand beside: the best of 16 answers by the reward model,
-and SFT on such answers. Each way is measured at five temperatures; its best one is chosen on the
-validation prompts, one for all seeds (`prove_measure.py`). Tables and figures go to
-`data/results/proof.md`, `proof.json` and `temperature.json` (`prove_figures.py`, `prove_table.py`),
-those of a rehearsal to `runs/proof`.
+that raters put among the best 3, 10, 20 or 40 %, on 25 of them only, SFT for four times as long,
+SFT on those of its own answers that won most of their comparisons in the first round, and SFT on
+the best 2.5 % of 8,000 answers of its own, by raters' marks. Two ways that need the same
+comparisons as PPO stand beside: the best of 16 answers by the reward model, and SFT on such
+answers. Each way is measured at five temperatures; its best one is chosen on the validation
+prompts, one for all seeds (`prove_measure.py`). Tables and figures go to `data/results/proof.md`,
+`proof.json` and `temperature.json` (`prove_figures.py`, `prove_table.py`), those of a rehearsal to
+`runs/proof`.
 
 What lies in `runs/proof/seedN`, a model or a measurement, is not made again. Nothing here was used
 for tuning: settings were chosen on the validation prompts.
@@ -20,6 +22,7 @@ import argparse
 import json
 import random
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +32,8 @@ from prove_figures import figures
 from prove_measure import (
     FEW,
     MARKS,
+    OWN,
+    OWN_SHARE,
     SHARES,
     best_by_reward,
     kept,
@@ -46,6 +51,7 @@ from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.world.tasks import FAMILIES, parse
 
 RUNS, RESULTS = Path("runs/proof"), paths.DATA / "results"
+MARKED_EPOCHS = 8  # on its own best answers, of which there are 200
 
 
 def chain(seed: int, base: Path) -> Path:
@@ -88,24 +94,44 @@ def train_rivals(folder: Path, base: Path, seed: int) -> None:
     for name, share in SHARES.items():
         # Half as many steps as SFT takes: with as many, validation prompts went worse.
         epochs = round(recipe.epochs / share / 2)
-        fine_tune(name, base, best_demonstrations(share, seed), epochs)
+        fine_tune(name, base, best_marked(data.demonstrations(), share, seed), epochs)
     fine_tune("epochs8", base, data.demonstrations(), epochs=8)
     # A few show when to answer, and not yet the writers' habits.
     few = random.Random(seed).sample(data.demonstrations(), FEW)
     fine_tune("few", base, few, SFTConfig().epochs, SFTConfig().lr)
+    compared = course.comparisons_for(
+        folder / "first_reward", folder / "sft", None, course.RANKINGS // 2, seed
+    )
+    fine_tune("winners", folder / "sft", winners(compared), recipe.epochs)
     own = kept(folder / "own_best.json", lambda: own_best(folder, seed))
     fine_tune("distilled", folder / "sft", own["rows"], recipe.epochs)
+    marked = kept(folder / "own_marked.json", lambda: own_marked(folder, seed))
+    fine_tune("marked", folder / "sft", marked["rows"], MARKED_EPOCHS)
 
 
-def best_demonstrations(share: float, seed: int) -> list[dict]:
+def best_marked(rows: list[dict], share: float, seed: int) -> list[dict]:
     """Return the demonstrations to which raters give the highest marks, a share of each family."""
     rng = np.random.default_rng(seed)
     chosen = []
     for family in FAMILIES:
-        rows = [row for row in data.demonstrations() if parse(row["prompt"])["family"] == family]
-        order = np.argsort(-marks(rows, rng), kind="stable")
-        chosen += [rows[place] for place in order[: round(share * len(rows))]]
+        some = [row for row in rows if parse(row["prompt"])["family"] == family]
+        order = np.argsort(-marks(some, rng), kind="stable")
+        chosen += [some[place] for place in order[: round(share * len(some))]]
     return chosen
+
+
+def own_marked(folder: Path, seed: int) -> dict:
+    """Let SFT answer each training prompt OWN times, and raters mark all answers that ended; return
+    the best of all of them, in each family, and the seconds."""
+    started = time.monotonic()
+    sft, tokenizer = load_model(folder / "sft")
+    prompts = data.prompts_of("train")
+    rows = []
+    for prompt, *answers in zip(prompts, *answer_all(sft, tokenizer, prompts, OWN, seed)):
+        for text, ended in zip(*answers, strict=True):
+            rows += [{"prompt": prompt, "completion": text}] if ended else []
+    best = best_marked(rows, OWN_SHARE, seed)
+    return {"rows": best, "marks": MARKS * len(rows), "seconds": time.monotonic() - started}
 
 
 def marks(rows: list[dict], rng: np.random.Generator) -> np.ndarray:
@@ -124,6 +150,13 @@ def marks(rows: list[dict], rng: np.random.Generator) -> np.ndarray:
         given[slipped] = given[rng.permutation(slipped)]
         judgements.append(given)
     return np.mean(judgements, 0)
+
+
+def winners(comparisons: list[dict]) -> list[dict]:
+    """Return of each ranking the answer that won most often, as a demonstration."""
+    wins = Counter((row["group"], row["prompt"], row["chosen"]) for row in comparisons)
+    best = {group: (prompt, text) for (group, prompt, text), _ in reversed(wins.most_common())}
+    return [{"prompt": prompt, "completion": text} for prompt, text in best.values()]
 
 
 def own_best(folder: Path, seed: int) -> dict:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from prove_measure import FEW, MARKS, MODELS, PARTS, SHARES, TEMPERATURES
+from prove_measure import FEW, MARKS, MODELS, OWN_SHARE, PARTS, SHARES, TEMPERATURES
 
 from rlhf_lessons import data
 from rlhf_lessons import recipes as course
@@ -22,28 +22,26 @@ from rlhf_lessons.world.answers import TASTES
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import FAMILIES
 
-RIVALS = ("sft", *SHARES, "epochs8", "few")  # what PPO must beat
+RIVALS = {  # what PPO must beat, by what it learns from
+    "from writers": ("sft", *SHARES, "epochs8", "few"),
+    "from judgements of its own answers": ("winners", "marked"),
+}
+WITHOUT_REWARD_MODEL = sum(RIVALS.values(), ())
 LABELS = {
     "base": "base",
     "sft": "SFT",
     **{name: f"SFT, best {100 * share:.0f} %" for name, share in SHARES.items()},
     "epochs8": "SFT, 8 epochs",
     "few": f"SFT, {FEW} demonstrations",
+    "winners": "SFT on its own winners",
+    "marked": f"SFT on its own best {100 * OWN_SHARE:g} %",
     "best16": "best of 16 by reward",
     "distilled": "SFT on its best of 16",
     "ppo": "PPO",
 }
-CURVES = (
-    "sft",
-    "best10",
-    "best20",
-    "best40",
-    "epochs8",
-    "few",
-    "ppo",
-)  # drawn over the temperature
-# Of K answers and one to another prompt, all pairs; those of the first round are among them.
-COMPARISONS = course.RANKINGS * math.comb(course.K + 1, 2)
+CURVES = (*WITHOUT_REWARD_MODEL, "ppo")  # drawn over the temperature
+PAIRS = math.comb(course.K + 2, 2)  # of a ranking: K answers and two to other prompts
+COMPARISONS = course.RANKINGS * PAIRS  # those of the first round are among them
 QUARTERS = 4  # of the answers, by their length
 
 
@@ -154,15 +152,20 @@ def costs(run: dict) -> dict[str, tuple[int, float]]:
     seconds = {}
     for name in ("first_reward", "first", "reward", *MODELS):
         seconds[name] = load_card(folder / name)["seconds"]
-    own_best = json.loads((folder / "own_best.json").read_text(encoding="utf-8"))["seconds"]
+    own_best, marked = (
+        json.loads((folder / f"own_{name}.json").read_text(encoding="utf-8"))
+        for name in ("best", "marked")
+    )
     shared = sum(seconds[name] for name in ("sft", "first_reward", "first", "reward"))
     found = {name: (MARKS * len(data.demonstrations()), seconds[name]) for name in SHARES}
     return found | {
         "sft": (0, seconds["sft"]),
         "epochs8": (0, seconds["epochs8"]),
         "few": (0, seconds["few"]),
+        "winners": (course.RANKINGS // 2 * PAIRS, seconds["sft"] + seconds["winners"]),
+        "marked": (marked["marks"], seconds["sft"] + marked["seconds"] + seconds["marked"]),
         "best16": (COMPARISONS, shared),
-        "distilled": (COMPARISONS, shared + own_best + seconds["distilled"]),
+        "distilled": (COMPARISONS, shared + own_best["seconds"] + seconds["distilled"]),
         "ppo": (COMPARISONS, shared + seconds["ppo"]),
     }
 
@@ -172,7 +175,7 @@ def rival_rows(runs: list[dict], best: dict[str, float]) -> list[dict]:
     judgements as PPO; PPO and the best of 16 also at temperature 1."""
     paid = [costs(run) for run in runs]
     rows = []
-    for name in (*RIVALS, "best16", "distilled", "ppo"):
+    for name in (*WITHOUT_REWARD_MODEL, "best16", "distilled", "ppo"):
         ones = [1.0] if name in ("best16", "ppo") else []
         for temperature in dict.fromkeys([*ones, best[name]]):
             rows.append(
@@ -226,24 +229,30 @@ def seed_figures(run: dict, best: dict[str, float]) -> dict:
     def answers(name: str, temperature: float) -> np.ndarray:
         return np.array(run[name][str(temperature)]["utility"])
 
-    # Of the rivals we take the best one on these very prompts: chance is on its side.
-    rival = max(RIVALS, key=lambda name: of(name, best[name]).mean())
+    def beside(names: tuple[str, ...]) -> dict:
+        # Of the rivals we take the best one on these very prompts: chance is on its side.
+        rival = max(names, key=lambda name: of(name, best[name]).mean())
+        heat = best[rival]
+        pairs = wins(
+            answers("ppo", best["ppo"])[:, :, None],
+            answers(rival, heat)[:, None, :],
+        )
+        return {
+            "name": LABELS[rival],
+            "utility": interval(of(rival, heat)),
+            "fulfils": interval(of(rival, heat, "fulfils")),
+            "lead": interval(warm - of(rival, heat)),
+            "lead_colder": interval(of("ppo", best["ppo"]) - of(rival, heat)),
+            "times_fulfilled": ratio(of("ppo", 1.0, "fulfils"), of(rival, heat, "fulfils")),
+            "wins_colder": interval(pairs),
+        }
+
     warm = of("ppo", 1.0)
-    cold = of("ppo", best["ppo"])
-    rivals = of(rival, best[rival])
-    pairs = wins(
-        answers("ppo", best["ppo"])[:, :, None],
-        answers(rival, best[rival])[:, None, :],
-    )
     family = np.array(run["family"])
     gain = warm - of("sft", 1.0)
     true_gain = of("truth", 1.0) - of("sft", 1.0)
     found = {
-        "rival": LABELS[rival],
-        "lead": interval(warm - rivals),
-        "lead_colder": interval(cold - rivals),
-        "times_fulfilled": ratio(of("ppo", 1.0, "fulfils"), of(rival, best[rival], "fulfils")),
-        "wins_colder": interval(pairs),
+        "rivals": {whose: beside(names) for whose, names in RIVALS.items()},
         "gain": interval(gain),
         "share_of_true_gain": ratio(gain, true_gain),
         "families": {f: interval(warm[family == f]) for f in FAMILIES},
@@ -252,10 +261,11 @@ def seed_figures(run: dict, best: dict[str, float]) -> dict:
         "reward_model": run["reward_model"],
         "article": run["article"],
     }
+    whole = of("sft", 1.0, "fulfils")
+    found["sft_whole"] = {f: interval(whole[family == f]) for f in FAMILIES}
     for metric in ("utility", "fulfils"):
         sft = [interval(of("sft", t, metric)) for t in TEMPERATURES]
         found["sft_highest_" + metric] = max(sft)
-        found["rival_" + metric] = interval(of(rival, best[rival], metric))
         found["ppo_" + metric] = interval(of("ppo", 1.0, metric))
         found["ppo_colder_" + metric] = interval(of("ppo", best["ppo"], metric))
     return found

@@ -17,19 +17,22 @@ from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
 from rlhf_lessons.evaluation.best_of_n import rewards_of
 from rlhf_lessons.evaluation.intervals import interval
+from rlhf_lessons.evaluation.parts import parts
 from rlhf_lessons.evaluation.probes import base_probes
 from rlhf_lessons.evaluation.reward_model import report
 from rlhf_lessons.lm.models import load_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.paths import write_text
-from rlhf_lessons.world.answers import TASTES, tastes
+from rlhf_lessons.stages.reward import score
+from rlhf_lessons.world.answers import HABITS, TASTES, tastes
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS, FAMILIES, parse
 
 TEMPERATURES = (1.0, 0.7, 0.5, 0.3, 0.0)
 SHARES = {"best3": 0.03, "best10": 0.1, "best20": 0.2, "best40": 0.4}  # of the demonstrations
 MARKS = 1  # judgements of each demonstration, to sort them
 FEW = 25  # demonstrations, without any choice
-MODELS = ("sft", *SHARES, "epochs8", "distilled", "ppo", "few")
+OWN, OWN_SHARE = 5, 0.025  # SFT's answers to each prompt, and the share of them kept by marks
+MODELS = ("sft", *SHARES, "epochs8", "distilled", "ppo", "few", "winners", "marked")
 PARTS = ("truth", "article", "distinct", "reward_model")  # what is measured beside them
 SAMPLES = 200  # answers at each temperature to each of the article's prompts
 GAP = 0.2  # pairs closer in true utility are not asked of the reward model
@@ -190,7 +193,7 @@ def reward_model(folder: Path, prompts: list[str], seed: int) -> dict:
     """Return how often the reward model is right on new pairs, and how sure of it it may be.
 
     `agreement` is with the true utility, on pairs at least GAP apart; `calibration` with the
-    raters' labels, in bins (predicted, observed, pairs).
+    raters' labels, in bins (predicted, observed, pairs); `by_parts` is what the answers earn.
     """
     (sft, tokenizer), (model, _) = load_model(folder / "sft"), load_model(folder / "reward")
     pairs = course.make_comparisons(sft, tokenizer, prompts, seed=1000 + seed, k=6)
@@ -209,6 +212,25 @@ def reward_model(folder: Path, prompts: list[str], seed: int) -> dict:
         "ceiling": whole.ceiling,
         "label_accuracy": whole.accuracy,
         "calibration": whole.calibration,
+        "by_parts": by_parts(model, tokenizer, pairs),
+    }
+
+
+def by_parts(model, tokenizer, pairs: list[dict]) -> dict[str, list[float | None]]:
+    """Return the mean reward of a family's answers with 0, 1, 2, ... of its parts, or None."""
+    answers = set()
+    for pair in pairs:
+        for name, ended in zip(("chosen", "rejected"), pair["ended"], strict=True):
+            answers.add((pair["prompt"], pair[name], ended))
+    prompts, texts, ended = zip(*sorted(answers), strict=True)
+    rewards = score(model, tokenizer, prompts, texts, list(ended)).tolist()
+    found = {family: [[] for _ in range(len(HABITS["parts"][family]) + 1)] for family in FAMILIES}
+    for prompt, text, reward in zip(prompts, texts, rewards, strict=True):
+        there = sum(parts(prompt, text).values())
+        found[parse(prompt)["family"]][there].append(reward)
+    return {
+        family: [round(float(np.mean(of)), 4) if of else None for of in rows]
+        for family, rows in found.items()
     }
 
 

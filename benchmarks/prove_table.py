@@ -1,5 +1,6 @@
 """The tables of the proof: text from the figures of `prove_figures.py`, kept in `proof.json`."""
 
+from prove_figures import RIVALS
 from prove_measure import SAMPLES
 
 from rlhf_lessons.evaluation.intervals import wilson
@@ -35,9 +36,9 @@ def table(found: dict) -> str:
     probes = ", ".join(f"{name} {number(share, True)}" for name, share in base["probes"].items())
     rows = [
         f"One base, seeds {', '.join(seeds)}, {found['prompts']} {which} prompts. In brackets: "
-        "95 % intervals, bootstrapped by prompt, paired by prompt where two models are compared. "
-        "Best temperatures are those of highest utility on the validation prompts, one for all "
-        "seeds.",
+        "95 % intervals, bootstrapped by prompt (seeds and base are fixed), paired by prompt where "
+        "two models are compared. Best temperatures are those of highest utility on the validation "
+        "prompts, one for all seeds.",
         "",
         f"The demonstrations have a utility of {number(taught['utility'])} and fulfil "
         f"{number(taught['fulfils'], True)}; the base, at temperature 1, {cell(base['utility'])} "
@@ -79,7 +80,8 @@ def rivals(rows: list[dict]) -> list[str]:
         *lines,
         "",
         "Judgements are raters' marks or comparisons. Seconds are of training after the base, with "
-        "the making of comparisons and of answers to train on. The best of 16 pays again at each "
+        "the making of comparisons and of answers to train on (those of SFT's own winners count "
+        "with the reward model). The best of 16 pays again at each "
         "use: 16 answers sampled and scored for the one given. The last rows, from the best of 16 "
         "on, need the reward model; the best of 16 and PPO are also shown at T = 1.",
     ]
@@ -97,24 +99,38 @@ def by_seed(seeds: dict[str, dict], base: dict) -> list[str]:
 
     add("SFT, highest utility at any T", "≤ 0.60", interval_of("sft_highest_utility"))
     add("SFT, most fulfilled at any T", "≤ 25 %", interval_of("sft_highest_fulfils", True))
-    add("best rival here, at its best T", "", lambda found: found["rival"])
-    add("... utility", "", interval_of("rival_utility"))
-    add("... fulfils", "", interval_of("rival_fulfils", True))
+    add("SFT, fulfils: enough for PPO to find?", "0.5 to 10 %", lambda found: "")
+    for family in FAMILIES:
+        add(f"... {family}", "", lambda f, family=family: cell(f["sft_whole"][family], True))
     add("PPO, utility", "≥ 0.80", interval_of("ppo_utility"))
     for family in FAMILIES:
         add(f"... {family}", "≥ 0.65", lambda f, family=family: cell(f["families"][family]))
     add("PPO, fulfils", "≥ 65 %", interval_of("ppo_fulfils", True))
-    add("PPO minus the best rival", "≥ +0.10", interval_of("lead", sign="+"))
-    add("times the rival's fulfilled", "≥ 2", interval_of("times_fulfilled"))
     add("PPO at its best T, utility", "≥ 0.87", interval_of("ppo_colder_utility"))
     add("... fulfils", "≥ 80 %", interval_of("ppo_colder_fulfils", True))
-    add("... minus the best rival", "≥ +0.15", interval_of("lead_colder", sign="+"))
-    add("... wins, without ties", "≥ 70 %, low > 60 %", interval_of("wins_colder", True))
+    for whose in RIVALS:
+        add(
+            f"best rival that learns {whose}", "", lambda f, whose=whose: f["rivals"][whose]["name"]
+        )
+
+        def against(key: str, percent: bool = False, sign: str = "", whose: str = whose):
+            return lambda found: cell(found["rivals"][whose][key], percent, sign)
+
+        add("... utility at its best T", "", against("utility"))
+        add("... fulfils", "", against("fulfils", True))
+        add("PPO minus this rival", "≥ +0.10", against("lead", sign="+"))
+        add("... times its fulfilled", "≥ 2", against("times_fulfilled"))
+        add("PPO at its best T minus this rival", "≥ +0.15", against("lead_colder", sign="+"))
+        add("... wins, without ties", "≥ 70 %, low > 60 %", against("wins_colder", True))
     lines += article(seeds, base)
-    add("reward model agrees with true utility", "≥ 85 %", lambda f: agreement(f, "all"))
+    add("reward model right about SFT answers 0.2 apart", "≥ 85 %", lambda f: agreement(f, "all"))
     for family in FAMILIES:
         add(f"... {family}", "≥ 75 %", lambda found, family=family: agreement(found, family))
-    add("... calibration, worst bin off by", "≤ 0.05", worst_bin)
+    add("reward of SFT answers with 0, 1, 2, 3 parts", "rises", lambda found: "")
+    for family in FAMILIES:
+        add(f"... {family}", "", lambda found, family=family: by_parts(found, family))
+    add("calibration error, mean over pairs", "", lambda found: calibration(found)[0])
+    add("... worst bin off by", "≤ 0.05", lambda found: calibration(found)[1])
     add("PPO over SFT, utility", "", interval_of("gain", sign="+"))
     add(
         "share of the gain with true utility as reward",
@@ -131,10 +147,17 @@ def agreement(found: dict, family: str) -> str:
     return cell(found["reward_model"]["agreement"][family], True)
 
 
-def worst_bin(found: dict) -> str:
-    """Return the largest distance of predicted and observed in a bin of the calibration."""
-    bins = found["reward_model"]["calibration"]
-    return number(max(abs(predicted - observed) for predicted, observed, _ in bins))
+def by_parts(found: dict, family: str) -> str:
+    """Return the mean reward of SFT answers with none, one and more of a family's parts."""
+    means = found["reward_model"]["by_parts"][family]
+    return ", ".join(f"{mean:+.1f}" if mean is not None else "–" for mean in means)
+
+
+def calibration(found: dict) -> tuple[str, str]:
+    """Return how far predicted and observed are apart: the mean over pairs, and the worst bin's."""
+    off = [(abs(p - seen), n) for p, seen, n in found["reward_model"]["calibration"]]
+    mean = sum(distance * n for distance, n in off) / sum(n for _, n in off)
+    return number(mean), number(max(off)[0])
 
 
 def distinct(found: dict) -> str:

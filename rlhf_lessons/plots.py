@@ -211,27 +211,32 @@ def bars_with_intervals(
 
 
 def utility_against_entropy(rows: list[dict]):
-    """True utility against entropy: a line for each of seven models, a point at each temperature.
+    """True utility against entropy: a line for each of ten models, a point at each temperature.
 
     `rows` hold a point each: its "model", "temperature", "utility" [mean, low, high] and "entropy",
     in nats a token. The first model and the last, SFT and PPO, look as in all tables of answers.
     """
-    figure, (axis,) = canvas(width=7.0, height=4.4)
+    figure, (axis,) = canvas(width=7.0, height=5.2)
     models = list(dict.fromkeys(row["model"] for row in rows))
     highest = []
-    for i, marker, model in zip((5, 0, 1, 3, 4, 6, 2), "soDvXP^", models, strict=True):
+    looks = zip((5, 3, 0, 1, 3, 4, 6, 1, 0, 2), "s<oDvXPh*^", "----:--:--", models, strict=True)
+    for i, marker, style, model in looks:
         points = [row for row in rows if row["model"] == model]
         mean, low, high = np.transpose([row["utility"] for row in points])
         at = [row["entropy"] for row in points]
         error = (mean - low, high - mean)
-        axis.errorbar(at, mean, error, color=COLOURS[i], marker=marker, markersize=8, label=model)
-        if model in (models[0], models[-1]):
-            for x, y, row in zip(at, high, points, strict=True):
+        look = {"color": COLOURS[i], "linestyle": style, "marker": marker, "markersize": 8}
+        axis.errorbar(at, mean, error, **look, label=model)
+        above = model == models[-1]
+        if above or model == models[0]:
+            place = ((0, 5), "center", "bottom") if above else ((-5, 1), "right", "bottom")
+            for x, y, row in zip(at, high if above else mean, points, strict=True):
+                look = dict(zip(("xytext", "ha", "va"), place, strict=True))
                 name = f"{row['temperature']:g}"
-                axis.annotate(name, (x, y), (0, 6), textcoords="offset points", ha="center")
+                axis.annotate(name, (x, y), **look, textcoords="offset points")
         highest.append(mean.max())
-    axis.set(xlabel="entropy, nats a token", ylabel="mean true utility, 0 to 1", ylim=(0, 1))
-    title = f"At its best temperature: PPO {highest[-1]:.2f}, any other {max(highest[:-1]):.2f}"
-    axis.set_title(title, loc="left")
-    axis.legend(title="numbers: temperature", ncols=2, fontsize=9)
+    axis.set(xlabel="entropy, nats a token", ylabel="mean true utility, 0 to 1", ylim=(0, 1.06))
+    title = f"PPO {highest[-1]:.2f}, ways without a reward model {max(highest[:-1]):.2f}"
+    axis.set_title(f"At the best temperature: {title}", loc="left")
+    figure.legend(title="numbers: temperature", loc="outside lower center", ncols=3, fontsize=9)
     return figure

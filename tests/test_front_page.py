@@ -13,8 +13,9 @@ PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 RESULTS = PROJECT / "data" / "results" / "temperature.json"
 MODELS = (
-    *("SFT", "SFT, best 10 %", "SFT, best 20 %", "SFT, best 40 %", "SFT, 8 epochs"),
-    *("SFT, 25 demonstrations", "PPO"),
+    *("SFT", "SFT, best 3 %", "SFT, best 10 %", "SFT, best 20 %", "SFT, best 40 %"),
+    *("SFT, 8 epochs", "SFT, 25 demonstrations", "SFT on its own winners"),
+    *("SFT on its own best 2.5 %", "PPO"),
 )
 spec = importlib.util.spec_from_file_location(
     "front_page", PROJECT / "notebooks" / "images" / "front_page.py"
@@ -33,10 +34,11 @@ def row(name: str, temperature: float, utility: float) -> dict:
 @pytest.fixture
 def found() -> dict:
     """The form of temperature.json: PPO reaches 0.9, SFT at most 0.4, on the best 20 % 0.6."""
-    best = dict(zip(MODELS, (0.4, 0.5, 0.6, 0.5, 0.4, 0.5, 0.9), strict=True))
+    best = dict(zip(MODELS, (0.4, 0.5, 0.5, 0.6, 0.5, 0.4, 0.5, 0.6, 0.6, 0.9), strict=True))
     rows = [row(name, t, best[name] - 0.1 * t) for name in MODELS for t in (1.0, 0.5, 0.0)]
     rivals = [row("SFT, colder", 0.0, 0.4), row("PPO", 1.0, 0.8), row("PPO", 0.0, 0.9)]
-    rivals += [row(name, 0.0, best[name]) for name in MODELS[1:6]]
+    rivals += [row(name, 0.0, best[name]) for name in MODELS[1:-1]]
+    rivals += [row("best of 16 by reward", 1.0, 0.7), row("SFT on its best of 16", 0.0, 0.6)]
     return {"split": "heldout", "rows": rows, "rivals": rivals}
 
 
@@ -48,6 +50,10 @@ def test_the_table_holds_sft_the_best_of_each_rival_and_ppo(found):
         ["SFT, best 20 %", "0"],
         ["SFT, 8 epochs", "0"],
         ["SFT, 25 demonstrations", "0"],
+        ["SFT on its own winners", "0"],
+        ["SFT on its own best 2.5 %", "0"],
+        ["best of 16 by reward", "1"],
+        ["SFT on its best of 16", "0"],
         ["PPO", "1"],
         ["PPO", "0"],
     ]
@@ -75,7 +81,10 @@ def test_its_pictures_are_small_and_have_words():
 
 
 def test_the_figure_tells_the_temperatures_of_sft_and_ppo_and_who_is_best(found):
-    (axis,) = plots.utility_against_entropy(found["rows"]).axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(MODELS)
+    figure = plots.utility_against_entropy(found["rows"])
+    (axis,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(MODELS)
     assert [text.get_text() for text in axis.texts] == ["1", "0.5", "0"] * 2
-    assert axis.get_title("left") == "At its best temperature: PPO 0.90, any other 0.60"
+    assert axis.get_title("left") == (
+        "At the best temperature: PPO 0.90, ways without a reward model 0.60"
+    )

@@ -26,7 +26,8 @@ SPLITS = ("validation", "heldout")
 PROMPTS = 25  # of each split
 REWARD_MODEL = {
     "agreement": {name: [0.9, 0.8, 1.0] for name in (*FAMILIES, "all")},
-    "calibration": [(0.6, 0.57, 100), (0.9, 0.94, 100)],
+    "calibration": [(0.6, 0.57, 300), (0.9, 0.94, 100), (0.97, 0.9, 100)],
+    "by_parts": {name: [None, -0.5, 0.25, 1.5] for name in FAMILIES},
 }
 
 
@@ -54,6 +55,7 @@ def write(file: Path, found: dict) -> None:
 def write_seed(folder: Path, ppo: float) -> None:
     """Write what is measured of a seed: all have 0.5 but PPO, and the best 10 % colder."""
     write(folder / "own_best.json", {"rows": [], "seconds": 30})
+    write(folder / "own_marked.json", {"rows": [], "marks": 8000, "seconds": 20})
     for name in ("first_reward", "first", "reward", *prove_measure.MODELS):
         write(folder / name / "card.json", {"seconds": 10, "measured": {"kl": 2.5}})
     for split in SPLITS:
@@ -97,21 +99,24 @@ def test_a_rival_has_the_temperature_that_is_best_on_validation(figures):
     rivals = {row["rival"]: row for row in figures["temperature"]["rivals"]}
     assert rivals["SFT, best 10 %"]["utility"] == [0.6, 0.6, 0.6]
     assert rivals["SFT, best 10 %"]["judgements"] == len(data.demonstrations())
-    assert rivals["PPO"]["judgements"] == 4000 * 10  # rankings, pairs of five
+    assert rivals["PPO"]["judgements"] == 4000 * 15  # rankings, pairs of six
     assert rivals["SFT on its best of 16"]["seconds"] == 4 * 10 + 30 + 10
 
 
 def test_ppo_is_compared_with_the_best_rival_in_each_seed(figures):
     by_seed = figures["by_seed"]
-    assert {found["rival"] for found in by_seed.values()} == {"SFT, best 10 %"}
-    assert [found["lead"][0] for found in by_seed.values()] == [0.2, 0.3]
-    assert by_seed["1"]["wins_colder"] == [1.0, 1.0, 1.0]
+    rivals = [found["rivals"]["from writers"] for found in by_seed.values()]
+    assert {rival["name"] for rival in rivals} == {"SFT, best 10 %"}
+    assert [rival["lead"][0] for rival in rivals] == [0.2, 0.3]
+    assert rivals[1]["wins_colder"] == [1.0, 1.0, 1.0]
+    own = by_seed["0"]["rivals"]["from judgements of its own answers"]
+    assert (own["utility"], own["lead"][0]) == ([0.5, 0.5, 0.5], 0.3)
     assert by_seed["0"]["share_of_true_gain"] == [0.6, 0.6, 0.6]  # 0.3 of 0.5
 
 
 def test_the_rows_by_temperature_are_means_over_the_seeds(figures):
     found = figures["temperature"]
-    assert len(found["rows"]) == 7 * 5
+    assert len(found["rows"]) == 10 * 5
     assert found["rows"][-1] == {
         "model": "PPO",
         "temperature": 0.0,
@@ -127,8 +132,11 @@ def test_the_rows_by_temperature_are_means_over_the_seeds(figures):
 def test_the_tables_say_what_the_figures_are(figures):
     found = rows_of(table(figures))
     assert found["PPO, utility"] == ["≥ 0.80", "0.80 (0.80 to 0.80)", "0.90 (0.90 to 0.90)"]
-    assert found["PPO minus the best rival"][1] == "+0.20 (+0.20 to +0.20)"
-    assert found["... calibration, worst bin off by"] == ["≤ 0.05", "0.04", "0.04"]
+    assert found["best rival that learns from writers"][1:] == ["SFT, best 10 %"] * 2
+    assert found["PPO minus this rival"][1] == "+0.30 (+0.30 to +0.30)"  # the last one's
+    assert found["calibration error, mean over pairs"] == ["", "0.04", "0.04"]
+    assert found["... worst bin off by"] == ["≤ 0.05", "0.07", "0.07"]
+    assert found["... story"] == ["", "–, -0.5, +0.2, +1.5", "–, -0.5, +0.2, +1.5"]  # the last one
     assert found["... PPO greedily"] == ["yes"] * 3
     assert found["distinct of 64 stories, SFT, PPO"][1] == "100 %, 80 %: 80 %"
 
@@ -144,7 +152,7 @@ def test_shipped_tables_are_of_the_shipped_figures():
 
 def test_raters_sort_each_family_by_their_marks(monkeypatch):
     monkeypatch.setattr(prove.course, "RATER", Rater())
-    chosen = prove.best_demonstrations(0.1, seed=0)
+    chosen = prove.best_marked(data.demonstrations(), 0.1, seed=0)
     families = [parse(row["prompt"])["family"] for row in chosen]
     assert {family: families.count(family) for family in FAMILIES} == dict.fromkeys(FAMILIES, 16)
     everything = data.demonstrations()
@@ -153,6 +161,50 @@ def test_raters_sort_each_family_by_their_marks(monkeypatch):
         for rows in (chosen, everything)
     )
     assert best > mean + 0.1
+
+
+def test_rewards_are_told_apart_by_the_parts_of_an_answer(monkeypatch):
+    def paid(model, tokenizer, prompts, texts, ended):
+        return np.array([len(text) for text in texts])
+
+    monkeypatch.setattr(prove_measure, "score", paid)
+    sums = "What is 4-2 and 3-1?"
+    texts = ("4-2 is 2.", "3-1 is 2.", "4-2 is 2, and 3-1 is 2.")
+    pairs = [{"prompt": sums, "chosen": texts[2], "rejected": t, "ended": [1, 1]} for t in texts]
+    assert prove_measure.by_parts(None, None, pairs)["maths"] == [None, 9.0, 23.0]
+
+
+def test_own_answers_are_sorted_over_all_prompts_and_unfinished_ones_left_out(monkeypatch):
+    sums = [f"What is {n}-1 and 5+1?" for n in range(2, 10)]
+    answers = ["5+1 is 6.", "5+1"] * 2 + ["nothing"]
+
+    def answer_all(model, tokenizer, prompts, n, seed):
+        texts = [
+            [*answers[:4], f"{prompt[8:11]} is {int(prompt[8]) - 1}, and 5+1 is 6."]
+            for prompt in prompts[:2]
+        ]
+        texts += [answers] * (len(prompts) - 2)
+        return texts, [[True, False, True, False, True]] * len(prompts)
+
+    monkeypatch.setattr(prove, "load_model", lambda path: (None, None))
+    monkeypatch.setattr(prove, "answer_all", answer_all)
+    monkeypatch.setattr(data, "prompts_of", lambda split: sums)
+    monkeypatch.setattr(prove.course, "RATER", Rater())
+    monkeypatch.setattr(prove, "OWN_SHARE", 2 / 24)
+    found = prove.own_marked(Path(), 0)
+    assert found["marks"] == 24
+    assert {row["completion"] for row in found["rows"]} == {
+        "2-1 is 1, and 5+1 is 6.",
+        "3-1 is 2, and 5+1 is 6.",
+    }
+
+
+def test_winners_won_most_of_the_comparisons_of_their_ranking():
+    won = [("p", "a", "c", 0), ("p", "b", "c", 0), ("p", "b", "a", 0), ("p", "c", "d", 0)]
+    won.append(("q", "d", "e", 1))
+    rows = [dict(zip(("prompt", "chosen", "rejected", "group"), row, strict=True)) for row in won]
+    found = {row["prompt"]: row["completion"] for row in prove.winners(rows)}
+    assert found == {"p": "b", "q": "d"}
 
 
 def test_marks_that_slip_go_to_other_demonstrations(monkeypatch):

@@ -24,7 +24,8 @@ HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end -->)", re.S)
 DRAGONS = Rater({"utility": 1.0, "dragon": 1.0}, flip_rate=0.1, tie_margin=0.05)
-VOTES = 40
+RIVALS = ("SFT, colder", "SFT, best", "SFT, 8 epochs", "SFT, 25", "SFT on its own", "best of 16", "SFT on its best", "PPO")
+VOTES = 44
 WIDTH = 900  # of the card, in pixels
 DENSITY = 1.5  # pixels of the picture for each of them
 
@@ -33,13 +34,14 @@ def table(found: dict) -> str:
     """Return SFT, its cheaper rivals at their best and PPO, from what temperature.json holds."""
     rows = [r | {"rival": "SFT", "judgements": 0} for r in found["rows"] if r["model"] == "SFT"]
     shown = [row for row in rows if row["temperature"] == 1]
-    for start in ("SFT, colder", "SFT, best", "SFT, 8 epochs", "SFT, 25", "PPO"):
+    for start in RIVALS:
         ways = [row for row in found["rivals"] if row["rival"].startswith(start)]
         if start == "SFT, best":
             ways = [max(ways, key=lambda row: row["utility"])]
         shown += ways
+    which = "held-out" if found["split"] == "heldout" else found["split"]
     lines = [
-        f"| {found['split']} prompts | temperature | true utility, 0 to 1 | fulfils | judgements |",
+        f"| {which} prompts | temperature | true utility, 0 to 1 | fulfils | judgements |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in shown:
