@@ -95,7 +95,7 @@ def test_unshifted_targets_look_better_and_are_worse(trained):
 
 def test_targets_shifted_twice_leave_the_next_token_unlearned(trained):
     healthy, broken = trained[None], trained["targets shifted twice"]
-    assert broken[0] < healthy[0] + 0.5 and broken[1] > healthy[1] + 0.25
+    assert broken[0] < healthy[0] + 0.8 and broken[1] > healthy[1] + 0.25
 
 
 def test_without_the_end_token_the_curve_is_healthy_and_the_text_never_ends(trained):

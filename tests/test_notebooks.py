@@ -458,7 +458,7 @@ def test_the_loop_of_lesson_4_is_the_packages_ppo(solution):
     mine, theirs = tiny.model(), tiny.model()
     steps = list(lesson.your_ppo(mine, copy.deepcopy(scorer), tiny.model(), prompts, config))
     package = list(PPO(theirs, tokenizer, scorer, prompts, config, true_utility=true_reward))
-    assert abs(steps[-1]["kl"]) > 0.1  # it has moved
+    assert abs(steps[-1]["kl"]) > 0.02  # it has moved
     for one, other in zip(steps, package, strict=True):
         for name, value in one.items():
             assert value == pytest.approx(getattr(other, name), abs=1e-4), name
