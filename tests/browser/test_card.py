@@ -15,6 +15,7 @@ from rlhf_lessons.widgets import words
 def test_each_grade_of_a_pair_is_stored_as_chosen(bench, by):
     card = bench(pairs(6))
     for n, (key, label, _, _) in enumerate(GRADES, 1):
+        card.is_now("open")  # a key pressed before the next pair is there would be lost
         if by == "keys":
             card.press(key)
             card.saved(n)
