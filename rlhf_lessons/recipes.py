@@ -197,8 +197,8 @@ def make_comparisons(
 
 
 def off_prompt_for(prompts: list[str], rng: random.Random) -> list[tuple[int, int]]:
-    """Return the places of two other prompts for each: one that shares most words with it, whose
-    answer is wrong in a fact or two only, and any.
+    """Return the places of two prompts for each: another that shares most words with it, whose
+    answer is wrong in a fact or two only, and any, which now and then is the same.
     """
     words = {prompt: frozenset(prompt.split()) for prompt in prompts}
     places = {prompt: place for place, prompt in enumerate(prompts)}
