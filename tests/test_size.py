@@ -1,7 +1,7 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 33,000 tokens for the core, 86,000 for the package and nine a line. Hints and known mistakes
-of exercises are data (`exercises/hints/*.toml`), and not counted.
+At most 36,500 tokens for the core, with every method of lesson 7, 95,000 for the package and nine a
+line. Hints and known mistakes of exercises are data (`exercises/hints/*.toml`), and not counted.
 """
 
 import io
@@ -16,8 +16,8 @@ PACKAGE = Path(rlhf_lessons.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
-CORE_LIMIT = 33_000
-PACKAGE_LIMIT = 86_000
+CORE_LIMIT = 36_500
+PACKAGE_LIMIT = 95_000
 LINE_LIMIT = 9
 
 
@@ -32,13 +32,13 @@ def size(files: list[Path]) -> int:
     return sum(len(tokens(file)) for file in files)
 
 
-def test_the_core_fits_into_33_000_tokens():
+def test_the_core_fits_into_36_500_tokens():
     """What a learner of RLHF reads: the toy world, the model, the stages, their evaluation."""
     core = [file for file in FILES if file.relative_to(PACKAGE).parts[0] in CORE]
     assert size(core) <= CORE_LIMIT
 
 
-def test_the_package_fits_into_86_000_tokens():
+def test_the_package_fits_into_95_000_tokens():
     assert size(FILES) <= PACKAGE_LIMIT
 
 

@@ -1,1 +1,1 @@
-"""The four stages of RLHF, one file each: pretrain, sft, reward, ppo."""
+"""The stages of RLHF, one file each: pretrain, sft, reward, ppo; then rloo (and GRPO) and dpo."""

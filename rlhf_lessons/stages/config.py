@@ -1,6 +1,7 @@
-"""The settings of the four stages: flag, help text and documentation at once, without torch."""
+"""The settings of all stages: flag, help text and documentation at once, without torch."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class RewardConfig:
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class OnPolicyConfig:
     steps: int = 40
     """How many times to sample a batch of responses and learn from it."""
     batch_size: int = 512
@@ -65,22 +66,12 @@ class PPOConfig:
     """Passes over the batch before new responses are sampled."""
     lr: float = 8e-4
     """The policy's learning rate at the start; it falls linearly to zero."""
-    critic_lr: float = 1.6e-3
-    """The critic's learning rate at the start; it falls linearly to zero."""
-    critic_warmup: int = 4
-    """Steps at first in which only the critic learns; an ignorant one misleads the policy."""
     kl_coef: float = 0.05
     """Price in reward of one nat of KL from the reference, the SFT model."""
     missing_eos_penalty: float = 1.0
     """Reward that a response without an end token loses."""
-    gamma: float = 1.0
-    """Discount a token; 1 since a response is as good as its last token says."""
-    gae_lambda: float = 0.95
-    """Lambda of GAE: 1 trusts only the returns seen, 0 only the critic."""
     clip_range: float = 0.2
-    """How far a token's probability ratio may move from 1 before the token stops counting."""
-    clip_range_value: float = 0.2
-    """How far a value may move from its old one before the move stops counting."""
+    """How far a probability ratio may move from 1 before its token, or response, stops counting."""
     target_kl: float = 0.05
     """Leave the batch once the policy is this many nats a token from the one that sampled it."""
     temperature: float = 1.0
@@ -93,9 +84,58 @@ class PPOConfig:
     """Decides the order of prompts, the samples and the minibatches."""
 
 
+@dataclass(frozen=True)
+class PPOConfig(OnPolicyConfig):
+    critic_lr: float = 1.6e-3
+    """The critic's learning rate at the start; it falls linearly to zero."""
+    critic_warmup: int = 4
+    """Steps at first in which only the critic learns; an ignorant one misleads the policy."""
+    gamma: float = 1.0
+    """Discount a token; 1 since a response is as good as its last token says."""
+    gae_lambda: float = 0.95
+    """Lambda of GAE: 1 trusts only the returns seen, 0 only the critic."""
+    clip_range_value: float = 0.2
+    """How far a value may move from its old one before the move stops counting."""
+
+
+@dataclass(frozen=True)
+class RLOOConfig(OnPolicyConfig):
+    group_size: int = 8
+    """Responses to a prompt; the others' mean score is the baseline of each."""
+
+
+@dataclass(frozen=True)
+class GRPOConfig(RLOOConfig):
+    scale_rewards: bool = True
+    """Divide advantages by their group's deviation; Dr. GRPO does not."""
+    loss_type: Literal["grpo", "dr_grpo"] = "grpo"
+    """A response's loss: the mean of its tokens', or with Dr. GRPO their sum over a constant."""
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    beta: float = 0.1
+    """Price of one nat from the reference: the implicit reward is beta times the log-ratio."""
+    epochs: int = 1
+    """How often each comparison is seen."""
+    batch_size: int = 16
+    """Prompts in a batch; all pairs of a prompt are in the same batch."""
+    lr: float = 5e-4
+    """Highest learning rate; it falls linearly to zero."""
+    warmup: int = 30
+    """Steps over which the learning rate rises."""
+    seed: int = 0
+    """Decides the order of the prompts."""
+
+
 # The settings of the shipped checkpoints, which the command line begins from.
 PRETRAIN = PretrainConfig(steps=3000)
 SFT_RECIPE = SFTConfig(epochs=2, lr=5e-4)
 REWARD = RewardConfig(epochs=3)
 PPO_RECIPE = PPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
 PPO_FIRST = replace(PPO_RECIPE, steps=24)  # a first round, for its answers
+# Beyond PPO: as many answers and steps as PPO has.
+RLOO_RECIPE = RLOOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
+GRPO_RECIPE = GRPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
+DR_GRPO_RECIPE = replace(GRPO_RECIPE, scale_rewards=False, loss_type="dr_grpo")
+DPO_RECIPE = DPOConfig()

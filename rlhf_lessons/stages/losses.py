@@ -1,10 +1,10 @@
-"""Every formula of the four stages as a pure function, under the names that the exercises use.
+"""Every formula of the stages as a pure function, under the names that the exercises use.
 
 Stages call these through the module, `losses.gae(...)`, never by a name of their own:
 `exercises/bugs.py` swaps single functions here, and a stage must then find the swapped one.
 
-Tensors of PPO are (batch, time): column 0 holds a response's first token, and the mask is True on
-its tokens and False on padding. All losses and log-probs are in nats.
+Tensors of responses' tokens are (batch, time): column 0 holds the first token, and the mask is True
+on tokens and False on padding. All losses and log-probs are in nats.
 """
 
 import torch
@@ -132,3 +132,56 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float |
     if not spread > 1e-8:
         return None
     return 1 - (returns - values[mask]).var(unbiased=False).item() / spread
+
+
+# RLOO and GRPO: no critic. The baseline of a response is what others to the same prompt scored;
+# the `group_size` responses to a prompt lie together.
+def leave_one_out(scores: Tensor, group_size: int) -> Tensor:
+    """Return RLOO's advantages (batch,): each score less the mean of its group's others.
+
+    Ahmadian et al. 2024, eq. 3.
+    """
+    groups = scores.view(-1, group_size)
+    others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)
+    return (groups - others).flatten()
+
+
+def group_advantages(scores: Tensor, group_size: int, scale: bool) -> Tensor:
+    """Return GRPO's advantages (batch,): each score less its group's mean, over its deviation.
+
+    Shao et al. 2024, 4.1.2; without `scale`, the deviation stays out (Dr. GRPO, Liu et al. 2025).
+    """
+    groups = scores.view(-1, group_size)
+    advantages = groups - groups.mean(1, keepdim=True)
+    if scale:
+        advantages = advantages / (groups.std(1, keepdim=True) + 1e-4)
+    return advantages.flatten()
+
+
+def rloo_loss(
+    logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, advantages: Tensor, clip_range: float
+) -> Tensor:
+    """Return each response's loss (batch,): PPO's, with the whole response as one action."""
+    whole = (logprobs * mask).sum(1)
+    old = (old_logprobs * mask).sum(1)
+    return clipped_policy_loss(whole, old, advantages, clip_range)
+
+
+def grpo_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    reference: Tensor,
+    mask: Tensor,
+    advantages: Tensor,
+    clip_range: float,
+    kl_coef: float,
+    constant: int | None = None,
+) -> Tensor:
+    """Return each response's loss (batch,): PPO's and the KL's price, the mean over its tokens.
+
+    With a `constant` (Dr. GRPO) it is their sum over that. Shao et al. 2024, eq. 3 and 4.
+    """
+    token_losses = clipped_policy_loss(logprobs, old_logprobs, advantages[:, None], clip_range)
+    token_losses = token_losses + kl_coef * kl_k3(logprobs - reference)
+    length = constant or mask.sum(1)
+    return token_losses.masked_fill(~mask, 0.0).sum(1) / length

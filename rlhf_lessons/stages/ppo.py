@@ -13,39 +13,24 @@ devices.
 """
 
 import copy
-from collections import defaultdict
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rlhf_lessons.lm.sampling import response_logprobs, suppressed_ids, token_scores
-from rlhf_lessons.lm.tokenizer import encode_prompts
-from rlhf_lessons.stages import losses, rollout
+from rlhf_lessons.lm.sampling import response_logprobs, token_scores
+from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PPOConfig
-from rlhf_lessons.stages.loop import Optimiser, Stage, backward, generator, shuffled_rows
-from rlhf_lessons.stages.rollout import Rollout
+from rlhf_lessons.stages.loop import backward
+from rlhf_lessons.stages.rollout import Means, OnPolicy, PolicyStep, Rollout
 
 
-@dataclass
-class PPOStep:
-    """What one step gives, over responses' tokens only."""
+@dataclass(kw_only=True)
+class PPOStep(PolicyStep):
+    """What one step gives, and what it says of the critic."""
 
-    step: int
-    reward: float  # mean score, before penalties
-    kl: float  # from the reference, nats a response
-    length: float  # tokens a response
-    ended: float  # share of responses with an end token
     explained_variance: float | None  # None where returns do not vary
-    entropy: float  # nats a token; this and the four below are means over the update
-    policy_loss: float
-    value_loss: float
-    clip_fraction: float  # share of tokens whose ratio left 1 +- clip_range
-    approx_kl: float  # from the policy that sampled, nats a token
-    ratio_error: float  # largest |ratio - 1| in the first minibatch: 0 up to rounding, or a bug
-    stopped: bool  # whether the batch was left early
-    samples: list[tuple[str, str, float]]  # the first eight: prompt, response, reward
-    true_utility: float | None = None  # mean, where a function for it was given
+    value_loss: float  # mean over the update
 
 
 @dataclass
@@ -62,83 +47,26 @@ def new_critic(reward_model):
     return copy.deepcopy(reward_model)
 
 
-class PPO(Stage):
+class PPO(OnPolicy):
     """Train `policy` by PPO against `reward`; each item is one `PPOStep`.
 
-    `reward` is a reward model, or a function (prompts, responses, ended) -> (batch,); the critic
-    then starts from the reward model `critic_init`. `reference` is the model whose distance costs;
-    None takes a frozen copy of the policy as it comes. `true_utility`, a function like a reward, is
-    only measured. All models are put into eval mode, and stay in it: nothing runs with dropout.
-    ValueError if the models and the tokenizer do not fit together, or a prompt is too long.
+    Where `reward` is a function, the critic starts from the reward model `critic_init`. The other
+    arguments are those of `OnPolicy`.
     """
 
+    Step = PPOStep
+
     def __init__(
-        self,
-        policy,
-        tokenizer,
-        reward,
-        prompts,
-        config: PPOConfig,
-        critic_init=None,
-        true_utility=None,
-        reference=None,
+        self, policy, tokenizer, reward, prompts, config: PPOConfig, critic_init=None, **more
     ):
         critic = critic_init or reward
         if not isinstance(critic, nn.Module):
             raise ValueError(
                 "where reward is a function, critic_init must be a reward model for the critic"
             )
-        if not prompts:
-            raise ValueError("no prompts")
-        if config.batch_size % config.num_minibatches:
-            raise ValueError("batch_size must be a multiple of num_minibatches")
-        self.config = config
-        self.steps = config.steps
-        self.tokenizer = tokenizer
-        self.prompts = list(prompts)
-        self.prompt_ids = encode_prompts(tokenizer, self.prompts)
-        self.policy = policy
-        self.reward = reward
-        self.true_utility = true_utility
         self.critic = new_critic(critic)
-        self.reference = reference or copy.deepcopy(policy)
-        self.models = nn.ModuleDict(
-            {"policy": policy, "critic": self.critic, "reference": self.reference}
-        )
-        models = {"reward model": reward, **self.models}
-        rollout.check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
-        self.suppressed = suppressed_ids(policy, tokenizer)
-        settings = {"eps": 1e-5, "max_grad_norm": config.max_grad_norm}
-        self.optimisers = {
-            "policy": Optimiser(policy, config.lr, **settings),
-            "critic": Optimiser(self.critic, config.critic_lr, **settings),
-        }
-
-    def train_step(self, step: int) -> PPOStep:
-        batch = self.estimate(self.collect(step))
-        metrics = self.update(batch, step)
-        if self.true_utility:
-            utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
-            metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
-        samples = list(zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True))
-        return PPOStep(
-            step=step,
-            reward=batch.scores.mean().item(),
-            kl=(batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
-            length=batch.response_mask.sum(1).float().mean().item(),
-            ended=batch.ended.float().mean().item(),
-            explained_variance=losses.explained_variance(
-                batch.values, batch.returns, batch.response_mask
-            ),
-            samples=samples[:8],
-            **metrics,
-        )
-
-    def collect(self, step: int) -> Rollout:
-        """Sample this step's batch of responses, score them, and ask the reference."""
-        config = self.config
-        rows = shuffled_rows(len(self.prompts), config.batch_size, step, config.seed)
-        return rollout.sample_rollout(self, rows, generator(config.seed, step, 1).initial_seed())
+        super().__init__(policy, tokenizer, reward, prompts, config, critic=self.critic, **more)
+        self.optimisers["critic"] = self.optimiser(self.critic, config.critic_lr)
 
     @torch.no_grad()
     def estimate(self, batch: Rollout) -> Episodes:
@@ -160,31 +88,15 @@ class PPO(Stage):
         return Episodes(**vars(batch), values=values, advantages=advantages, returns=returns)
 
     def update(self, batch: Episodes, step: int) -> dict:
-        """Learn from the batch: some passes, and one step of each optimiser a minibatch."""
-        config = self.config
-        rng = generator(config.seed, step, 2)
-        minibatches = []
-        for _ in range(config.update_epochs):
-            order = torch.randperm(config.batch_size, generator=rng).to(batch.ids.device)
-            minibatches += order.split(config.batch_size // config.num_minibatches)
-        history = []
-        for rows in minibatches:
-            history.append(self.minibatch(batch, rows, step))
-            stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
-            if stopped:
-                break
-            for optimiser in self.optimisers.values():
-                optimiser.apply(step, scale=1 - step / config.steps)
-        metrics = {"stopped": stopped}
-        for name in history[0]:
-            metrics[name] = sum(part[name] for part in history) / len(history)
-        return metrics | {"ratio_error": history[0]["ratio_error"]}
+        metrics = super().update(batch, step)
+        explained = losses.explained_variance(batch.values, batch.returns, batch.response_mask)
+        return metrics | {"explained_variance": explained}
 
     def minibatch(self, batch: Episodes, rows: Tensor, step: int) -> dict:
         """Add up the gradients of one minibatch; return its metrics, means over its tokens."""
         config = self.config
         tokens = batch.response_mask[rows].sum().item()
-        metrics = defaultdict(float)
+        metrics = Means(tokens)
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
         for place, text in batch.parts(rows):
@@ -206,19 +118,9 @@ class PPO(Stage):
             # Two models with no weight in common: each gets the gradient of its own loss.
             backward((policy_losses + value_losses)[mask].sum() / tokens, step)
 
-            with torch.no_grad():
-                logratio = logprobs - old_logprobs
-                ratio_errors = (logratio.exp() - 1).abs()
-                measured = {
-                    "policy_loss": policy_losses,
-                    "value_loss": value_losses,
-                    "entropy": torch.special.entr(logits.softmax(-1)).sum(-1),
-                    "clip_fraction": ratio_errors > config.clip_range,
-                    "approx_kl": losses.kl_k3(-logratio),
-                }
-            for name, each_token in measured.items():
+            for name, each_token in (("policy_loss", policy_losses), ("value_loss", value_losses)):
                 metrics[name] += each_token[mask].sum().item() / tokens
-            metrics["ratio_error"] = max(metrics["ratio_error"], ratio_errors[mask].max().item())
+            metrics.add(mask, logprobs, old_logprobs, logits, config.clip_range)
         return metrics
 
     def token_values(self, ids: Tensor, attention_mask: Tensor, response_length: int) -> Tensor:

@@ -1,11 +1,15 @@
-"""A batch of responses for any method that learns from rewards: sample, score, ask the reference.
+"""What PPO, RLOO and GRPO share: sample responses, score them, ask the reference, and learn from
+the batch for a few passes.
 
-There is no critic here. PPO adds values; a method with a baseline of its own needs none.
+A method says what a batch is worth (`estimate`) and how a minibatch is learned from (`minibatch`).
+There is no critic here: PPO adds one.
 
 What a stage takes from here it calls through the module, `rollout.last_scores(...)`, and `generate`
 is looked up here: `exercises/bugs.py` swaps these by name.
 """
 
+import copy
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,8 +23,13 @@ from rlhf_lessons.lm.sampling import (
     generate,
     micro_batches,
     response_logprobs,
+    suppressed_ids,
     token_scores,
 )
+from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.stages import losses
+from rlhf_lessons.stages.config import OnPolicyConfig
+from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
 
 MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
 
@@ -67,35 +76,174 @@ def check_models(models: dict, tokenizer, prompt_ids: list[list[int]], max_new_t
         check_lengths(model, prompt_ids, f"for the {name}, prompt", room=max_new_tokens)
 
 
-@torch.no_grad()
-def sample_rollout(stage, rows: list[int], seed: int) -> Rollout:
-    """Sample a response to each of the stage's prompts in `rows`, and judge it.
+@dataclass(kw_only=True)
+class PolicyStep:
+    """What one step gives, over responses' tokens only."""
 
-    Of the stage are read: `policy`, `reference`, `tokenizer`, `prompts` and their `prompt_ids`,
-    `suppressed`, the config's `max_new_tokens` and `temperature`, and `reward`, a reward model or
-    a function (prompts, responses, ended) -> (batch,).
+    step: int
+    reward: float  # mean score, before penalties
+    kl: float  # from the reference, nats a response
+    length: float  # tokens a response
+    ended: float  # share of responses with an end token
+    entropy: float  # nats a token; this and the three below are means over the update
+    policy_loss: float
+    clip_fraction: float  # share of tokens whose ratio left 1 +- clip_range
+    approx_kl: float  # from the policy that sampled, nats a token
+    ratio_error: float  # largest |ratio - 1| in the first minibatch: 0 up to rounding, or a bug
+    stopped: bool  # whether the batch was left early
+    samples: list[tuple[str, str, float]]  # the first eight: prompt, response, reward
+    true_utility: float | None = None  # mean, where a function for it was given
+
+
+class OnPolicy(Stage):
+    """Train `policy` on what it samples itself, by what `reward` says of it.
+
+    `reward` is a reward model, or a function (prompts, responses, ended) -> (batch,). `reference`
+    is the model whose distance costs; None takes a frozen copy of the policy as it comes.
+    `true_utility`, a function like a reward, is only measured. All models, those in `others` too,
+    are put into eval mode, and stay in it: nothing runs with dropout. ValueError if the models and
+    the tokenizer do not fit together, or a prompt is too long.
     """
-    config = stage.config
-    prompts = [stage.prompts[i] for i in rows]
-    prompt_ids = [stage.prompt_ids[i] for i in rows]
-    # 1. Sample responses, each cut at its end token.
-    samples = generate(
-        stage.policy, stage.tokenizer, prompt_ids, config.max_new_tokens, config.temperature, seed
-    )
-    # 2. Score each response at its last token.
-    if isinstance(stage.reward, nn.Module):
-        scores = score_ids(stage.reward, samples.ids, samples.attention_mask)
-    else:
-        scores = stage.reward(prompts, samples.texts, samples.ended)
-    scores = torch.as_tensor(scores, dtype=torch.float32, device=samples.ids.device)
-    unknown = torch.zeros_like(samples.logprobs)
-    batch = Rollout(**vars(samples), prompts=prompts, scores=scores, reference_logprobs=unknown)
-    # 3. Ask the reference how likely each token is, under the distribution sampled from.
-    for place, text in batch.parts():
-        batch.reference_logprobs[place], _ = response_logprobs(
-            stage.reference, *text, config.temperature, stage.suppressed
+
+    Step = PolicyStep
+
+    def __init__(
+        self,
+        policy,
+        tokenizer,
+        reward,
+        prompts,
+        config: OnPolicyConfig,
+        true_utility=None,
+        reference=None,
+        **others,
+    ):
+        if not prompts:
+            raise ValueError("no prompts")
+        if config.batch_size % config.num_minibatches:
+            raise ValueError("batch_size must be a multiple of num_minibatches")
+        self.config = config
+        self.steps = config.steps
+        self.tokenizer = tokenizer
+        self.prompts = list(prompts)
+        self.prompt_ids = encode_prompts(tokenizer, self.prompts)
+        self.policy = policy
+        self.reward = reward
+        self.true_utility = true_utility
+        self.reference = reference or copy.deepcopy(policy)
+        self.models = nn.ModuleDict({"policy": policy, **others, "reference": self.reference})
+        models = {"reward model": reward, **self.models}
+        check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
+        self.suppressed = suppressed_ids(policy, tokenizer)
+        self.optimisers = {"policy": self.optimiser(policy, config.lr)}
+
+    def optimiser(self, model, lr: float) -> Optimiser:
+        """Return a model's optimiser, as in Ziegler et al. 2019."""
+        return Optimiser(model, lr, eps=1e-5, max_grad_norm=self.config.max_grad_norm)
+
+    def train_step(self, step: int) -> PolicyStep:
+        batch = self.estimate(self.collect(step))
+        metrics = self.update(batch, step)
+        if self.true_utility:
+            utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
+            metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
+        samples = list(zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True))
+        return self.Step(
+            step=step,
+            reward=batch.scores.mean().item(),
+            kl=(batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
+            length=batch.response_mask.sum(1).float().mean().item(),
+            ended=batch.ended.float().mean().item(),
+            samples=samples[:8],
+            **metrics,
         )
-    return batch
+
+    def prompt_rows(self, step: int) -> list[int]:
+        """Return the numbers of the prompts that this step answers."""
+        config = self.config
+        return shuffled_rows(len(self.prompts), config.batch_size, step, config.seed)
+
+    @torch.no_grad()
+    def collect(self, step: int) -> Rollout:
+        """Sample this step's batch of responses, and judge it."""
+        config = self.config
+        rows = self.prompt_rows(step)
+        prompts = [self.prompts[i] for i in rows]
+        prompt_ids = [self.prompt_ids[i] for i in rows]
+        seed = generator(config.seed, step, 1).initial_seed()
+        # 1. Sample responses, each cut at its end token.
+        samples = generate(
+            self.policy,
+            self.tokenizer,
+            prompt_ids,
+            config.max_new_tokens,
+            config.temperature,
+            seed,
+        )
+        # 2. Score each response at its last token.
+        if isinstance(self.reward, nn.Module):
+            scores = score_ids(self.reward, samples.ids, samples.attention_mask)
+        else:
+            scores = self.reward(prompts, samples.texts, samples.ended)
+        scores = torch.as_tensor(scores, dtype=torch.float32, device=samples.ids.device)
+        unknown = torch.zeros_like(samples.logprobs)
+        batch = Rollout(**vars(samples), prompts=prompts, scores=scores, reference_logprobs=unknown)
+        # 3. Ask the reference how likely each token is, under the distribution sampled from.
+        for place, text in batch.parts():
+            batch.reference_logprobs[place], _ = response_logprobs(
+                self.reference, *text, config.temperature, self.suppressed
+            )
+        return batch
+
+    def update(self, batch: Rollout, step: int) -> dict:
+        """Learn from the batch: some passes, and one step of each optimiser a minibatch."""
+        config = self.config
+        rng = generator(config.seed, step, 2)
+        minibatches = []
+        for _ in range(config.update_epochs):
+            order = torch.randperm(config.batch_size, generator=rng).to(batch.ids.device)
+            minibatches += order.split(config.batch_size // config.num_minibatches)
+        history = []
+        for rows in minibatches:
+            history.append(self.minibatch(batch, rows, step))
+            stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
+            if stopped:
+                break
+            for optimiser in self.optimisers.values():
+                optimiser.apply(step, scale=1 - step / config.steps)
+        metrics = {"stopped": stopped}
+        for name in history[0]:
+            metrics[name] = sum(part[name] for part in history) / len(history)
+        return metrics | {"ratio_error": history[0]["ratio_error"]}
+
+
+class Means(defaultdict):
+    """The metrics of one minibatch, gathered part by part: means over its `tokens`."""
+
+    def __init__(self, tokens: int):
+        super().__init__(float)
+        self.tokens = tokens
+
+    @torch.no_grad()
+    def add(
+        self,
+        mask: Tensor,
+        logprobs: Tensor,
+        old_logprobs: Tensor,
+        logits: Tensor,
+        clip_range: float,
+    ) -> None:
+        """Add what one part says of the policy: how sure it is, and how far it has moved."""
+        logratio = logprobs - old_logprobs
+        ratio_errors = (logratio.exp() - 1).abs()
+        measured = {
+            "entropy": torch.special.entr(logits.softmax(-1)).sum(-1),
+            "clip_fraction": ratio_errors > clip_range,
+            "approx_kl": losses.kl_k3(-logratio),
+        }
+        for name, each_token in measured.items():
+            self[name] += each_token[mask].sum().item() / self.tokens
+        self["ratio_error"] = max(self["ratio_error"], ratio_errors[mask].max().item())
 
 
 def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
