@@ -14,16 +14,26 @@ from tiny_models import tiny_llama
 
 import rlhf_lessons
 from rlhf_lessons.lm.models import to_reward_model
-from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.stages.config import (
+    DPOConfig,
+    GRPOConfig,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    RLOOConfig,
+    SFTConfig,
+)
+from rlhf_lessons.stages.dpo import DPO
 from rlhf_lessons.stages.loop import NonFiniteLoss
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain
 from rlhf_lessons.stages.reward import RewardModelling
+from rlhf_lessons.stages.rloo import GRPO, RLOO
 from rlhf_lessons.stages.run import load_state, save_state
 from rlhf_lessons.stages.sft import SFT
 
 
-@pytest.fixture(params=["pretrain", "sft", "reward", "ppo"])
+@pytest.fixture(params=["pretrain", "sft", "reward", "ppo", "rloo", "grpo", "dpo"])
 def make_stage(request, tokenizer, demonstrations, rankings):
     """A function that makes the stage afresh, as a new process would."""
 
@@ -39,14 +49,15 @@ def make_stage(request, tokenizer, demonstrations, rankings):
             return RewardModelling(
                 model, tokenizer, rankings[:24], RewardConfig(epochs=3, batch_size=12)
             )
-        config = PPOConfig(steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8)
-        return PPO(
-            model,
-            tokenizer,
-            to_reward_model(model),
-            ["Write about anna.", "What is 4-2?", "a"],
-            config,
-        )
+        if request.param == "dpo":
+            return DPO(model, tokenizer, rankings[:24], DPOConfig(epochs=3, batch_size=12))
+        stage, config = {
+            "ppo": (PPO, PPOConfig(steps=6, batch_size=16, critic_warmup=1, max_new_tokens=8)),
+            "rloo": (RLOO, RLOOConfig(steps=6, batch_size=16, group_size=4, max_new_tokens=8)),
+            "grpo": (GRPO, GRPOConfig(steps=6, batch_size=16, group_size=4, max_new_tokens=8)),
+        }[request.param]
+        prompts = ["Write about anna.", "What is 4-2?", "a"]
+        return stage(model, tokenizer, to_reward_model(model), prompts, config)
 
     return make
 
@@ -80,7 +91,7 @@ def test_interrupted_run_continues_bit_for_bit(make_stage, tmp_path, after):
 def test_bad_number_stops_the_run_at_its_step_with_the_weights_of_the_step_before(make_stage):
     run = make_stage()
     next(run), next(run)
-    name = "critic" if isinstance(run, PPO) else "model"
+    name = next(name for name in ("critic", "reference", "model") if name in run.models)
     weight = next(run.models[name].parameters())
     with torch.no_grad():
         weight[:, 0] = float("inf")

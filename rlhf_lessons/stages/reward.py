@@ -43,6 +43,7 @@ class Ranking:
     answers: dict[tuple[str, bool], float | None]  # (text, whether it ended) -> true utility
     pairs: list[tuple[int, int]]  # places of answers: (better, worse)
     rows: list[list[int]]  # token ids of the prompt with each answer
+    prompt_length: int = 0  # tokens of each row that are prompt
 
 
 class RewardModelling(RowStage):
@@ -106,6 +107,7 @@ def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:
         answers = encode_completions(tokenizer, *zip(*ranking.answers, strict=True))
         rows = [prompt + answer for answer in answers]
         ranking.rows = rows
+        ranking.prompt_length = len(prompt)
         ranking.pairs = [(i, j) for i, j in ranking.pairs if rows[i] != rows[j]]
     found = [ranking for ranking in rankings.values() if ranking.pairs]
     if not found:
