@@ -35,7 +35,6 @@ from prove_measure import (
     OWN,
     OWN_SHARE,
     SHARES,
-    best_by_reward,
     kept,
     measure,
     measure_base,
@@ -46,6 +45,7 @@ from prove_table import table
 from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.best_of_n import best_by_reward
 from rlhf_lessons.lm.models import load_model
 from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.world.tasks import FAMILIES, parse

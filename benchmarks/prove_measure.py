@@ -15,7 +15,7 @@ import numpy as np
 from rlhf_lessons import data
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
-from rlhf_lessons.evaluation.best_of_n import rewards_of
+from rlhf_lessons.evaluation.best_of_n import best_by_reward
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.evaluation.parts import parts
 from rlhf_lessons.evaluation.probes import base_probes
@@ -146,19 +146,6 @@ def look(prompts: list[str], texts: list[list[str]], ended: list[list[bool]]) ->
         "words": [[len(text.split()) for text in row] for row in texts],
         "tastes": {taste: [np.mean([taste in s for s in row]) for row in seen] for taste in TASTES},
     }
-
-
-def best_by_reward(
-    reward, tokenizer, prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
-) -> tuple[list[list[str]], list[list[bool]]]:
-    """Return of each prompt's answers the one of highest reward; only of those that ended, if any.
-
-    It is in the form of `answer_all`, with one answer to a prompt.
-    """
-    rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
-    best = np.where(ended, rewards, rewards - 1e6).argmax(1)
-    chosen_texts = [[row[place]] for row, place in zip(texts, best, strict=True)]
-    return chosen_texts, [[row[place]] for row, place in zip(ended, best, strict=True)]
 
 
 def article(path: Path, split: str, seed: int) -> dict:

@@ -2,8 +2,10 @@
 all.
 
 A reward model that is worth training a policy on also chooses well; so best-of-n measures it before
-PPO does.
+PPO does. How it does for every n, and at what KL, follows from one pool of answers (`chances`).
 """
+
+import math
 
 import numpy as np
 import torch
@@ -48,6 +50,51 @@ def best_of(
     plain, *others = texts
     rewards = rewards_of(reward, tokenizer, [prompt], [others], [ended[1:]])
     return plain, others[rewards.argmax()]
+
+
+def best_by_reward(
+    reward, tokenizer, prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
+) -> tuple[list[list[str]], list[list[bool]]]:
+    """Return of each prompt's answers the one of highest reward; only of those that ended, if any.
+
+    It is in the form of `answer_all`, with one answer to a prompt.
+    """
+    rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
+    best = np.where(ended, rewards, rewards - 1e6).argmax(1)
+    chosen_texts = [[row[place]] for row, place in zip(texts, best, strict=True)]
+    return chosen_texts, [[row[place]] for row, place in zip(ended, best, strict=True)]
+
+
+def chances(rewards: np.ndarray, n: int) -> np.ndarray:
+    """Return how likely each answer of a pool is the best of `n` drawn from it, with replacement.
+
+    `rewards` is (..., pool), of answers drawn from the policy; ties are broken at random. What
+    best-of-n gives on average is then the sum of chance times value, with no noise from drawing.
+    """
+    mine = rewards[..., :, None]
+    others = rewards[..., None, :]
+    below = (others < mine).mean(-1)
+    level = (others == mine).mean(-1)
+    return ((below + level) ** n - below**n) / (level * rewards.shape[-1])
+
+
+def kl_of_best_of_n(rewards: np.ndarray, n: int) -> np.ndarray:
+    """Return the exact KL of best-of-n from the policy, in nats: (...,) for rewards (..., pool).
+
+    With rewards of levels k, of share q_k of the policy's answers and F_k up to and with level k,
+    it is the sum of (F_k^n - F_(k-1)^n) log((F_k^n - F_(k-1)^n) / q_k). Answers that tie, such as
+    the same one twice, keep it below `kl_bound`. The shares are those of the pool, so `n` should be
+    small beside it.
+    """
+    chance = chances(rewards, n)
+    return (chance * np.log(chance * rewards.shape[-1])).sum(-1)
+
+
+def kl_bound(n: int) -> float:
+    """Return log n - (n - 1) / n, often taken for the KL of best-of-n: an upper bound, which it
+    reaches where no two answers tie (Beirami et al. 2024).
+    """
+    return math.log(n) - (n - 1) / n
 
 
 def best_of_n_gain(
