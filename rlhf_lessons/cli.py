@@ -144,6 +144,38 @@ def evaluate(
     show(result, json, models_table)
 
 
+def compare(
+    methods: Annotated[str, arg(help="Of ppo, rloo, grpo, dr_grpo, dpo, rs and bon.")] = (
+        "ppo,rloo,grpo,dpo,rs,bon"
+    ),
+    seeds: int = 4,
+    split: Literal["heldout", "validation"] = "validation",
+    chains: Path | None = None,
+    out: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Train by several methods from the same SFT model and votes, and compare gain, KL and time.
+
+    Methods beside PPO: `rloo`, `grpo` and `dr_grpo` have no critic, `dpo` no reward model; `rs`
+    fine-tunes on the best of 16 answers, `bon` only chooses. A stopped comparison continues.
+
+    Args:
+        seeds: How many runs of each method.
+        split: The prompts to measure on; settings are chosen on `validation`.
+        chains: Folder with models for each seed, seed0/sft and so on; by default those that ship.
+        out: Folder for models, measurements and table; by default runs/compare.
+    """
+    from rlhf_lessons.reports import compare as comparing
+    from rlhf_lessons.reports.terminal import compared_table
+
+    out = out or paths.RUNS / "compare"
+    starts = comparing.starts(seeds, split, chains)
+    found = comparing.compare(methods.split(","), starts, out / split)
+    rows = [row for runs in found.values() for measured in runs.values() for row in measured]
+    data.write_rows(out / f"{split}.jsonl", rows)
+    show(comparing.summary(found), json, compared_table)
+
+
 def diagnose(json: Json = False) -> int:
     """Find the stage that went wrong: in your own models if you have any, else in those shipped."""
     from rlhf_lessons.evaluation import diagnose as doctor
@@ -169,7 +201,7 @@ def course(fresh: bool = False) -> None:
     import matplotlib
 
     matplotlib.use("Agg")  # figures go into files
-    from rlhf_lessons.reports.course import compare
+    from rlhf_lessons.reports.course import compare as compared
 
     began = time.monotonic()
     for number, (stage, (title, *parents)) in enumerate(COURSE.items(), 1):
@@ -180,7 +212,7 @@ def course(fresh: bool = False) -> None:
             print(f"Finished before, in {out}; --fresh trains it again.")
         else:
             make(stage, out, fresh, folders)
-    print("\n" + compare())
+    print("\n" + compared())
     print(f"\nThe course took {(time.monotonic() - began) / 60:.0f} minutes, into {paths.RUNS}")
 
 
@@ -526,6 +558,7 @@ def try_class_page(
 COMMANDS = {
     "ask": ask,
     "evaluate": evaluate,
+    "compare": compare,
     "diagnose": diagnose,
     "course": course,
     "pretrain": pretrain,

@@ -243,6 +243,17 @@ def comparisons_for(
     return data.read_rows(file, "comparisons")
 
 
+def votes_of(reward: Path) -> list[dict]:
+    """Return the comparisons beside a reward model's run that simulated raters made for it.
+
+    DataError where there are none.
+    """
+    files = sorted(state_folder(reward).glob("comparisons_*.jsonl"))
+    if not files:
+        raise data.DataError(f"{state_folder(reward)}: holds no comparisons")
+    return data.read_rows(files[-1], "comparisons")
+
+
 def make_reward(
     out: Path,
     sft: Path,

@@ -62,6 +62,24 @@ def cell(interval: list[float]) -> str:
     return f"{mean:.2f} [{low:.2f} {high:.2f}]" if math.isfinite(mean) else "-"
 
 
+def compared_table(found: dict[str, dict]) -> str:
+    """Return `compare.summary` as a table: the mean over seeds, and the least and the most."""
+    columns = list(dict.fromkeys(name for row in found.values() for name in row))
+    rows = []
+    for method, row in found.items():
+        rows.append([method, *(spread(row.get(name, ()), name) for name in columns)])
+    return "\n".join(data.grid(["", *columns], rows))
+
+
+def spread(numbers, name: str) -> str:
+    """Return `0.71 (0.68 to 0.74)`, or a dash where a seed has no number."""
+    if not numbers or None in numbers:
+        return "-"
+    form = "{:.0f}" if "seconds" in name else "{:.2f}"
+    mean, least, most = sum(numbers) / len(numbers), min(numbers), max(numbers)
+    return f"{form} ({form} to {form})".format(mean, least, most)
+
+
 def diagnosis(found: dict) -> str:
     """Return what `diagnose.summary` gives as text, a line a verdict, and which stage to fix."""
     lines = []

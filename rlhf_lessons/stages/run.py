@@ -32,8 +32,10 @@ class Interrupted(Stopped):
     """A run that was stopped from outside, between two steps; the same call continues it."""
 
 
-def train(stage, folder: Path, label: str) -> list[dict]:
+def train(stage, folder: Path, label: str, after=None) -> list[dict]:
     """Run a stage to its end, resuming where `folder` holds a state; return each step's metrics.
+
+    `after(steps done, metrics so far)`, called after each step, may return more metrics of it.
 
     Call `finished(folder)` once the model is saved. Interrupted after Ctrl-C (the step in progress
     is finished first; a second one does not wait). Stopped when a loss was not finite. ValueError
@@ -58,6 +60,7 @@ def train(stage, folder: Path, label: str) -> list[dict]:
                     save()
                     saved = time.monotonic()
                 row = plain_numbers(next(stage))
+                row |= after(stage.step, metrics) if after else {}
                 metrics.append(row)
                 shown = {name: f"{row[name]:.3f}" for name in SHOWN if row.get(name) is not None}
                 bar.set_postfix(shown, refresh=False)
