@@ -36,18 +36,20 @@ from rlhf_lessons.stages.config import (
 from rlhf_lessons.stages.loop import Stage
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
-from rlhf_lessons.stages.reward import RewardModelling, normalise
+from rlhf_lessons.stages.reward import RewardModelling, normalise, score
 from rlhf_lessons.stages.run import finished, train
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.raters import Rater
+from rlhf_lessons.world.tasks import parse
 
 VOCABULARY = 1536
 # The closer two answers, the less sure; 5 % of choices are flipped; closer than 0.05 is a tie.
 RATER = Rater(noise=0.12, flip_rate=0.05, tie_margin=0.05)
 RANKINGS = 4000  # prompts whose answers are compared
 K = 4  # answers to each
+VERIFIABLE = ("maths", "code")  # families whose answers a program can check
 
 
 def encode_corpus(tokenizer, texts: list[str]) -> np.ndarray:
@@ -293,6 +295,29 @@ def make_reward(
 def true_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
     """Return the judge's utility of each answer, (batch,)."""
     return torch.tensor([judge(*row).utility for row in zip(prompts, texts, ended, strict=True)])
+
+
+def verified_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
+    """Return 1 for each answer that a program can check and finds right, else 0: (batch,).
+
+    Sums can be worked out and code can be run; a story cannot be checked, and gets 0.
+    """
+    rows = zip(prompts, texts, ended, strict=True)
+    return torch.tensor(
+        [parse(row[0])["family"] in VERIFIABLE and judge(*row).fulfils for row in rows]
+    ).float()
+
+
+def with_verified(reward_model, tokenizer, weight: float = 1.0):
+    """Return a reward function: what the reward model says, and `weight` where an answer is right
+    beyond doubt.
+    """
+
+    def reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
+        scores = score(reward_model, tokenizer, prompts, texts, list(map(bool, ended)))
+        return scores + weight * verified_reward(prompts, texts, ended)
+
+    return reward
 
 
 def make_ppo(

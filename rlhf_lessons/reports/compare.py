@@ -2,7 +2,8 @@
 
 PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from the comparisons that
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
-reward; best-of-n (`bon`) trains nothing. Each is measured on its way: true utility against KL from
+reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
+that a program finds right. Each is measured on its way: true utility against KL from
 the SFT model, and against seconds of training.
 
 What lies in the folder, a model or a measurement, is not made again, and a stopped run continues.
@@ -34,6 +35,7 @@ from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.rloo import GRPO, RLOO
 from rlhf_lessons.stages.run import train
 from rlhf_lessons.stages.sft import SFT
+from rlhf_lessons.world.tasks import FAMILIES, parse
 
 POINTS = 8  # measurements on a run's way
 ANSWERS = 4  # to each prompt, at each of them
@@ -46,7 +48,7 @@ ON_POLICY = {  # stage and settings of those that sample
     "grpo": (GRPO, settings.GRPO_RECIPE),
     "dr_grpo": (GRPO, settings.DR_GRPO_RECIPE),
 }
-METHODS = (*ON_POLICY, "dpo", "rs", "bon")
+METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified")
 MADE = ("sft", "reward")  # the models that all begin with
 
 
@@ -82,9 +84,10 @@ def starts(seeds: int, split: str, chains: Path | None = None) -> dict[int, Call
 def compare(methods: list[str], starts: dict[int, Callable[[], Start]], folder: Path) -> dict:
     """Return for each method and seed its measurements, in the order of its way.
 
-    A measurement holds "step", "seconds" of training so far, "kl" in nats a response, and
-    "utility" and "fulfils" as [mean, low, high]. `starts` has a function for each seed that loads
-    what to begin with. ValueError for an unknown method.
+    A measurement holds "step", "seconds" of training so far, "kl" in nats a response, and as
+    [mean, low, high] the "utility", the share that "fulfils", and this in each of "families".
+    `starts` has a function for each seed that loads what to begin with. ValueError for an unknown
+    method.
     """
     for method in methods:
         if method not in METHODS:
@@ -106,11 +109,14 @@ def stage_of(method: str, policy, start: Start):
     went by before it could begin.
     """
     began = time.monotonic()
+    reward = start.reward
+    if method == "verified":
+        method, reward = "rloo", recipes.with_verified(reward, start.tokenizer)
     if method in ON_POLICY:
         kind, config = ON_POLICY[method]
         config = replace(config, seed=start.seed)
         prompts = data.prompts_of("train")
-        stage = kind(policy, start.tokenizer, start.reward, prompts, config, reference=start.sft)
+        stage = kind(policy, start.tokenizer, reward, prompts, config, reference=start.sft)
     elif method == "dpo":
         config = replace(settings.DPO_RECIPE, seed=start.seed)
         stage = DPO(policy, start.tokenizer, start.comparisons(), config, reference=start.sft)
@@ -161,16 +167,19 @@ def measured(policy, start: Start) -> dict:
     texts = np.array(samples.texts, dtype=object).reshape(-1, ANSWERS).tolist()
     ended = samples.ended.view(-1, ANSWERS).tolist()
     scores = score_all(start.prompts, texts, ended)
+    families = np.array([parse(prompt)["family"] for prompt in start.prompts])
+    by_family = {f: interval(scores["fulfils"][families == f]) for f in FAMILIES}
     return {
         "sampled_kl": kl_from(start.sft, start.tokenizer, samples),
         "utility": interval(scores["utility"]),
         "fulfils": interval(scores["fulfils"]),
+        "families": by_family,
     }
 
 
 def point(row: dict) -> dict:
     """Return of a step's metrics what is compared."""
-    kept = {name: row[name] for name in ("seconds", "utility", "fulfils")}
+    kept = {name: row[name] for name in ("seconds", "utility", "fulfils", "families")}
     return {"step": row["step"] + 1, "kl": row["sampled_kl"], **kept}
 
 
