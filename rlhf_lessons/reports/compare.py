@@ -140,13 +140,13 @@ def trained(method: str, start: Start, out: Path) -> list[dict]:
     """Train a method into a checkpoint `out`, and return its measurements."""
     policy = copy.deepcopy(start.sft)
     stage, waited = stage_of(method, policy, start)
-    every = max(1, len(stage) // POINTS)
+    looks = {round(len(stage) * k / POINTS) for k in range(1, POINTS + 1)}
     last = {"at": time.monotonic(), "seconds": waited}
 
     def after(done: int, metrics: list[dict]) -> dict:
         before = metrics[-1]["seconds"] if metrics else last["seconds"]
         row = {"seconds": before + time.monotonic() - last["at"]}
-        if done % every == 0 or done == len(stage):
+        if done in looks:
             row |= measured(policy, start)
         last["at"] = time.monotonic()
         return row
