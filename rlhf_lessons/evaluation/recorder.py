@@ -68,7 +68,7 @@ class RecordedPPO(PPO):
             responses.append(
                 {
                     "prompt": batch.prompts[i],
-                    "score": round(batch.scores[i].item(), DIGITS),
+                    "reward": round(batch.scores[i].item(), DIGITS),
                     "ended": bool(batch.ended[i]),
                     "tokens": [self.tokenizer.decode([id]) for id in ids],
                     **kept,
