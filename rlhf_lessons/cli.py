@@ -190,7 +190,7 @@ def diagnose(json: Json = False) -> int:
 
 
 def course(fresh: bool = False) -> None:
-    """Train all stages from scratch, then compare the models: about half an hour on two cores.
+    """Train all stages from scratch, then compare the models: about 20 minutes on two cores.
 
     Ctrl-C stops it after the step in progress; the same command resumes there, and leaves alone
     what is finished.
