@@ -27,6 +27,7 @@ COMMANDS = [
     for name in (
         "ask",
         "evaluate",
+        "compare",
         "diagnose",
         "course",
         "pretrain",

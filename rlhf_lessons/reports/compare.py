@@ -128,12 +128,13 @@ def stage_of(method: str, policy, start: Start):
 
 
 def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
-    """Return the best of 16 answers to each training prompt, by reward, as demonstrations."""
+    """Return the best of 16 answers to each training prompt, by reward, as demonstrations; an empty
+    one is none."""
     prompts = data.prompts_of("train")
     answers = answer_all(sft, tokenizer, prompts, BEST_OF, seed)
     texts, _ = best_by_reward(reward, tokenizer, prompts, *answers)
     rows = zip(prompts, texts, strict=True)
-    return [{"prompt": prompt, "completion": text} for prompt, (text,) in rows]
+    return [{"prompt": prompt, "completion": text} for prompt, (text,) in rows if text.strip()]
 
 
 def trained(method: str, start: Start, out: Path) -> list[dict]:
