@@ -288,6 +288,22 @@ def test_lesson_4_a_training_is_interrupted_and_the_lesson_goes_on(lesson, shot)
     expect(reader.run("l04-beside-code", "l04-live-curves")).to_contain_text("clip fraction")
 
 
+def test_lesson_4_a_recorded_run_is_replayed_token_by_token(lesson, shot):
+    reader = lesson("04")
+    box = reader.run("l04-imports", "l04-models", "l04-flight-code")
+    expect(box).to_contain_text("in this step only the critic learned")
+    reader.press(slider(box, "Step")[0], *["ArrowRight"] * 6)
+    expect(box).to_contain_text("Step 13 of 32")
+    shot(box, "lesson_4_flight")
+    reader.press(box.get_by_role("button").nth(12), "Enter")
+    expect(box).to_contain_text("Token 13, “␣teacher”")
+    expect(box.locator("tbody tr")).to_have_count(5)
+    shot(box, "lesson_4_flight_token")
+    box.get_by_label("Prompt").select_option(index=4)
+    expect(box).not_to_contain_text("␣teacher")
+    shot(box, "lesson_4_flight_sum")
+
+
 def test_lesson_6_votes_train_a_reward_model_that_seals_its_guess(lesson, shot):
     reader = lesson("06")
     card = reader.run("l06-imports", "l06-taste-code", "l06-rate-card").locator(".rl-card")
