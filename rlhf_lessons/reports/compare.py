@@ -153,10 +153,12 @@ def trained(method: str, start: Start, out: Path) -> list[dict]:
         return row
 
     metrics = train(stage, recipes.state_folder(out), f"{method} {start.seed}", after)
-    rows = [point(row) for row in metrics if "utility" in row]
+    before = {"step": -1, "seconds": 0.0} | measured(start.sft, start)
+    rows = [point(row) for row in [before, *metrics] if "utility" in row]
     about = f"The SFT model after {method}."
+    began = time.monotonic() - rows[-1]["seconds"]
     quality = rows[-1]["utility"][0]
-    recipes.save(out, method, stage, start.tokenizer, about, last["at"], quality, **rows[-1])
+    recipes.save(out, method, stage, start.tokenizer, about, began, quality, **rows[-1])
     config = {"method": method, "seed": start.seed, "config": asdict(stage.config)}
     return [config | row for row in rows]
 
