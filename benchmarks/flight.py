@@ -2,8 +2,9 @@
 
     python benchmarks/flight.py
 
-The shipped SFT and reward model, the recipe of the course, one training prompt of each family
-watched. The recording goes to `data/results/flight.json`: two minutes on two cores.
+The shipped SFT and reward model, the recipe of the course; one training prompt of each family is
+in every batch, and is watched. The recording goes to `data/results/flight.json`. It takes two
+minutes on two cores.
 """
 
 import argparse

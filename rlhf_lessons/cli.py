@@ -145,9 +145,7 @@ def evaluate(
 
 
 def compare(
-    methods: Annotated[str, arg(help="Of ppo, rloo, grpo, dr_grpo, dpo, rs and bon.")] = (
-        "ppo,rloo,grpo,dpo,rs,bon"
-    ),
+    methods: Annotated[str, arg(help="Which, separated by commas.")] = "ppo,rloo,grpo,dpo,rs,bon",
     seeds: int = 4,
     split: Literal["heldout", "validation"] = "validation",
     chains: Path | None = None,
@@ -156,8 +154,9 @@ def compare(
 ) -> None:
     """Train by several methods from the same SFT model and votes, and compare gain, KL and time.
 
-    Methods beside PPO: `rloo`, `grpo` and `dr_grpo` have no critic, `dpo` no reward model; `rs`
-    fine-tunes on the best of 16 answers, `bon` only chooses. A stopped comparison continues.
+    Besides `ppo`: `rloo`, `grpo` and `dr_grpo` have no critic, `dpo` no reward model; `rs`
+    fine-tunes on the best of 16 answers, `bon` only chooses; `verified` is RLOO with a second
+    reward, for what a program can check. A stopped comparison continues.
 
     Args:
         seeds: How many runs of each method.
@@ -169,11 +168,12 @@ def compare(
     from rlhf_lessons.reports.terminal import compared_table
 
     out = out or paths.RUNS / "compare"
-    starts = comparing.starts(seeds, split, chains)
-    found = comparing.compare(methods.split(","), starts, out / split)
-    rows = [row for runs in found.values() for measured in runs.values() for row in measured]
-    data.write_rows(out / f"{split}.jsonl", rows)
+    names = [name.strip() for name in methods.split(",")]
+    models = comparing.chains_of(seeds, chains, names)
+    found = comparing.compare(names, models, split, out)
     show(comparing.summary(found), json, compared_table)
+    if not json:
+        print(f"\nModels and measurements, a row for each: {out / split}")
 
 
 def diagnose(json: Json = False) -> int:

@@ -245,15 +245,15 @@ def comparisons_for(
     return data.read_rows(file, "comparisons")
 
 
-def votes_of(reward: Path) -> list[dict]:
-    """Return the comparisons beside a reward model's run that simulated raters made for it.
+def votes_of(reward: Path) -> Path:
+    """Return the newest file of comparisons that simulated raters made for a reward model's run.
 
-    DataError where there are none.
+    DataError where there is none.
     """
-    files = sorted(state_folder(reward).glob("comparisons_*.jsonl"))
+    files = list(state_folder(reward).glob("comparisons_*.jsonl"))
     if not files:
         raise data.DataError(f"{state_folder(reward)}: holds no comparisons")
-    return data.read_rows(files[-1], "comparisons")
+    return max(files, key=lambda file: file.stat().st_mtime)
 
 
 def make_reward(
@@ -309,7 +309,7 @@ def verified_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> 
 
 
 def with_verified(reward_model, tokenizer, weight: float = 1.0):
-    """Return a reward function: what the reward model says, and `weight` where an answer is right
+    """Return a reward function: what the reward model says, plus `weight` where an answer is right
     beyond doubt.
     """
 

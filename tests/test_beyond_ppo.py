@@ -67,6 +67,13 @@ class TestGroups:
         deviation = math.sqrt((4 + 1 + 9) / 2)
         torch.testing.assert_close(found[:3], torch.tensor([-2.0, -1.0, 3.0]) / (deviation + 1e-4))
 
+    @pytest.mark.parametrize("score", [1.3, 0.7, 5.0])
+    def test_equal_scores_give_exactly_nothing(self, score):
+        """Rounding, divided by a standard deviation of nearly 0, would be noise for Adam."""
+        same = torch.full((8,), score)
+        assert (losses.group_advantages(same, 8, scale=True) == 0).all()
+        assert (losses.leave_one_out(same, 8) == 0).all()
+
     def test_equal_scores_teach_nothing(self):
         assert (losses.group_advantages(self.scores, 3, scale=True)[3:] == 0).all()
         assert (losses.leave_one_out(self.scores, 3)[3:] == 0).all()

@@ -39,34 +39,68 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
+def rows_of(small, seed: int, method: str) -> list[dict]:
+    (file,) = (small / "runs" / "compare" / "validation").glob(f"seed{seed}_*/{method}.jsonl")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
 def test_every_method_is_trained_measured_and_kept(small, capsys):
-    methods = ",".join(compare.METHODS)
+    methods = ", ".join(compare.METHODS)
     assert main(["compare", "--methods", methods, "--seeds", "2"]) == 0
-    said = capsys.readouterr().out
-    assert all(line.split()[0] in compare.METHODS for line in said.splitlines()[2:] if line.strip())
-    file = small / "runs" / "compare" / "validation.jsonl"
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert {(row["method"], row["seed"]) for row in rows} == {
-        (method, seed) for method in compare.METHODS for seed in (0, 1)
-    }
-    for row in rows:
-        assert len(row["utility"]) == len(row["fulfils"]) == 3 and row["config"]
-        if row["method"] == "bon":
-            assert 0 <= row["kl"] <= kl_bound(row["step"]) + 1e-6
-    models = small / "runs" / "compare" / "validation" / "seed1"
-    assert all((models / method / "card.json").is_file() for method in compare.METHODS[:-2])
-    assert read_metrics(models / "rloo.run")[-1]["seconds"] > 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {line[0] for line in said if line} >= set(compare.METHODS)
+    for method in compare.METHODS:
+        rows = rows_of(small, 1, method)
+        assert len(rows) >= 2 and all(row["config"] and row["seed"] == 1 for row in rows)
+        for row in rows:
+            assert len(row["utility"]) == len(row["fulfils"]) == 3
+        if method == "bon":
+            assert all(0 <= row["kl"] <= kl_bound(row["step"]) + 1e-6 for row in rows)
+            continue
+        seconds = [row["seconds"] for row in rows]
+        assert seconds == sorted(seconds) and rows[0]["kl"] == pytest.approx(0, abs=1e-3)
+        (card,) = small.glob(f"runs/compare/validation/seed1_*/{method}/card.json")
+        assert json.loads(card.read_text(encoding="utf-8"))["stage"] == method
 
 
-def test_what_is_there_is_not_made_again(small, monkeypatch):
+def test_what_is_there_is_made_again_for_other_settings_only(small, monkeypatch):
     main(["compare", "--methods", "rloo", "--seeds", "1"])
-    monkeypatch.setattr(compare, "trained", None)
+    made = []
+    monkeypatch.setattr(
+        compare, "trained", lambda method, *_: made.append(method) or [row(1, 1, 1, 1)]
+    )
+    main(["compare", "--methods", "rloo", "--seeds", "1"])
+    assert not made
+    stage, config = compare.ON_POLICY["rloo"]
+    monkeypatch.setitem(compare.ON_POLICY, "rloo", (stage, replace(config, lr=1e-5)))
+    main(["compare", "--methods", "rloo", "--seeds", "1"])
+    assert made == ["rloo"]
+
+
+def test_a_stopped_run_continues_and_its_seconds_too(small, monkeypatch):
+    plain = compare.measured
+    monkeypatch.setattr(compare, "POINTS", 1)
+    monkeypatch.setattr("rlhf_lessons.stages.run.SAVE_SECONDS", 0)
+    monkeypatch.setattr(compare, "measured", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["compare", "--methods", "rloo", "--seeds", "1"]) == 130
+    monkeypatch.setattr(compare, "measured", plain)
     assert main(["compare", "--methods", "rloo", "--seeds", "1"]) == 0
+    (state,) = small.glob("runs/compare/validation/seed0_*/rloo.run")
+    seconds = [step["seconds"] for step in read_metrics(state)]
+    assert len(seconds) == 2 and seconds == sorted(seconds)
 
 
-def test_an_unknown_method_is_named_before_anything_is_loaded(small, capsys):
-    assert main(["compare", "--methods", "ppo,pqo", "--seeds", "1"]) == 2
-    assert "there is no method 'pqo'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--methods", "ppo,pqo"], "there is no method 'pqo'"),
+        (["--seeds", "0"], "seeds must be 1 or more"),
+        (["--chains", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_trained(small, capsys, arguments, words):
+    assert main(["compare", *arguments]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_chains_give_each_seed_its_own_models_and_votes(small):
@@ -74,14 +108,16 @@ def test_chains_give_each_seed_its_own_models_and_votes(small):
     for seed in (0, 1):
         for name in ("sft", "reward"):
             tiny.checkpoint(chains / f"seed{seed}" / name, seed=seed)
-    run = chains / "seed1" / "reward.run"
-    data.write_rows(run / "comparisons_4_seed1_x.jsonl", tiny.comparisons(4))
-    one, other = (compare.starts(2, "validation", chains)[seed]() for seed in (0, 1))
-    assert len(other.comparisons()) == 4
     with pytest.raises(data.DataError, match="holds no comparisons"):
-        one.comparisons()
-    weights = [next(start.sft.parameters()) for start in (one, other)]
-    assert not torch.equal(*weights)
+        compare.chains_of(2, chains, ["rloo", "dpo"])
+    for seed in (0, 1):
+        run = chains / f"seed{seed}" / "reward.run"
+        data.write_rows(run / f"comparisons_{seed}.jsonl", tiny.comparisons(4 + seed))
+    one, other = compare.chains_of(2, chains, ["dpo"])
+    assert one.name != other.name
+    starts = [chain.load(["a"]) for chain in (one, other)]
+    assert [len(start.comparisons()) for start in starts] == [4, 5]
+    assert not torch.equal(*(next(start.sft.parameters()) for start in starts))
 
 
 def test_the_kl_is_the_mean_log_ratio_of_what_was_sampled(tokenizer):
@@ -109,6 +145,16 @@ def row(step, seconds, kl, utility):
 
 
 RUN = [row(1, 10.0, 1.0, 0.4), row(2, 20.0, 3.0, 0.8)]
+
+
+def test_a_run_that_comes_back_is_read_where_it_first_passed():
+    back = [*RUN, row(3, 30.0, 1.0, 0.9)]
+    assert compare.at(back, "kl", 2.0) == pytest.approx(0.6)
+
+
+def test_what_was_not_measured_is_not_read():
+    free = [one | {"seconds": None} for one in RUN]
+    assert compare.at(free, "seconds", 15.0) is None
 
 
 def test_between_two_measurements_lies_a_straight_line():

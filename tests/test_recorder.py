@@ -59,7 +59,7 @@ def test_while_only_the_critic_learns_no_token_moves(run):
         assert (max(map(abs, change)) > 1e-3) == moves
 
 
-def test_recording_changes_no_training(tokenizer):
+def test_keeping_frames_changes_no_update(tokenizer):
     model = tiny_llama(tokenizer)
     reward = to_reward_model(model)
     recorded = RecordedPPO(
@@ -90,3 +90,19 @@ def test_a_recording_is_plain_data(run):
 def test_a_token_is_clipped_where_it_has_moved_enough_its_own_way(advantage, new, out):
     response = {"old": [0.0], "new": [new], "advantage": [advantage]}
     assert clipped(response, 0, 0.2) is out
+
+
+def test_each_part_is_what_it_is_called(tokenizer):
+    """Without a KL penalty its part is 0; with lambda 1 the score reaches every token whole."""
+    model = tiny_llama(tokenizer)
+    config = PPOConfig(
+        steps=1, batch_size=8, num_minibatches=1, max_new_tokens=6, kl_coef=0.0, gae_lambda=1.0
+    )
+    run = RecordedPPO(model, tokenizer, to_reward_model(model), ["a"], config, PROMPTS)
+    list(run)
+    for response in run.frames[0]["responses"]:
+        assert set(response["kl"]) == {0.0}
+        assert max(response["score"]) - min(response["score"]) < 1e-5
+        paid = response["reward"] - (not response["ended"])
+        assert response["score"][0] * paid > 0
+        assert response["baseline"][0] * response["value"][0] < 0

@@ -1,6 +1,6 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 38,000 tokens for the core, with the methods beyond PPO and what measures them, 95,000 for
+At most 37,000 tokens for the core, with the methods beyond PPO and what measures them, 95,000 for
 the package and nine a line. Hints and known mistakes of exercises are data
 (`exercises/hints/*.toml`), and not counted.
 """
@@ -17,7 +17,7 @@ PACKAGE = Path(rlhf_lessons.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
-CORE_LIMIT = 38_000
+CORE_LIMIT = 37_000
 PACKAGE_LIMIT = 95_000
 LINE_LIMIT = 9
 
@@ -33,7 +33,7 @@ def size(files: list[Path]) -> int:
     return sum(len(tokens(file)) for file in files)
 
 
-def test_the_core_fits_into_38_000_tokens():
+def test_the_core_fits_into_37_000_tokens():
     """What a learner of RLHF reads: the toy world, the model, the stages, their evaluation."""
     core = [file for file in FILES if file.relative_to(PACKAGE).parts[0] in CORE]
     assert size(core) <= CORE_LIMIT

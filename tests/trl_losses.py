@@ -58,10 +58,6 @@ def moved(model, seed: int = 5, size: float = 0.02):
     return model
 
 
-def batch_of(trainer, rows):
-    return trainer.data_collator(rows)
-
-
 def sft():
     from trl import SFTConfig, SFTTrainer
 
@@ -137,7 +133,7 @@ def dpo():
 
 
 def rollout_of(stage, policy, reference, full: bool = False) -> tuple[Rollout, list, list]:
-    """A batch of answers of chance to two prompts, as if `policy` had sampled them: the rollout,
+    """A batch of random answers to two prompts, as if `policy` had sampled them: the rollout,
     and the ids of prompts and answers. With `full`, all are as long as they may be, with no end.
     """
     prompts = [prompt for prompt in ("Write a", "Write the b") for _ in range(GROUP)]

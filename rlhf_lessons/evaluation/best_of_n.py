@@ -6,6 +6,7 @@ PPO does. How it does for every n, and at what KL, follows from one pool of answ
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -55,18 +56,20 @@ def best_of(
 def best_by_reward(
     reward, tokenizer, prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
 ) -> tuple[list[list[str]], list[list[bool]]]:
-    """Return of each prompt's answers the one of highest reward; only of those that ended, if any.
+    """For each prompt, return the answer of highest reward; only of those that ended, if any did.
 
     It is in the form of `answer_all`, with one answer to a prompt.
     """
     rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
-    best = np.where(ended, rewards, rewards - 1e6).argmax(1)
+    usable = np.array(ended) | ~np.any(ended, axis=1, keepdims=True)
+    best = np.where(usable, rewards, -np.inf).argmax(1)
     chosen_texts = [[row[place]] for row, place in zip(texts, best, strict=True)]
     return chosen_texts, [[row[place]] for row, place in zip(ended, best, strict=True)]
 
 
 def chances(rewards: np.ndarray, n: int) -> np.ndarray:
-    """Return how likely each answer of a pool is the best of `n` drawn from it, with replacement.
+    """Return how likely each answer of a pool is to be the best of `n` drawn from it, with
+    replacement.
 
     `rewards` is (..., pool), of answers drawn from the policy; ties are broken at random. What
     best-of-n gives on average is then the sum of chance times value, with no noise from drawing.
@@ -79,20 +82,21 @@ def chances(rewards: np.ndarray, n: int) -> np.ndarray:
 
 
 def kl_of_best_of_n(rewards: np.ndarray, n: int) -> np.ndarray:
-    """Return the exact KL of best-of-n from the policy, in nats: (...,) for rewards (..., pool).
+    """Return the KL of best-of-n from the policy, in nats: (...,) for rewards (..., pool).
 
     With rewards of levels k, of share q_k of the policy's answers and F_k up to and with level k,
     it is the sum of (F_k^n - F_(k-1)^n) log((F_k^n - F_(k-1)^n) / q_k). Answers that tie, such as
-    the same one twice, keep it below `kl_bound`. The shares are those of the pool, so `n` should be
-    small beside it.
+    the same one twice, keep it below `kl_bound`. It is exact where the shares are those of the
+    policy; here they are those of the pool, so `n` should be small beside it.
     """
     chance = chances(rewards, n)
-    return (chance * np.log(chance * rewards.shape[-1])).sum(-1)
+    times = np.maximum(chance * rewards.shape[-1], 1e-300)  # 0 log 0 is 0
+    return (chance * np.log(times)).sum(-1)
 
 
 def kl_bound(n: int) -> float:
     """Return log n - (n - 1) / n, often taken for the KL of best-of-n: an upper bound, which it
-    reaches where no two answers tie (Beirami et al. 2024).
+    approaches where hardly any two answers tie (Beirami et al. 2024).
     """
     return math.log(n) - (n - 1) / n
 
@@ -114,3 +118,16 @@ def best_of_n_gain(
     rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
     chosen = utility[range(len(prompts)), rewards.argmax(1)]
     return interval(chosen - utility.mean(1))
+
+
+def ladder(rewards: np.ndarray, values: dict[str, np.ndarray], ns: Iterable[int]) -> list[dict]:
+    """Return what best-of-n gives for each n: {"n", "kl"} and each of `values` as an interval.
+
+    `rewards`, by which is chosen, and the values are (prompts, pool).
+    """
+    rows = []
+    for n in ns:
+        chance = chances(rewards, n)
+        found = {name: interval((chance * each).sum(1)) for name, each in values.items()}
+        rows.append({"n": n, "kl": float(kl_of_best_of_n(rewards, n).mean()), **found})
+    return rows

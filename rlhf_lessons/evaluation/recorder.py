@@ -14,15 +14,15 @@ from rlhf_lessons.lm.sampling import response_logprobs
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.ppo import PPO, Episodes
 
-PARTS = ("score", "kl", "baseline", "batch")  # of an advantage, in units of the batch's deviation
+PARTS = ("score", "kl", "baseline", "batch")  # of an advantage, in standard deviations of a batch
 DIGITS = 6
 
 
 class RecordedPPO(PPO):
     """PPO that keeps what happens to `watched` of its prompts, in every `every`th step.
 
-    The watched prompts lead each batch, the others follow as ever, and all are learned from. The
-    other arguments are those of `PPO`. What was kept is in `frames`, plain data.
+    The watched prompts take the first places of each batch, and are learned from like the others.
+    The other arguments are those of `PPO`. What was kept is in `frames`, plain data.
     """
 
     def __init__(self, policy, tokenizer, reward, prompts, config, watched, every=2, **more):
@@ -58,7 +58,7 @@ class RecordedPPO(PPO):
             "reference": batch.reference_logprobs,
             "value": batch.values,
             "advantage": batch.advantages,
-            **parts_of(batch, config),
+            **parts_of(batch, self.penalised(batch), config),
         }
         responses = []
         for i in range(n):
@@ -86,12 +86,14 @@ class RecordedPPO(PPO):
         }
 
 
-def parts_of(batch: Episodes, config) -> dict[str, Tensor]:
-    """Return the PARTS of the advantages, each (batch, time): together they are the advantages."""
+def parts_of(batch: Episodes, scores: Tensor, config) -> dict[str, Tensor]:
+    """Return the PARTS of the advantages, each (batch, time): together they are the advantages.
+
+    `scores` (batch,) are what the last tokens got, less the penalty of a missing end.
+    """
     mask = batch.response_mask
     nothing = torch.zeros_like(batch.values)
     no_score = torch.zeros_like(batch.scores)
-    scores = batch.scores - config.missing_eos_penalty * ~batch.ended
     logprobs, reference = batch.logprobs, batch.reference_logprobs
 
     def carried_back(rewards: Tensor, values: Tensor) -> Tensor:

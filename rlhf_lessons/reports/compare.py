@@ -1,12 +1,12 @@
-"""Ways beyond PPO beside it: each starts from one SFT model and learns from one set of votes.
+"""Methods beyond PPO, compared with it: all start from one SFT model and learn from the same votes.
 
 PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from the comparisons that
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
 reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
 that a program finds right. Each is measured on its way: true utility against KL from
-the SFT model, and against seconds of training.
+the SFT model, and against seconds of training, those of the reward model not counted.
 
-What lies in the folder, a model or a measurement, is not made again, and a stopped run continues.
+What a folder holds of the same models and settings is not made again, and a stopped run continues.
 """
 
 import copy
@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,15 @@ import torch
 from rlhf_lessons import data, recipes
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
-from rlhf_lessons.evaluation.best_of_n import best_by_reward, rewards_of
+from rlhf_lessons.evaluation.best_of_n import best_by_reward, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
-from rlhf_lessons.evaluation.over_optimisation import ladder
-from rlhf_lessons.lm.models import load_model
+from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate, micro_batches, response_logprobs, suppressed_ids
 from rlhf_lessons.stages import config as settings
 from rlhf_lessons.stages.dpo import DPO
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.rloo import GRPO, RLOO
-from rlhf_lessons.stages.run import train
+from rlhf_lessons.stages.run import forget, train
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.tasks import FAMILIES, parse
 
@@ -50,6 +50,7 @@ ON_POLICY = {  # stage and settings of those that sample
 }
 METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified")
 MADE = ("sft", "reward")  # the models that all begin with
+WEIGHT = 1.0  # of the verified reward, beside the reward model's
 
 
 @dataclass
@@ -64,44 +65,92 @@ class Start:
     prompts: list[str]  # to measure on
 
 
-def starts(seeds: int, split: str, chains: Path | None = None) -> dict[int, Callable[[], Start]]:
-    """Return for each seed a function that loads what to begin with: the shipped models, or those
-    of a folder that holds a chain for each seed, as `benchmarks/prove.py` makes it.
-    """
-    prompts = data.prompts_of(split)
+@dataclass
+class Chain:
+    """Where the models of one seed lie; `votes` is None for the comparisons that ship."""
 
-    def load(seed: int) -> Start:
-        folders = [chains / f"seed{seed}" / name if chains else shipped(name) for name in MADE]
-        (sft, tokenizer), (reward, _) = map(load_model, folders)
+    seed: int
+    sft: Path
+    reward: Path
+    votes: Path | None
+
+    @property
+    def name(self) -> str:
+        """A folder's name, another one for other models."""
+        hashes = [load_card(model)["weights_sha256"][:8] for model in (self.sft, self.reward)]
+        return "_".join([f"seed{self.seed}", *hashes])
+
+    def load(self, prompts: list[str]) -> Start:
+        """Return what to begin with."""
+        sft, tokenizer = load_model(self.sft)
+        reward, _ = load_model(self.reward)
         votes = data.comparisons
-        if chains:
-            votes = partial(recipes.votes_of, folders[1])
-        return Start(seed, sft, tokenizer, reward, votes, prompts)
-
-    return {seed: partial(load, seed) for seed in range(seeds)}
+        if self.votes:
+            votes = partial(data.read_rows, self.votes, "comparisons")
+        return Start(self.seed, sft, tokenizer, reward, votes, prompts)
 
 
-def compare(methods: list[str], starts: dict[int, Callable[[], Start]], folder: Path) -> dict:
-    """Return for each method and seed its measurements, in the order of its way.
+def chains_of(seeds: int, folder: Path | None, methods: list[str]) -> list[Chain]:
+    """Return a chain for each seed: the shipped models, or those of a folder that holds one for
+    each, as `benchmarks/prove.py` makes it.
 
-    A measurement holds "step", "seconds" of training so far, "kl" in nats a response, and as
-    [mean, low, high] the "utility", the share that "fulfils", and this in each of "families".
-    `starts` has a function for each seed that loads what to begin with. ValueError for an unknown
-    method.
+    ValueError for an unknown method or no seed, CheckpointError or DataError for what is missing.
     """
     for method in methods:
         if method not in METHODS:
             raise ValueError(f"there is no method '{method}'; there are {', '.join(METHODS)}")
-    found = {method: {} for method in methods}
-    for seed, load in starts.items():
-        for method in methods:
-            out = folder / f"seed{seed}" / method
-            file = out.with_suffix(".jsonl")
-            if not file.is_file():
-                rows = best_of_n(load()) if method == "bon" else trained(method, load(), out)
-                data.write_rows(file, rows)
-            found[method][seed] = [json.loads(line) for _, line in data.lines_of(file)]
+    if seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, not {seeds}")
+    found = []
+    for seed in range(seeds):
+        sft, reward = (folder / f"seed{seed}" / name if folder else shipped(name) for name in MADE)
+        for model in (sft, reward):
+            load_card(model)
+        votes = recipes.votes_of(reward) if folder and "dpo" in methods else None
+        found.append(Chain(seed, sft, reward, votes))
     return found
+
+
+def compare(methods: list[str], chains: list[Chain], split: str, folder: Path) -> dict:
+    """Return for each method and seed its measurements, in the order of its way.
+
+    A measurement holds "step", "seconds" of training so far, "kl" in nats a response, and as
+    [mean, low, high] the "utility", the share that "fulfils", and this in each of "families"; for
+    best-of-n there are no seconds and no families.
+    """
+    found = {method: {} for method in methods}
+    for chain in chains:
+        for method in methods:
+            out = folder / split / chain.name / method
+            file = out.with_suffix(".jsonl")
+            rows = read(file)
+            config = config_of(method, chain.seed)
+            if not rows or rows[0]["config"] != config:
+                start = chain.load(data.prompts_of(split))
+                if rows:
+                    forget(recipes.state_folder(out))
+                rows = best_of_n(start) if method == "bon" else trained(method, start, out)
+                common = {"method": method, "seed": chain.seed, "config": config}
+                rows = [common | row for row in rows]
+                data.write_rows(file, rows)
+            found[method][chain.seed] = rows
+    return found
+
+
+def read(file: Path) -> list[dict]:
+    """Return the measurements in a file, none where it is not there."""
+    return [json.loads(line) for _, line in data.lines_of(file)] if file.is_file() else []
+
+
+def config_of(method: str, seed: int) -> dict:
+    """Return a method's settings, as plain data."""
+    if method == "bon":
+        return {"pool": POOL, "rungs": list(RUNGS)}
+    if method == "verified":
+        return config_of("rloo", seed) | {"verified": WEIGHT}
+    recipe = {"dpo": settings.DPO_RECIPE, "rs": settings.SFT_RECIPE}.get(method)
+    recipe = recipe or ON_POLICY[method][1]
+    return asdict(replace(recipe, seed=seed))
 
 
 def stage_of(method: str, policy, start: Start):
@@ -109,32 +158,35 @@ def stage_of(method: str, policy, start: Start):
     went by before it could begin.
     """
     began = time.monotonic()
-    reward = start.reward
-    if method == "verified":
-        method, reward = "rloo", recipes.with_verified(reward, start.tokenizer)
-    if method in ON_POLICY:
+    if method == "dpo":
+        config = replace(settings.DPO_RECIPE, seed=start.seed)
+        stage = DPO(policy, start.tokenizer, start.comparisons(), config, reference=start.sft)
+    elif method == "rs":
+        rows = rejection_sample(start.sft, start.tokenizer, start.reward, start.seed)
+        config = replace(settings.SFT_RECIPE, seed=start.seed)
+        stage = SFT(policy, start.tokenizer, rows, config)
+    else:
+        reward = start.reward
+        if method == "verified":
+            method, reward = "rloo", recipes.with_verified(reward, start.tokenizer, WEIGHT)
         kind, config = ON_POLICY[method]
         config = replace(config, seed=start.seed)
         prompts = data.prompts_of("train")
         stage = kind(policy, start.tokenizer, reward, prompts, config, reference=start.sft)
-    elif method == "dpo":
-        config = replace(settings.DPO_RECIPE, seed=start.seed)
-        stage = DPO(policy, start.tokenizer, start.comparisons(), config, reference=start.sft)
-    else:
-        rows = rejection_sample(start.sft, start.tokenizer, start.reward, start.seed)
-        config = replace(settings.SFT_RECIPE, seed=start.seed)
-        stage = SFT(policy, start.tokenizer, rows, config)
     return stage, time.monotonic() - began
 
 
 def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
-    """Return the best of 16 answers to each training prompt, by reward, as demonstrations; an empty
-    one is none."""
+    """Return the best of 16 answers to each training prompt, by reward, as demonstrations; without
+    those that are empty or did not end.
+    """
     prompts = data.prompts_of("train")
     answers = answer_all(sft, tokenizer, prompts, BEST_OF, seed)
-    texts, _ = best_by_reward(reward, tokenizer, prompts, *answers)
-    rows = zip(prompts, texts, strict=True)
-    return [{"prompt": prompt, "completion": text} for prompt, (text,) in rows if text.strip()]
+    texts, ended = best_by_reward(reward, tokenizer, prompts, *answers)
+    rows = []
+    for prompt, (text,), (whole,) in zip(prompts, texts, ended, strict=True):
+        rows += [{"prompt": prompt, "completion": text}] if whole and text.strip() else []
+    return rows
 
 
 def trained(method: str, start: Start, out: Path) -> list[dict]:
@@ -159,8 +211,7 @@ def trained(method: str, start: Start, out: Path) -> list[dict]:
     began = time.monotonic() - rows[-1]["seconds"]
     quality = rows[-1]["utility"][0]
     recipes.save(out, method, stage, start.tokenizer, about, began, quality, **rows[-1])
-    config = {"method": method, "seed": start.seed, "config": asdict(stage.config)}
-    return [config | row for row in rows]
+    return rows
 
 
 def measured(policy, start: Start) -> dict:
@@ -207,20 +258,20 @@ def best_of_n(start: Start) -> list[dict]:
     rewards = rewards_of(start.reward, start.tokenizer, prompts, texts, ended)
     scores = score_all(prompts, texts, ended)
     values = {name: scores[name] for name in ("utility", "fulfils")}
-    common = {"method": "bon", "seed": start.seed, "config": {"pool": POOL}, "seconds": 0.0}
-    return [common | {"step": row.pop("n")} | row for row in ladder(rewards, values, RUNGS)]
+    rows = ladder(rewards, values, RUNGS)
+    return [{"step": row.pop("n"), "seconds": None} | row for row in rows]
 
 
 def at(rows: list[dict], what: str, place: float) -> float | None:
-    """Return the utility of a run where its `what`, "kl" or "seconds", is `place`, on the straight
-    line between two measurements; None where it never comes so far.
+    """Return the utility of a run when its `what`, "kl" or "seconds", is first at `place`, on the
+    straight line between two measurements; None where it never is, or was not measured.
     """
-    places = [row[what] for row in rows]
-    if not min(places) <= place <= max(places):
-        return None
-    order = np.argsort(places)
-    utility = np.array([row["utility"][0] for row in rows])
-    return float(np.interp(place, np.array(places)[order], utility[order]))
+    for before, after in pairwise(rows):
+        low, high = before[what], after[what]
+        if low is not None and min(low, high) <= place <= max(low, high):
+            share = (place - low) / (high - low) if high != low else 1.0
+            return before["utility"][0] + share * (after["utility"][0] - before["utility"][0])
+    return None
 
 
 def reached(rows: list[dict], utility: float) -> float | None:

@@ -67,7 +67,7 @@ class OnPolicyConfig:
     lr: float = 8e-4
     """The policy's learning rate at the start; it falls linearly to zero."""
     kl_coef: float = 0.05
-    """Price in reward of one nat of KL from the reference, the SFT model."""
+    """KL penalty: the price of one nat from the reference, the SFT model."""
     missing_eos_penalty: float = 1.0
     """Reward that a response without an end token loses."""
     clip_range: float = 0.2
@@ -101,22 +101,22 @@ class PPOConfig(OnPolicyConfig):
 @dataclass(frozen=True)
 class RLOOConfig(OnPolicyConfig):
     group_size: int = 8
-    """Responses to a prompt; the others' mean score is the baseline of each."""
+    """Responses to a prompt, from which each one's baseline comes."""
 
 
 @dataclass(frozen=True)
 class GRPOConfig(RLOOConfig):
     scale_rewards: bool = True
-    """Divide advantages by their group's deviation; Dr. GRPO does not."""
+    """Divide advantages by their group's standard deviation; Dr. GRPO does not."""
     loss_type: Literal["grpo", "dr_grpo"] = "grpo"
     """A response's loss: the mean of its tokens', or with Dr. GRPO their sum over a constant."""
 
 
 @dataclass(frozen=True)
 class DPOConfig:
-    beta: float = 0.1
-    """Price of one nat from the reference: the implicit reward is beta times the log-ratio."""
-    epochs: int = 1
+    beta: float = 0.3
+    """KL penalty: the implicit reward is beta times the log-ratio."""
+    epochs: int = 2
     """How often each comparison is seen."""
     batch_size: int = 16
     """Prompts in a batch; all pairs of a prompt are in the same batch."""

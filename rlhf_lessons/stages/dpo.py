@@ -1,10 +1,11 @@
 """DPO, direct preference optimisation: learn from comparisons with no reward model and no sampling.
 
-The policy that is best for a reward r at the price beta for KL is the reference times exp(r / beta)
-up to a constant of the prompt; so r is beta log(policy / reference), up to another. DPO puts that
+The policy that is best for a reward r less beta times KL is the reference times exp(r / beta), up
+to a constant of the prompt; so r is beta log(policy / reference), up to another. DPO puts that
 implicit reward into the Bradley-Terry loss and trains the policy itself (Rafailov et al. 2023).
 
-Comparisons are those that the reward model learns from, read by the same code. Left out: label
+Comparisons are those that the reward model learns from, read by the same code; of an answer that
+did not end, the log-probability is that of a beginning. Left out: label
 smoothing, IPO, other divergences, an SFT loss beside.
 """
 
@@ -26,7 +27,7 @@ from rlhf_lessons.stages.reward import Ranking, flat_pairs, to_rankings
 class DPOStep(Step):
     """What one step gives, before learning from its batch."""
 
-    accuracy: float  # share of the batch's pairs in the labelled order, by the implicit reward
+    accuracy: float  # share of pairs in the labelled order by the implicit reward; at first all tie
     chosen: float  # log(policy / reference) of the chosen responses, mean in nats
     rejected: float  # the same of the rejected ones
 
@@ -43,11 +44,14 @@ class DPO(RowStage):
         self, policy, tokenizer, comparisons: list[dict], config: DPOConfig, reference=None
     ):
         rankings = to_rankings(tokenizer, comparisons)
+        self.reference = (reference or copy.deepcopy(policy)).eval()
+        check_model(self.reference, tokenizer)
         for ranking in rankings:
-            check_lengths(policy, ranking.rows, f"comparison {ranking.first}: prompt with answer")
+            what = f"comparison {ranking.first}: prompt with answer"
+            check_lengths(policy, ranking.rows, what)
+            check_lengths(self.reference, ranking.rows, what)
         lengths = [max(map(len, ranking.rows)) for ranking in rankings]
         super().__init__(policy, tokenizer, config, rankings, lengths)
-        self.reference = (reference or copy.deepcopy(policy)).eval()
         self.models = nn.ModuleDict({"policy": policy, "reference": self.reference})
 
     def train_step(self, step: int) -> DPOStep:

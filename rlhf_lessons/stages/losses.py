@@ -139,23 +139,32 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float |
 def leave_one_out(scores: Tensor, group_size: int) -> Tensor:
     """Return RLOO's advantages (batch,): each score less the mean of its group's others.
 
-    Ahmadian et al. 2024, eq. 3.
+    Kool et al. 2019; Ahmadian et al. 2024.
     """
-    groups = scores.view(-1, group_size)
+    groups = from_the_first(scores, group_size)
     others = (groups.sum(1, keepdim=True) - groups) / (group_size - 1)
     return (groups - others).flatten()
 
 
 def group_advantages(scores: Tensor, group_size: int, scale: bool) -> Tensor:
-    """Return GRPO's advantages (batch,): each score less its group's mean, over its deviation.
+    """Return GRPO's advantages (batch,): each score less its group's mean, divided by the group's
+    standard deviation, or not where `scale` is False (Dr. GRPO, Liu et al. 2025).
 
-    Shao et al. 2024, 4.1.2; without `scale`, the deviation stays out (Dr. GRPO, Liu et al. 2025).
+    Shao et al. 2024, 4.1.2.
     """
-    groups = scores.view(-1, group_size)
+    groups = from_the_first(scores, group_size)
     advantages = groups - groups.mean(1, keepdim=True)
     if scale:
         advantages = advantages / (groups.std(1, keepdim=True) + 1e-4)
     return advantages.flatten()
+
+
+def from_the_first(scores: Tensor, group_size: int) -> Tensor:
+    """Return scores (groups, group_size), less the first of each: rounding then makes no advantage
+    of equal ones.
+    """
+    groups = scores.view(-1, group_size)
+    return groups - groups[:, :1]
 
 
 def rloo_loss(
@@ -177,7 +186,7 @@ def grpo_loss(
     kl_coef: float,
     constant: int | None = None,
 ) -> Tensor:
-    """Return each response's loss (batch,): PPO's and the KL's price, the mean over its tokens.
+    """Return each response's loss (batch,): PPO's with a KL penalty, the mean over its tokens.
 
     With a `constant` (Dr. GRPO) it is their sum over that. Shao et al. 2024, eq. 3 and 4.
     """

@@ -22,7 +22,7 @@ from rlhf_lessons.lm.sampling import response_logprobs, token_scores
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.stages.loop import backward
-from rlhf_lessons.stages.rollout import Means, OnPolicy, PolicyStep, Rollout
+from rlhf_lessons.stages.rollout import Means, OnPolicy, PolicyStep, Rollout, left_clip
 
 
 @dataclass(kw_only=True)
@@ -78,9 +78,8 @@ class PPO(OnPolicy):
         for place, text in batch.parts():
             values[place] = self.token_values(*text)
         # 2. Each token pays for its KL; the last gets the score, less the price of a missing end.
-        scores = batch.scores - config.missing_eos_penalty * ~batch.ended
         rewards = losses.token_rewards(
-            batch.logprobs, batch.reference_logprobs, mask, scores, config.kl_coef
+            batch.logprobs, batch.reference_logprobs, mask, self.penalised(batch), config.kl_coef
         )
         # 3. Advantages and returns, then whitening, in this order: the critic learns real returns.
         advantages, returns = losses.gae(rewards, values, mask, config.gamma, config.gae_lambda)
@@ -118,9 +117,13 @@ class PPO(OnPolicy):
             # Two models with no weight in common: each gets the gradient of its own loss.
             backward((policy_losses + value_losses)[mask].sum() / tokens, step)
 
-            for name, each_token in (("policy_loss", policy_losses), ("value_loss", value_losses)):
-                metrics[name] += each_token[mask].sum().item() / tokens
-            metrics.add(mask, logprobs, old_logprobs, logits, config.clip_range)
+            metrics.add(mask, logprobs, old_logprobs, logits)
+            metrics.mean(
+                mask,
+                policy_loss=policy_losses,
+                value_loss=value_losses,
+                clip_fraction=left_clip(logprobs, old_logprobs, config.clip_range),
+            )
         return metrics
 
     def token_values(self, ids: Tensor, attention_mask: Tensor, response_length: int) -> Tensor:

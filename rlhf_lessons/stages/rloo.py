@@ -1,14 +1,16 @@
-"""RLOO and GRPO: PPO without its critic. What others scored on the same prompt is the baseline.
+"""RLOO and GRPO: PPO without its critic. Other responses to the same prompt give the baseline.
 
 RLOO (REINFORCE leave-one-out, Ahmadian et al. 2024) takes a whole response as one action: its
-advantage is its score, less the KL it costs, less the mean of the other responses to its prompt.
-GRPO (group relative policy optimisation, Shao et al. 2024) gives that advantage to each token,
-divides it by the group's deviation, and puts the price of KL into the loss. Dr. GRPO (Liu et al.
-2025) divides neither by the deviation nor by the length: that favoured hard or easy prompts, and
-long wrong answers.
+advantage is its score, less its KL penalty, less the mean of the same of the other responses. GRPO
+(group relative policy optimisation, Shao et al. 2024) gives each token the score less the mean of
+its whole group, divided by the group's standard deviation, and puts the KL penalty into the loss.
+Dr. GRPO (Liu et al. 2025) divides neither by the standard deviation nor by the length: that
+favoured hard or easy prompts, and long wrong answers.
 
-A group whose responses all score the same has no advantage, and teaches nothing. Left out: DAPO's
-dynamic sampling, its two clip ranges and its mean over all tokens; a ratio of sequences (GSPO).
+Where all responses to a prompt score the same, only the KL penalty acts. As in TRL, RLOO clips the
+ratio of whole responses, since a batch serves for several steps; the paper takes one step and has
+no ratio. Our Dr. GRPO keeps a KL penalty, which the paper leaves out. Left out: DAPO's dynamic
+sampling, its two clip ranges and its mean over all tokens; GSPO's ratio.
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from rlhf_lessons.lm.sampling import response_logprobs
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import RLOOConfig
 from rlhf_lessons.stages.loop import backward, shuffled_rows
-from rlhf_lessons.stages.rollout import Means, OnPolicy, Rollout
+from rlhf_lessons.stages.rollout import Means, OnPolicy, Rollout, left_clip
 
 
 @dataclass
@@ -32,8 +34,8 @@ class Groups(Rollout):
 class RLOO(OnPolicy):
     """Train `policy` by RLOO against `reward`; each item is one `PolicyStep`.
 
-    The arguments are those of `OnPolicy`. ValueError if a group has one response only, or a batch
-    is no number of groups.
+    The arguments are those of `OnPolicy`, without a critic. ValueError if a group has one response
+    only, or `batch_size` is not a multiple of `group_size`.
     """
 
     def __init__(self, policy, tokenizer, reward, prompts, config: RLOOConfig, **more):
@@ -52,11 +54,7 @@ class RLOO(OnPolicy):
 
     def estimate(self, batch: Rollout) -> Groups:
         """Work out how much better each response is than others to its prompt."""
-        return Groups(**vars(batch), advantages=self.advantages(batch, self.scores(batch)))
-
-    def scores(self, batch: Rollout) -> Tensor:
-        """Return the scores (batch,), less the price of a missing end."""
-        return batch.scores - self.config.missing_eos_penalty * ~batch.ended
+        return Groups(**vars(batch), advantages=self.advantages(batch, self.penalised(batch)))
 
     def advantages(self, batch: Rollout, scores: Tensor) -> Tensor:
         config = self.config
@@ -64,8 +62,8 @@ class RLOO(OnPolicy):
         return losses.leave_one_out(scores - config.kl_coef * kl, config.group_size)
 
     def minibatch(self, batch: Groups, rows: Tensor, step: int) -> dict:
-        """Add up the gradients of one minibatch, of its responses' mean loss; return its metrics,
-        means over its tokens.
+        """Add up the gradients of one minibatch, of its responses' mean loss; return its metrics:
+        loss and clip fraction are means over responses, the others over tokens.
         """
         config = self.config
         metrics = Means(batch.response_mask[rows].sum().item())
@@ -77,13 +75,9 @@ class RLOO(OnPolicy):
             loss = self.response_losses(batch, place, logprobs).sum() / len(rows)
             backward(loss, step)
             metrics["policy_loss"] += loss.item()
-            metrics.add(
-                batch.response_mask[place],
-                logprobs,
-                batch.logprobs[place],
-                logits,
-                config.clip_range,
-            )
+            clipped = self.clipped(batch, place, logprobs)
+            metrics["clip_fraction"] += clipped.float().sum().item() / len(rows)
+            metrics.add(batch.response_mask[place], logprobs, batch.logprobs[place], logits)
         return metrics
 
     def response_losses(self, batch: Groups, place: tuple, logprobs: Tensor) -> Tensor:
@@ -95,6 +89,11 @@ class RLOO(OnPolicy):
             batch.advantages[place[0]],
             self.config.clip_range,
         )
+
+    def clipped(self, batch: Groups, place: tuple, logprobs: Tensor) -> Tensor:
+        """Return for each response (rows,) whether its ratio has left the clip."""
+        whole, old = logprobs.sum(1), batch.logprobs[place].sum(1)
+        return left_clip(whole, old, self.config.clip_range)
 
 
 class GRPO(RLOO):
@@ -116,3 +115,9 @@ class GRPO(RLOO):
             config.kl_coef,
             config.max_new_tokens if config.loss_type == "dr_grpo" else None,
         )
+
+    def clipped(self, batch: Groups, place: tuple, logprobs: Tensor) -> Tensor:
+        """Return for each response (rows,) the share of its tokens whose ratio left the clip."""
+        mask = batch.response_mask[place]
+        left = left_clip(logprobs, batch.logprobs[place], self.config.clip_range)
+        return (left & mask).sum(1) / mask.sum(1)

@@ -87,7 +87,7 @@ class PolicyStep:
     ended: float  # share of responses with an end token
     entropy: float  # nats a token; this and the three below are means over the update
     policy_loss: float
-    clip_fraction: float  # share of tokens whose ratio left 1 +- clip_range
+    clip_fraction: float  # share of ratios, of tokens or of responses, that left 1 +- clip_range
     approx_kl: float  # from the policy that sampled, nats a token
     ratio_error: float  # largest |ratio - 1| in the first minibatch: 0 up to rounding, or a bug
     stopped: bool  # whether the batch was left early
@@ -100,9 +100,9 @@ class OnPolicy(Stage):
 
     `reward` is a reward model, or a function (prompts, responses, ended) -> (batch,). `reference`
     is the model whose distance costs; None takes a frozen copy of the policy as it comes.
-    `true_utility`, a function like a reward, is only measured. All models, those in `others` too,
-    are put into eval mode, and stay in it: nothing runs with dropout. ValueError if the models and
-    the tokenizer do not fit together, or a prompt is too long.
+    `true_utility`, a function like a reward, is only measured. All models are put into eval mode,
+    and stay in it: nothing runs with dropout. ValueError if the models and the tokenizer do not fit
+    together, or a prompt is too long.
     """
 
     Step = PolicyStep
@@ -116,7 +116,7 @@ class OnPolicy(Stage):
         config: OnPolicyConfig,
         true_utility=None,
         reference=None,
-        **others,
+        critic=None,
     ):
         if not prompts:
             raise ValueError("no prompts")
@@ -131,7 +131,8 @@ class OnPolicy(Stage):
         self.reward = reward
         self.true_utility = true_utility
         self.reference = reference or copy.deepcopy(policy)
-        self.models = nn.ModuleDict({"policy": policy, **others, "reference": self.reference})
+        critics = {"critic": critic} if critic else {}
+        self.models = nn.ModuleDict({"policy": policy, **critics, "reference": self.reference})
         models = {"reward model": reward, **self.models}
         check_models(models, tokenizer, self.prompt_ids, config.max_new_tokens)
         self.suppressed = suppressed_ids(policy, tokenizer)
@@ -195,6 +196,10 @@ class OnPolicy(Stage):
             )
         return batch
 
+    def penalised(self, batch: Rollout) -> Tensor:
+        """Return the scores (batch,), less the penalty of a missing end."""
+        return batch.scores - self.config.missing_eos_penalty * ~batch.ended
+
     def update(self, batch: Rollout, step: int) -> dict:
         """Learn from the batch: some passes, and one step of each optimiser a minibatch."""
         config = self.config
@@ -225,25 +230,24 @@ class Means(defaultdict):
         self.tokens = tokens
 
     @torch.no_grad()
-    def add(
-        self,
-        mask: Tensor,
-        logprobs: Tensor,
-        old_logprobs: Tensor,
-        logits: Tensor,
-        clip_range: float,
-    ) -> None:
+    def add(self, mask: Tensor, logprobs: Tensor, old_logprobs: Tensor, logits: Tensor) -> None:
         """Add what one part says of the policy: how sure it is, and how far it has moved."""
         logratio = logprobs - old_logprobs
-        ratio_errors = (logratio.exp() - 1).abs()
-        measured = {
-            "entropy": torch.special.entr(logits.softmax(-1)).sum(-1),
-            "clip_fraction": ratio_errors > clip_range,
-            "approx_kl": losses.kl_k3(-logratio),
-        }
-        for name, each_token in measured.items():
-            self[name] += each_token[mask].sum().item() / self.tokens
-        self["ratio_error"] = max(self["ratio_error"], ratio_errors[mask].max().item())
+        self.mean(mask, entropy=torch.special.entr(logits.softmax(-1)).sum(-1))
+        self.mean(mask, approx_kl=losses.kl_k3(-logratio))
+        furthest = (logratio.exp() - 1).abs()[mask].max().item()
+        self["ratio_error"] = max(self["ratio_error"], furthest)
+
+    def mean(self, mask: Tensor, **each_token: Tensor) -> None:
+        """Add one part of a mean over tokens."""
+        for name, values in each_token.items():
+            self[name] += values[mask].sum().item() / self.tokens
+
+
+@torch.no_grad()
+def left_clip(logprobs: Tensor, old_logprobs: Tensor, clip_range: float) -> Tensor:
+    """Return whether each ratio has left 1 +- clip_range."""
+    return ((logprobs - old_logprobs).exp() - 1).abs() > clip_range
 
 
 def last_scores(model, ids: Tensor, attention_mask: Tensor) -> Tensor:

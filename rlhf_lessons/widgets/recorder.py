@@ -10,7 +10,7 @@ from rlhf_lessons.widgets.html import Box, control, escaped
 
 WORDS = {  # what each part of an advantage is
     "score": "the answer's score, carried back to here",
-    "kl": "the price of KL, from here on",
+    "kl": "the KL penalty, from here on",
     "baseline": "what the critic expected anyway",
     "batch": "the batch's mean, taken off",
 }
@@ -44,14 +44,14 @@ def why(frame: dict, response: dict, token: int) -> str:
     """Return in words what a step asked of a token, and what became of it."""
     advantage = response["advantage"][token]
     old, new = (math.exp(response[name][token]) for name in ("old", "new"))
-    asked = "likelier" if advantage > 0 else "less likely"
+    asked = {"▲": "become likelier", "▼": "become less likely"}.get(mark(advantage), "stay")
     word = shown(response["tokens"][token])
-    said = f"Token {token + 1}, “{word}”: advantage {advantage:+.2f}, so it was to become {asked}. "
+    said = f"Token {token + 1}, “{word}”: advantage {advantage:+.2f}, so it was to {asked}. "
     if not frame["learns"]:
         return said + "But in this step only the critic learned."
     said += f"Its probability went from {old:.1%} to {new:.1%}. "
     if (new > old) != (advantage > 0) and abs(new - old) > 0.001:
-        said += "Other answers of the batch pulled it the other way. "
+        said += "Other tokens of the batch, or earlier steps' momentum, moved it the other way. "
     if clipped(response, token, frame["clip_range"]):
         clip = frame["clip_range"]
         said += f"Its ratio has left 1 ± {clip:g}: by the end of the step it pulled no more."
@@ -145,8 +145,8 @@ class FlightRecorder(Box):
         self.tokens = w.HBox(layout={"flex_flow": "row wrap", "max_width": "760px"})
         controls = self.prompt, self.step
         super().__init__(
-            "A recorded run of PPO to scrub through. It works in Jupyter; one of its tokens stands "
-            "below as a figure.",
+            "A recorded run of PPO to scrub through. It works in Jupyter; the figure below shows "
+            "one of its tokens.",
             *controls,
             self.line,
             self.score,
@@ -214,7 +214,7 @@ def flight_figure(frames: list[dict], place: int, prompt: int = 0, token: int = 
     left.bar(range(len(advantages)), advantages, color=colours, edgecolor=edges, linewidth=1.5)
     left.set_xticks(range(len(advantages)), map(shown, response["tokens"]), rotation=90, fontsize=7)
     left.axhline(0, color="black", linewidth=0.8)
-    left.set_ylabel("advantage, deviations of the batch")
+    left.set_ylabel("advantage, in deviations of the batch")
     left.set_title(f"Step {frame['step'] + 1}, reward {response['reward']:+.2f}", loc="left")
     numbers = [response[part][token] for part in PARTS] + [advantages[token]]
     names = ["score", "KL", "critic", "batch mean", "together"]

@@ -1,13 +1,19 @@
-"""Best-of-n against every draw there is, and fits against curves that are known."""
+"""Best-of-n against every draw there is."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 
-from rlhf_lessons.evaluation.best_of_n import chances, kl_bound, kl_of_best_of_n
-from rlhf_lessons.evaluation.over_optimisation import combined, fit, ladder
+from rlhf_lessons.evaluation.best_of_n import (
+    best_by_reward,
+    chances,
+    kl_bound,
+    kl_of_best_of_n,
+    ladder,
+)
 
 POOLS = {
     "no ties": [0.1, 0.7, 0.3, 0.9],
@@ -81,31 +87,14 @@ def test_the_ladder_is_what_drawing_gives_on_average():
     assert rows[1]["reward"][0] > rows[0]["reward"][0]
 
 
-@pytest.mark.parametrize("method", ["best of n", "rl"])
-def test_gaos_forms_are_found_again(method):
-    kl = np.linspace(0, 25, 30)
-    d = np.sqrt(kl)
-    bend = d if method == "best of n" else np.log(np.maximum(d, 1e-12))
-    found = fit(method, kl, d * (0.5 - 0.1 * bend))
-    assert (found.alpha, found.beta) == pytest.approx((0.5, 0.1))
-    assert found.r_squared == pytest.approx(1) and found.error == pytest.approx(0, abs=1e-9)
-    around = np.linspace(0.01, 60, 100_000)
-    assert found.peak() == pytest.approx(around[found.gain(around).argmax()], rel=1e-3)
-    assert found.gain(0) == 0
+def test_the_largest_n_gives_a_number():
+    rng = np.random.default_rng(2)
+    assert np.isfinite(kl_of_best_of_n(rng.normal(size=256), 10_000))
 
 
-def test_a_curve_that_never_falls_has_no_peak_and_the_wrong_form_fits_worse():
-    kl = np.linspace(0.1, 25, 30)
-    d = np.sqrt(kl)
-    assert fit("best of n", kl, d * (0.5 + 0.1 * d)).peak() == math.inf
-    gain = d * (0.5 - 0.3 * np.log(d))
-    assert fit("rl", kl, gain).r_squared > fit("best of n", kl, gain).r_squared + 0.01
-
-
-def test_ensembles():
-    rewards = np.array([[1.0, 5.0], [3.0, 5.0]])
-    assert combined(rewards, "mean").tolist() == [2, 5]
-    assert combined(rewards, "worst").tolist() == [1, 5]
-    assert combined(rewards, "uncertainty", 0.5).tolist() == [1.5, 5]
-    with pytest.raises(ValueError, match="median"):
-        combined(rewards, "median")
+def test_the_best_is_chosen_among_those_that_ended_if_any_did():
+    rewards = torch.tensor([0.11, 0.12, 0.10, 5.0, 0.3, 0.2])
+    texts = [["a", "b", "c"], ["d", "e", "f"]]
+    ended = [[False] * 3, [False, True, True]]
+    best, whether = best_by_reward(lambda *_: rewards, None, ["p", "q"], texts, ended)
+    assert best == [["b"], ["e"]] and whether == [[False], [True]]
