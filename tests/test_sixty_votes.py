@@ -1,6 +1,7 @@
 """The table of the sixty votes says what was measured, and the shipped one fits what ships."""
 
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -103,5 +104,6 @@ def test_words_alone_see_neither_length_nor_place():
 def test_the_shipped_table_is_of_the_shipped_measurements():
     found = json.loads((RESULTS / "sixty_votes.json").read_text(encoding="utf-8"))
     assert sixty.table(found) == (RESULTS / "sixty_votes.md").read_text(encoding="utf-8")
-    proof = [f for f in found if f["n"] == 60 and f["taste"] in sixty.TASTES]
-    assert {f["taste"] for f in proof} == set(sixty.TASTES)
+    proof = [(f["taste"], f["seed"]) for f in found if f["n"] == 60]
+    assert sorted(proof) == sorted(itertools.product(sixty.TASTES, range(4)))
+    assert {f["models"] for f in found} == {sixty.fingerprint()}
