@@ -128,17 +128,17 @@ def ppo_dashboard(steps: list, figure=None, panels: dict[str, dict[str, str]] = 
             at, values = column(steps, name)
             axis.plot(at, values, **line(j), marker="o", markersize=2.5, label=called)
             if len(values) and j == i:  # a panel's first
-                first, last = (round(part.mean(), 2) + 0 for part in (values[:few], values[-few:]))
-                news.append(f"{called} {first:.2f} to {last:.2f}")  # never -0.00
+                change = round(values[-few:].mean() - values[:few].mean(), 2) + 0  # never -0.00
+                news.append(f"{called} {change:+.2f}")
         axis.set(xlabel="step", ylabel=label)
         axis.locator_params("x", integer=True)
         if len(metrics) > 1:
             axis.legend(fontsize=8)
     bottom, top = axis.get_ylim()
     axis.set_ylim(min(bottom, 0.0), max(top, 0.1))  # a KL of almost 0 looks it
-    title = f"After {len(steps)} step{'s' * (len(steps) > 1)}"
+    title = f"After {len(steps)} step{'s' * (len(steps) > 1)}, since the first"
     if few > 1:
-        title = "First to last three steps"
+        title = "Last three steps less the first three"
     title = f"{title}: {', '.join(news)}" if steps else "Before the first step"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10)
     return figure

@@ -27,7 +27,7 @@ def test_without_a_guess_the_notebook_goes_on(capsys):
     guess = Guess("Up or down?", "up", "down")
     assert guess.choices.value is None  # nothing is chosen beforehand
     guess.compare("down")
-    assert capsys.readouterr().out == "It came out: down (no guess).\n"
+    assert capsys.readouterr().out == "It came out: down.\n"
 
 
 def test_a_truth_that_cannot_be_guessed_is_an_error():

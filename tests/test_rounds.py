@@ -64,4 +64,4 @@ def test_the_dashboard_draws_several_metrics_in_a_panel_and_names_each():
     left, right = figure.axes
     assert left.get_legend() is None
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["to SFT", "to before"]
-    assert figure._suptitle.get_text().endswith("reward 0.10 to 0.40, to SFT 1.00 to 4.00")
+    assert figure._suptitle.get_text().endswith("reward +0.30, to SFT +3.00")

@@ -18,7 +18,7 @@ def hints(lesson: str) -> dict:
 
 def catalogue() -> dict[str, dict[str, bool]]:
     """Return the exercises of each lesson in their order, and whether they belong to the core:
-    {"lesson0": {"win_rate": True, ...}, ...}."""
+    {"lesson0": {"who_wrote": True, ...}, ...}."""
     found = {}
     for file in sorted(HINTS.glob("lesson*.toml")):
         said = hints(file.stem)

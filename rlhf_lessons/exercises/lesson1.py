@@ -21,6 +21,7 @@ NEVER = -math.inf
     guesses(1, 4, 6, scale=1e4),
     guesses(3, 2, 4),
     guesses(1, 2, 3, seed=1),
+    gradients=1,
 )
 def surprise(logits, ids):
     """The surprise of each token after the first, (batch, time - 1)."""

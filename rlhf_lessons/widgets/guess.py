@@ -16,7 +16,7 @@ class Guess(Box):
         layout = {"width": "max-content"}
         self.choices = w.RadioButtons(options=choices, value=None, layout=layout)
         super().__init__(
-            f"A guess between: {', '.join(choices)}. It works in Jupyter.",
+            f"{question} {' / '.join(choices)}? (In Jupyter you click your guess.)",
             w.HTML(f"<b>Guess first.</b> {escaped(question)}"),
             self.choices,
         )
@@ -27,5 +27,5 @@ class Guess(Box):
         if truth not in self.choices.options:
             raise ValueError(f"'{truth}' is none of the choices: {', '.join(self.choices.options)}")
         self.choices.disabled, guessed = True, self.choices.value
-        verdict = "no guess" if guessed is None else f"you guessed: {guessed}"
-        print(f"It came out: {truth} ({verdict}).")
+        told = "" if guessed is None else f" (you guessed: {guessed})"
+        print(f"It came out: {truth}{told}.")

@@ -124,9 +124,9 @@ def walk(reader: Lesson, box, tokens, text) -> None:
 
 def test_lesson_2_a_demonstration_is_written_and_saved(lesson, shot):
     reader = lesson("02")
-    card = reader.run("l02-imports", "l02-demos-code", "l02-slips-code", "l02-write-card").locator(
-        ".rl-card"
-    )
+    card = reader.run(
+        "l02-imports", "l02-models", "l02-demos-code", "l02-slips-code", "l02-write-card"
+    ).locator(".rl-card")
     card.get_by_role("textbox", name="The ideal answer").fill("Once there was a princess. The end.")
     card.get_by_role("button", name="Save this answer").click()
     expect(card.locator(".rl-status")).to_have_text(re.compile(r"^Saved #\d+$"))
@@ -135,7 +135,7 @@ def test_lesson_2_a_demonstration_is_written_and_saved(lesson, shot):
 
 def test_lesson_2_labels_are_chosen_and_an_answer_is_seen_as_tokens(lesson, shot):
     reader = lesson("02")
-    box = reader.run("l02-imports", "l02-template-code", "l02-mask-box")
+    box = reader.run("l02-imports", "l02-models", "l02-template-code", "l02-mask-box")
     learned, ignored, padding = (
         box.locator(f"span[title={kind}]") for kind in ("learned", "ignored", "padding")
     )
@@ -173,7 +173,7 @@ def judge(card, *acts) -> None:
 
 def test_lesson_3_three_cards_are_judged_and_the_reward_model_learns(lesson, shot):
     reader = lesson("03")
-    card = reader.run("l03-imports", "l03-rate-card").locator(".rl-card")
+    card = reader.run("l03-imports", "l03-models", "l03-rate-card").locator(".rl-card")
     live = reader.run("l03-live-code")
     expect(live).to_contain_text("The reward model waits for your votes")
     for number, key in enumerate("1453"):
@@ -207,7 +207,7 @@ def test_lesson_3_three_cards_are_judged_and_the_reward_model_learns(lesson, sho
 
 def test_lesson_3_the_reward_model_is_fooled_and_no_text_is_markup(lesson, shot):
     reader = lesson("03")
-    guess = reader.run("l03-imports", "l03-scores-guess")
+    guess = reader.run("l03-imports", "l03-models", "l03-scores-guess")
     reader.press(guess.get_by_label("first or second"), "Space", "Tab", "Space")
     expect(guess.get_by_label("third or fourth")).to_be_checked()
     expect(reader.run("l03-scores-code", "l03-scores-compare")).to_contain_text(
