@@ -84,7 +84,7 @@ def test_each_command_has_help_with_a_line_for_every_flag(command, capsys):
 def test_a_stages_flags_are_its_config(capsys):
     run("ppo", "--help")
     said = capsys.readouterr().out
-    assert "--kl-coef FLOAT" in said and "Price in reward of one nat of KL" in said
+    assert "--kl-coef FLOAT" in said and "KL penalty: the price of one nat" in said
 
 
 @pytest.mark.parametrize(

@@ -217,14 +217,6 @@ def test_marks_that_slip_go_to_other_demonstrations(monkeypatch):
     assert 0.1 < np.mean(exact != slipped) < 0.6
 
 
-def test_the_best_by_reward_has_ended_where_any_has(monkeypatch):
-    rewards = np.array([[3.0, 1.0, 2.0], [1.0, 2.0, 0.0]])
-    monkeypatch.setattr(prove_measure, "rewards_of", lambda *answers: rewards)
-    ended = [[False, True, True], [False, False, False]]
-    found = prove_measure.best_by_reward(None, None, ["p", "q"], [["a", "b", "c"]] * 2, ended)
-    assert found == ([["c"], ["b"]], [[True], [False]])
-
-
 def test_what_is_measured_is_kept(tmp_path):
     assert prove_measure.kept(tmp_path / "seed0" / "x.json", lambda: [1.5]) == [1.5]
     assert prove_measure.kept(tmp_path / "seed0" / "x.json", lambda: [2.5]) == [1.5]
