@@ -76,6 +76,11 @@ def for_colab(cell) -> bool:
     return cell.id.endswith("-colab")
 
 
+def silent(cell) -> bool:
+    """Whether it may show nothing: it only imports, or is for Colab."""
+    return for_colab(cell) or cell.id.endswith("-imports")
+
+
 def texts(book) -> list:
     return [cell for cell in book.cells if cell.cell_type == "markdown"]
 
@@ -86,7 +91,7 @@ def unexecuted(book) -> list[str]:
     return [
         cell.id
         for n, cell in enumerate(code(book), 1)
-        if cell.execution_count != n or not (cell.outputs or for_colab(cell))
+        if cell.execution_count != n or not (cell.outputs or silent(cell))
     ]
 
 

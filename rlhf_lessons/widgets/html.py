@@ -36,6 +36,10 @@ class Box(w.VBox):
     def __repr__(self):
         return self.stand_in
 
+    def _repr_mimebundle_(self, **which) -> dict:
+        """Return what Jupyter shows, and the stand-in whole: ipywidgets would cut it."""
+        return super()._repr_mimebundle_(**which) | {"text/plain": self.stand_in}
+
     def button_for(self, name: str, tooltip: str, does: Callable, **traits) -> w.Button:
         """Return a button that calls `does()` when it is clicked."""
         made = w.Button(description=name, tooltip=tooltip, **traits)
