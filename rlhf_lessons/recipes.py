@@ -300,7 +300,8 @@ def true_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torc
 def verified_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
     """Return 1 for each answer that a program can check and finds right, else 0: (batch,).
 
-    Sums can be worked out and code can be run; a story cannot be checked, and gets 0.
+    Sums can be worked out and code can be run; a story cannot be checked, and gets 0. It is what
+    `judge` calls fulfilled, so a gain in that shows only that the policy can be brought there.
     """
     rows = zip(prompts, texts, ended, strict=True)
     return torch.tensor(

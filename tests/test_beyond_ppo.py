@@ -165,6 +165,13 @@ class TestGRPOLoss:
         assert losses.grpo_loss(*settings).tolist() == [1.0, 1.0]
         assert losses.grpo_loss(*settings, constant=8).tolist() == [0.125, 0.5]
 
+    def test_padding_of_rloo_may_hold_anything(self):
+        mask = torch.tensor([[True, True, False]])
+        junk = torch.tensor([[-1.0, -2.0, float("nan")]])
+        clean = torch.tensor([[-1.0, -2.0, 0.0]])
+        found = losses.rloo_loss(junk, clean, mask, torch.ones(1), 0.2)
+        torch.testing.assert_close(found, -torch.ones(1))
+
     def test_padding_may_hold_anything(self):
         mask = torch.tensor([[True, True, False]])
         junk = torch.tensor([[-1.0, -2.0, float("nan")]])

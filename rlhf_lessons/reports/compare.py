@@ -3,8 +3,9 @@
 PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from the comparisons that
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
 reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
-that a program finds right. Each is measured on its way: true utility against KL from
-the SFT model, and against seconds of training, those of the reward model not counted.
+that a program finds right: there the reward is the measure itself. Each is measured on its way:
+true utility against KL from the SFT model, and against seconds of training, those of the reward
+model not counted.
 
 What a folder holds of the same models and settings is not made again, and a stopped run continues.
 """
@@ -50,6 +51,7 @@ ON_POLICY = {  # stage and settings of those that sample
 }
 METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified")
 MADE = ("sft", "reward")  # the models that all begin with
+NATS = (1.0, 2.0, 4.0)  # KL at which methods are compared
 WEIGHT = 1.0  # of the verified reward, beside the reward model's
 
 
@@ -279,7 +281,7 @@ def reached(rows: list[dict], utility: float) -> float | None:
     return next((row["seconds"] for row in rows if row["utility"][0] >= utility), None)
 
 
-def summary(found: dict, nats=(1.0, 2.0, 4.0)) -> dict[str, dict]:
+def summary(found: dict) -> dict[str, dict]:
     """Return of each method, seed by seed: the end's figures, the utility at equal KL and at a half
     and at all of PPO's time, and the seconds until PPO's utility. None where there is none.
     """
@@ -293,7 +295,7 @@ def summary(found: dict, nats=(1.0, 2.0, 4.0)) -> dict[str, dict]:
                 columns[name].append(last[name][0])
             for name in ("kl", "seconds"):
                 columns[name].append(last[name])
-            for place in nats:
+            for place in NATS:
                 columns[f"utility at {place:g} nats"].append(at(measured, "kl", place))
             if ppo:
                 all_of_it = ppo[-1]["seconds"]

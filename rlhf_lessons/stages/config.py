@@ -134,7 +134,7 @@ SFT_RECIPE = SFTConfig(epochs=2, lr=5e-4)
 REWARD = RewardConfig(epochs=3)
 PPO_RECIPE = PPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
 PPO_FIRST = replace(PPO_RECIPE, steps=24)  # a first round, for its answers
-# Beyond PPO: as many answers and steps as PPO has.
+# Beyond PPO; those that sample have as many answers and steps as PPO has.
 RLOO_RECIPE = RLOOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
 GRPO_RECIPE = GRPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
 DR_GRPO_RECIPE = replace(GRPO_RECIPE, scale_rewards=False, loss_type="dr_grpo")

@@ -5,8 +5,8 @@ to a constant of the prompt; so r is beta log(policy / reference), up to another
 implicit reward into the Bradley-Terry loss and trains the policy itself (Rafailov et al. 2023).
 
 Comparisons are those that the reward model learns from, read by the same code; of an answer that
-did not end, the log-probability is that of a beginning. Left out: label
-smoothing, IPO, other divergences, an SFT loss beside.
+did not end, the log-probability is that of a beginning. Left out: label smoothing, IPO, other
+divergences, an SFT loss beside.
 """
 
 import copy

@@ -171,8 +171,8 @@ def rloo_loss(
     logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, advantages: Tensor, clip_range: float
 ) -> Tensor:
     """Return each response's loss (batch,): PPO's, with the whole response as one action."""
-    whole = (logprobs * mask).sum(1)
-    old = (old_logprobs * mask).sum(1)
+    whole = logprobs.masked_fill(~mask, 0.0).sum(1)
+    old = old_logprobs.masked_fill(~mask, 0.0).sum(1)
     return clipped_policy_loss(whole, old, advantages, clip_range)
 
 

@@ -44,7 +44,9 @@ def why(frame: dict, response: dict, token: int) -> str:
     """Return in words what a step asked of a token, and what became of it."""
     advantage = response["advantage"][token]
     old, new = (math.exp(response[name][token]) for name in ("old", "new"))
-    asked = {"▲": "become likelier", "▼": "become less likely"}.get(mark(advantage), "stay")
+    asked = {"▲": "become likelier", "▼": "become less likely"}.get(
+        mark(advantage), "stay as likely"
+    )
     word = shown(response["tokens"][token])
     said = f"Token {token + 1}, “{word}”: advantage {advantage:+.2f}, so it was to {asked}. "
     if not frame["learns"]:
@@ -82,8 +84,8 @@ def bars(response: dict, token: int) -> str:
             f'<td style="text-align:right">{number:+.2f}</td><td>{bar}</td></tr>'
         )
     return (
-        '<table><caption style="text-align:left">In deviations of the batch. To the right: '
-        f"likelier; to the left: less likely.</caption><tbody>{lines}</tbody></table>"
+        '<table><caption style="text-align:left">In standard deviations of the batch. To the '
+        f"right: likelier; to the left: less likely.</caption><tbody>{lines}</tbody></table>"
     )
 
 
