@@ -4,8 +4,8 @@ PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from th
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
 reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
 that a program finds right: there the reward is the measure itself. Each is measured on its way:
-true utility against KL from the SFT model, and against seconds of training, those of the reward
-model not counted.
+true utility against KL from the SFT model, and against the processor's seconds in training, which
+other work on the machine does not lengthen; those of the reward model are not counted.
 
 What a folder holds of the same models and settings is not made again, and a stopped run continues.
 """
@@ -116,7 +116,7 @@ def chains_of(seeds: int, folder: Path | None, methods: list[str]) -> list[Chain
 def compare(methods: list[str], chains: list[Chain], split: str, folder: Path) -> dict:
     """Return for each method and seed its measurements, in the order of its way.
 
-    A measurement holds "step", "seconds" of training so far, "kl" in nats a response, and as
+    A measurement holds "step", the processor's "seconds" so far, "kl" in nats a response, and as
     [mean, low, high] the "utility", the share that "fulfils", and this in each of "families"; for
     best-of-n there are no seconds and no families.
     """
@@ -156,10 +156,10 @@ def config_of(method: str, seed: int) -> dict:
 
 
 def stage_of(method: str, policy, start: Start):
-    """Return the stage that trains `policy` by a method other than best-of-n, and the seconds that
-    went by before it could begin.
+    """Return the stage that trains `policy` by a method other than best-of-n, and the processor's
+    seconds before it could begin.
     """
-    began = time.monotonic()
+    began = time.process_time()
     if method == "dpo":
         config = replace(settings.DPO_RECIPE, seed=start.seed)
         stage = DPO(policy, start.tokenizer, start.comparisons(), config, reference=start.sft)
@@ -175,7 +175,7 @@ def stage_of(method: str, policy, start: Start):
         config = replace(config, seed=start.seed)
         prompts = data.prompts_of("train")
         stage = kind(policy, start.tokenizer, reward, prompts, config, reference=start.sft)
-    return stage, time.monotonic() - began
+    return stage, time.process_time() - began
 
 
 def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
@@ -196,14 +196,14 @@ def trained(method: str, start: Start, out: Path) -> list[dict]:
     policy = copy.deepcopy(start.sft)
     stage, waited = stage_of(method, policy, start)
     looks = {round(len(stage) * k / POINTS) for k in range(1, POINTS + 1)}
-    last = {"at": time.monotonic(), "seconds": waited}
+    last = {"at": time.process_time(), "seconds": waited}
 
     def after(done: int, metrics: list[dict]) -> dict:
         before = metrics[-1]["seconds"] if metrics else last["seconds"]
-        row = {"seconds": before + time.monotonic() - last["at"]}
+        row = {"seconds": before + time.process_time() - last["at"]}
         if done in looks:
             row |= measured(policy, start)
-        last["at"] = time.monotonic()
+        last["at"] = time.process_time()
         return row
 
     metrics = train(stage, recipes.state_folder(out), f"{method} {start.seed}", after)
