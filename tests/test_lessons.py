@@ -25,6 +25,7 @@ STAGES = {  # where lives what each breaks
     "2": "stages.sft.",
     "3": ("stages.reward.", "stages.rollout.last_scores"),
     "4": ("stages.ppo.", "stages.losses.", "stages.rollout."),
+    "7": ("stages.dpo.", "stages.losses."),
 }
 CURVES = {
     "1": "lesson1_traps.json",
@@ -71,8 +72,9 @@ def minutes_to_read(cells, votes: int) -> float:
 
 
 def test_the_core_path_fits_an_afternoon():
-    """Reading, rating and core exercises; cells run meanwhile."""
-    assert sum(sum(minutes(nbformat.read(file, as_version=4).cells)[:2]) for file in FILES) <= CORE
+    """Reading, rating and core exercises, up to lesson 6; cells run meanwhile."""
+    path = [nbformat.read(file, as_version=4).cells for file in FILES if file.name < "07"]
+    assert sum(sum(minutes(cells)[:2]) for cells in path) <= CORE
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -140,7 +142,7 @@ def test_guesses_are_made_before_and_compared_after(cells):
     assert not any("rl.Guess(" in source and ".compare(" in source for source in code)
 
 
-@pytest.mark.parametrize("number", "1234")
+@pytest.mark.parametrize("number", "12347")
 def test_a_stage_is_broken_on_purpose_and_nothing_broken_is_saved(number):
     (file,) = FOLDER.glob(f"0{number}_*.ipynb")
     book = nbformat.read(file, as_version=4)

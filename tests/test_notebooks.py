@@ -39,6 +39,7 @@ LESSONS = [
     "03_reward_model",
     "04_ppo",
     "06_closing_the_loop",
+    "07_beyond_ppo",
 ]
 PATHS = re.compile(
     r"(?<![\w./:])/(?:home|Users|tmp|work|root|mnt|var|usr|opt|content)/|\b[A-Z]:\\|file:/|~/"

@@ -139,7 +139,7 @@ def under(cells: list, heading: str) -> list:
 
 
 def test_the_half_day_is_the_core_path_in_its_order():
-    assert list(half_day()) == [0, 1, 2, 3, 4, 6] == list(NOTEBOOKS)
+    assert list(half_day()) == [0, 1, 2, 3, 4, 6] == [number for number in NOTEBOOKS if number < 7]
 
 
 @pytest.mark.parametrize("lesson", [0, 1, 2, 3, 4, 6])
@@ -161,7 +161,7 @@ def test_the_half_day_gives_each_lesson_the_minutes_that_the_lesson_states(lesso
 
 
 def test_the_whole_core_path_takes_what_guide_and_readme_say():
-    stated = [minutes(cells_of(lesson)) for lesson in NOTEBOOKS]
+    stated = [minutes(cells_of(lesson)) for lesson in half_day()]
     for page in (TEACHING / "guide.md", PROJECT / "README.md"):
         run = re.search(
             r"core path.*? about (?:240 minutes|four hours) to read and do, and about (\d+)",

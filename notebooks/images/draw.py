@@ -439,6 +439,35 @@ def bradley_terry():
     return 1200, 460, s
 
 
+def beyond_ppo():
+    """What each method holds, and what takes the place of what it drops."""
+    columns = ("PPO", "RLOO, GRPO", "verifiable rewards", "DPO")
+    rows = (
+        ("what is\ntrained", ["policy"] * 4, POLICY),
+        ("what keeps\nit near", ["reference"] * 4, SFT),
+        ("what says\nhow good", ["reward model", "reward model", "a program", "votes"], REWARD),
+        ("what was\nexpected", ["critic", "other answers", "other answers", ""], BASE),
+    )
+    s = ""
+    for i, name in enumerate(columns):
+        s += text(285 + 260 * i, 30, name, 24, "bold")
+    for j, (question, holds, colour) in enumerate(rows):
+        y = 62 + 106 * j
+        s += text(20, y + 43, question, 20, anchor="start", fill=QUIET, style="italic")
+        for i, words in enumerate(holds):
+            x = 170 + 260 * i
+            model = words in ("policy", "reference", "reward model", "critic")
+            if words:
+                face = colour if model else tint(PEOPLE, 0.25)
+                s += box(x, y, 230, 86, face, words=words, size=22, dash="" if model else "8 6")
+            else:
+                s += text(x + 115, y + 43, "nothing is sampled:\nnothing to expect", 20, fill=QUIET)
+    s += box(170, 496, 40, 26, "#FFFFFF") + text(222, 509, "a model", 20, anchor="start")
+    s += box(330, 496, 40, 26, tint(PEOPLE, 0.25), dash="8 6")
+    s += text(382, 509, "no model", 20, anchor="start")
+    return 1200, 536, s
+
+
 DIAGRAMS = {
     "next_token": next_token,
     "loop": loop,
@@ -446,6 +475,7 @@ DIAGRAMS = {
     "ppo_step": ppo,
     "loss_mask": mask,
     "bradley_terry": bradley_terry,
+    "beyond_ppo": beyond_ppo,
 }
 
 

@@ -150,6 +150,25 @@ def random_critic(_, reward_model):
         return type(reward_model)(config).to(reward_model.device, reward_model.dtype).eval()
 
 
+# Lesson 7
+def groups_mixed_up(leave_one_out, scores, size):
+    """Cut the batch as if it held each prompt once, and then all once more: a baseline comes from
+    answers to other prompts."""
+    mixed = scores.view(-1, size).T.flatten()
+    return leave_one_out(mixed, size).view(size, -1).T.flatten()
+
+
+def k3_turned_round(kl_k3, logratio):
+    """Exchange policy and reference: the price grows with e to the log-ratio."""
+    return kl_k3(-logratio)
+
+
+def pairs_turned_round(flat_pairs, rankings):
+    """Exchange the chosen and the rejected answers before they reach the loss."""
+    better, worse, weight = flat_pairs(rankings)
+    return worse, better, weight
+
+
 BUGS = {
     "targets not shifted": Bug(
         "stages.losses.next_token_loss",
@@ -222,5 +241,23 @@ BUGS = {
         random_critic,
         "KL rises from the first step on while explained variance is still near 0: the policy "
         "follows guesses of one who knows nothing.",
+    ),
+    "groups mixed up": Bug(
+        "stages.losses.leave_one_out",
+        groups_mixed_up,
+        "The reward rises, but slowly: each answer is judged by answers to other prompts. Give all "
+        "answers to one prompt the same score: the advantages must be 0.",
+    ),
+    "k3 turned round": Bug(
+        "stages.losses.kl_k3",
+        k3_turned_round,
+        "KL stays low and the reward rises slowly: a token that got much likelier costs "
+        "exponentially much.",
+    ),
+    "pairs turned round": Bug(
+        "stages.dpo.flat_pairs",
+        pairs_turned_round,
+        "Loss and accuracy look as they should: they are worked out after the mistake. Read the "
+        "answers.",
     ),
 }
