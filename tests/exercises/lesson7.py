@@ -18,7 +18,7 @@ class leave_one_out:
         return torch.tensor(found)
 
     def wrong_median(scores):
-        """Not yet"""
+        """✗ Not yet."""
         return scores - scores.median(1, keepdim=True).values
 
     def wrong_group_mean(scores):
@@ -75,7 +75,7 @@ class dpo_loss:
         return F.cross_entropy(rewards, torch.zeros(len(chosen), dtype=torch.long))
 
     def wrong_ratio_of_logs(chosen, rejected, reference_chosen, reference_rejected, beta):
-        """Not yet"""
+        """✗ Not yet."""
         better = beta * chosen / reference_chosen
         worse = beta * rejected / reference_rejected
         return -F.logsigmoid(better - worse).mean()
@@ -107,7 +107,7 @@ class group_size_needed:
         return size
 
     def wrong_from_one(p, least):
-        """Not yet"""
+        """✗ Not yet."""
         return 2
 
 
