@@ -52,7 +52,7 @@ ON_POLICY = {  # stage and settings of those that sample
 METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified")
 MADE = ("sft", "reward")  # the models that all begin with
 NATS = (1.0, 2.0, 4.0)  # KL at which methods are compared
-WEIGHT = 1.0  # of the verified reward, beside the reward model's
+WEIGHT = 2.0  # of the verified reward, beside the reward model's
 
 
 @dataclass
