@@ -67,6 +67,7 @@ def spread(numbers: list, form: str) -> str:
     if not some:
         return "–"
     text = "{0:{f}} ({1:{f}} to {2:{f}})".format(np.mean(some), min(some), max(some), f=form)
+    text = text.replace("%", " %")
     return text if len(some) == len(numbers) else f"{text}, {len(some)} of {len(numbers)} seeds"
 
 

@@ -152,14 +152,14 @@ def random_critic(_, reward_model):
 
 # Lesson 7
 def groups_mixed_up(leave_one_out, scores, size):
-    """Cut the batch as if it held each prompt once, and then all once more: a baseline comes from
+    """Cut the batch as if it held every prompt once, then every prompt again: a baseline comes from
     answers to other prompts."""
     mixed = scores.view(-1, size).T.flatten()
     return leave_one_out(mixed, size).view(size, -1).T.flatten()
 
 
 def k3_turned_round(kl_k3, logratio):
-    """Exchange policy and reference: the price grows with e to the log-ratio."""
+    """Exchange policy and reference: the price grows as exp(log-ratio)."""
     return kl_k3(-logratio)
 
 
@@ -245,14 +245,14 @@ BUGS = {
     "groups mixed up": Bug(
         "stages.losses.leave_one_out",
         groups_mixed_up,
-        "The reward rises, but slowly: each answer is judged by answers to other prompts. Give all "
-        "answers to one prompt the same score: the advantages must be 0.",
+        "The reward rises, but slowly: each answer is measured against other prompts' answers. "
+        "Give all answers to one prompt the same score: the advantages must be 0.",
     ),
     "k3 turned round": Bug(
         "stages.losses.kl_k3",
         k3_turned_round,
         "KL stays low and the reward rises slowly: a token that got much likelier costs "
-        "exponentially much.",
+        "exponentially more.",
     ),
     "pairs turned round": Bug(
         "stages.dpo.flat_pairs",

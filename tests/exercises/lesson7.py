@@ -22,7 +22,7 @@ class leave_one_out:
         return scores - scores.median(1, keepdim=True).values
 
     def wrong_group_mean(scores):
-        """holds the score itself"""
+        """includes the score itself"""
         return scores - scores.mean(1)[:, None]
 
 
