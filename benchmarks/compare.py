@@ -53,16 +53,16 @@ COLUMNS = {  # of the summary: what it is called, and how it is written
     "utility": ("true utility", ".2f"),
     "fulfils": ("fulfil", ".0%"),
     "kl": ("KL, nats a response", ".1f"),
-    "utility at 2 nats": ("utility at 2 nats", ".2f"),
-    "utility at 4 nats": ("at 4 nats", ".2f"),
-    "utility at half of PPO's time": ("at half of PPO's time", ".2f"),
+    "utility within 2 nats": ("utility within 2 nats", ".2f"),
+    "utility within 4 nats": ("within 4 nats", ".2f"),
+    "utility within half of PPO's time": ("within half of PPO's time", ".2f"),
     "seconds": ("seconds of one core", ".0f"),
     "seconds to PPO's utility": ("to PPO's utility", ".0f"),
 }
 
 
 def spread(numbers: list, form: str) -> str:
-    """Return the mean, the least and the most of some numbers, or how many there are of all."""
+    """Return the mean, the lowest and the highest of some numbers, or how many there are of all."""
     some = [number for number in numbers if number is not None]
     if not some:
         return "–"
@@ -90,8 +90,8 @@ def table(found: dict) -> str:
         lines.append("| " + " | ".join([NAMES[method], str(len(seeds)), *cells]) + " |")
     lines += [
         "",
-        "Means over seeds, least to most in brackets, at temperature 1, on held-out prompts. The "
-        "rival: the best of SFT colder, on sorted demonstrations, for longer or on a few, at its "
+        "Means over seeds, lowest to highest in brackets, at temperature 1, on held-out prompts. "
+        "The rival: the best of SFT colder, on sorted demonstrations, for longer or on a few, at its "
         "best temperature.",
         "",
         "| fulfilled | maths | code | all |",

@@ -147,26 +147,27 @@ def row(step, seconds, kl, utility):
 RUN = [row(1, 10.0, 1.0, 0.4), row(2, 20.0, 3.0, 0.8)]
 
 
-def test_a_run_that_comes_back_is_read_where_it_first_passed():
-    back = [*RUN, row(3, 30.0, 1.0, 0.9)]
-    assert compare.at(back, "kl", 2.0) == pytest.approx(0.6)
+def test_a_run_that_comes_back_counts_with_the_best_it_has_within_the_distance():
+    assert compare.within([*RUN, row(3, 30.0, 1.0, 0.9)], "kl", 2.0) == pytest.approx(0.9)
+    assert compare.within([*RUN, row(3, 30.0, 1.0, 0.2)], "kl", 2.0) == pytest.approx(0.6)
 
 
 def test_what_was_not_measured_is_not_read():
     free = [one | {"seconds": None} for one in RUN]
-    assert compare.at(free, "seconds", 15.0) is None
+    assert compare.within(free, "seconds", 15.0) is None
 
 
 def test_between_two_measurements_lies_a_straight_line():
-    assert compare.at(RUN, "kl", 2.0) == pytest.approx(0.6)
-    assert compare.at(RUN, "seconds", 20.0) == pytest.approx(0.8)
-    assert compare.at(RUN, "kl", 4.0) is None
+    assert compare.within(RUN, "kl", 2.0) == pytest.approx(0.6)
+    assert compare.within(RUN, "seconds", 20.0) == pytest.approx(0.8)
+    assert compare.within(RUN, "kl", 4.0) == pytest.approx(0.8), "it ends before"
+    assert compare.within(RUN, "kl", 0.5) is None
 
 
 def test_the_summary_pairs_methods_by_seed():
     slow = [row(1, 30.0, 1.0, 0.5), row(2, 60.0, 2.0, 0.7)]
     found = compare.summary({"ppo": {0: RUN}, "dpo": {0: slow}})
-    assert found["ppo"]["utility"] == [0.8] and found["dpo"]["utility at 2 nats"] == [0.7]
+    assert found["ppo"]["utility"] == [0.8] and found["dpo"]["utility within 2 nats"] == [0.7]
     assert found["dpo"]["seconds to PPO's utility"] == [None]
     assert found["ppo"]["seconds to PPO's utility"] == [20.0]
     text = compared_table(found)

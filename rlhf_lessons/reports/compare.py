@@ -264,16 +264,23 @@ def best_of_n(start: Start) -> list[dict]:
     return [{"step": row.pop("n"), "seconds": None} | row for row in rows]
 
 
-def at(rows: list[dict], what: str, place: float) -> float | None:
-    """Return the utility of a run when its `what`, "kl" or "seconds", is first at `place`, on the
-    straight line between two measurements; None where it never is, or was not measured.
+def within(rows: list[dict], what: str, most: float) -> float | None:
+    """Return the highest utility of a run where its `what`, "kl" or "seconds", is `most` or less,
+    with straight lines between measurements; None where it was not measured.
+
+    A run may go far and come back as its learning rate falls: its first crossing would be unfair.
     """
+    if None in [row[what] for row in rows]:
+        return None
+    found = [row["utility"][0] for row in rows if row[what] <= most]
     for before, after in pairwise(rows):
         low, high = before[what], after[what]
-        if low is not None and min(low, high) <= place <= max(low, high):
-            share = (place - low) / (high - low) if high != low else 1.0
-            return before["utility"][0] + share * (after["utility"][0] - before["utility"][0])
-    return None
+        if min(low, high) < most < max(low, high):
+            share = (most - low) / (high - low)
+            found.append(
+                before["utility"][0] + share * (after["utility"][0] - before["utility"][0])
+            )
+    return max(found, default=None)
 
 
 def reached(rows: list[dict], utility: float) -> float | None:
@@ -282,8 +289,9 @@ def reached(rows: list[dict], utility: float) -> float | None:
 
 
 def summary(found: dict) -> dict[str, dict]:
-    """Return of each method, seed by seed: the end's figures, the utility at equal KL and at a half
-    and at all of PPO's time, and the seconds until PPO's utility. None where there is none.
+    """Return of each method, seed by seed: the end's figures, the utility within equal KL and
+    within a half and all of PPO's time, and the seconds until PPO's utility. None where there is
+    none.
     """
     rows = {}
     for method, runs in found.items():
@@ -295,12 +303,12 @@ def summary(found: dict) -> dict[str, dict]:
                 columns[name].append(last[name][0])
             for name in ("kl", "seconds"):
                 columns[name].append(last[name])
-            for place in NATS:
-                columns[f"utility at {place:g} nats"].append(at(measured, "kl", place))
+            for most in NATS:
+                columns[f"utility within {most:g} nats"].append(within(measured, "kl", most))
             if ppo:
-                all_of_it = ppo[-1]["seconds"]
                 for name, share in (("half of PPO's time", 0.5), ("PPO's time", 1.0)):
-                    columns[f"utility at {name}"].append(at(measured, "seconds", share * all_of_it))
+                    most = share * ppo[-1]["seconds"]
+                    columns[f"utility within {name}"].append(within(measured, "seconds", most))
                 columns["seconds to PPO's utility"].append(reached(measured, ppo[-1]["utility"][0]))
         rows[method] = dict(columns)
     return rows

@@ -130,7 +130,7 @@ class rloo_update:
         return logits + 2.0 * gradient
 
     def wrong_downhill(logits, rewards, beta):
-        """You go up the loss"""
+        """You climb the loss"""
         policy = logits.softmax(0)
         paid = rewards - beta * (policy.log() + torch.tensor(float(len(logits))).log())
         return logits - 2.0 * policy * (paid - policy @ paid)
