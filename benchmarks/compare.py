@@ -91,8 +91,8 @@ def table(found: dict) -> str:
     lines += [
         "",
         "Means over seeds, lowest to highest in brackets, at temperature 1, on held-out prompts. "
-        "The rival: the best of SFT colder, on sorted demonstrations, for longer or on a few, at its "
-        "best temperature.",
+        "The rival: the best of SFT colder, on sorted demonstrations, for longer or on a few, at "
+        "its best temperature.",
         "",
         "| fulfilled | maths | code | all |",
         "| --- | --- | --- | --- |",

@@ -32,6 +32,7 @@ CURVES = {
     "2": "lesson2_traps.json",
     "3": "lesson3_reward.json",
     "4": "lesson4_ppo.json",
+    "7": "compare_broken.jsonl",
 }
 NUMBERS = {"half a": 0.5, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4}
 
