@@ -23,10 +23,17 @@ LINE_LIMIT = 9
 
 
 def tokens(file: Path) -> list[tokenize.TokenInfo]:
-    """The names, numbers, operators and strings of a file; a docstring is one string."""
+    """The names, numbers, operators and strings of a file; a docstring is one string, and so is an
+    f-string, which Python takes apart from 3.12 on."""
     source = file.read_text(encoding="utf-8")
-    found = tokenize.generate_tokens(io.StringIO(source).readline)
-    return [token for token in found if token.type in COUNTED]
+    found, within = [], 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        name = tokenize.tok_name[token.type]
+        begins = name.endswith("STRING_START")
+        if not within and (begins or token.type in COUNTED):
+            found.append(token)
+        within += begins - name.endswith("STRING_END")
+    return found
 
 
 def size(files: list[Path]) -> int:
