@@ -343,7 +343,8 @@ class TestTraining:
         layer = torch.nn.Linear(2, 1)
         optimiser = Optimiser(layer, 0.1, max_grad_norm=0.5)
         backward(layer(torch.tensor([30.0, 40.0])).sum(), 0)
-        assert optimiser.apply(0, 1.0) == pytest.approx(math.sqrt(2501))
+        assert optimiser.apply(0, 1.0) == pytest.approx(math.sqrt(2501)), "before the clipping"
+        assert layer.weight.grad.norm() == pytest.approx(0.5 * 50 / math.sqrt(2501))
 
 
 def reward_of(prompts, texts, ended):
