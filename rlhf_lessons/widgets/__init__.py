@@ -19,6 +19,7 @@ HOMES = {
     "MaskBox": "mask",
     "Picture": "html",
     "SideBySide": "side_by_side",
+    "WhoseVote": "whose",
     "answers_table": "html",
     "coloured_words": "fooling",
     "draw_objective": "clip",
