@@ -1,6 +1,6 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 37,000 tokens for the core, with the methods beyond PPO and what measures them, 95,000 for
+At most 37,000 tokens for the core, with the methods beyond PPO and what measures them, 98,000 for
 the package and nine a line. Hints and known mistakes of exercises are data
 (`exercises/hints/*.toml`), and not counted.
 """
@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
 CORE_LIMIT = 37_000
-PACKAGE_LIMIT = 95_000
+PACKAGE_LIMIT = 98_000
 LINE_LIMIT = 9
 
 
@@ -46,7 +46,7 @@ def test_the_core_fits_into_37_000_tokens():
     assert size(core) <= CORE_LIMIT
 
 
-def test_the_package_fits_into_95_000_tokens():
+def test_the_package_fits_into_98_000_tokens():
     assert size(FILES) <= PACKAGE_LIMIT
 
 
