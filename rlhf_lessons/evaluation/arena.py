@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from rlhf_lessons.evaluation.intervals import interval
-from rlhf_lessons.lm.sampling import generate
+from rlhf_lessons.lm.sampling import Samples, generate
 from rlhf_lessons.world.judge import Scores, judge
 from rlhf_lessons.world.tasks import FAMILIES, Task
 
@@ -25,8 +25,11 @@ def answer_all(
     seed: int = 0,
 ) -> tuple[list[list[str]], list[list[bool]]]:
     """Sample `n` answers to each prompt: texts, and whether each ended, as lists of lists."""
-    asked = repeated(prompts, n)
-    samples = generate(model, tokenizer, asked, seed=seed)
+    return grouped(generate(model, tokenizer, repeated(prompts, n), seed=seed), n)
+
+
+def grouped(samples: Samples, n: int) -> tuple[list[list[str]], list[list[bool]]]:
+    """Return texts of `n` samples for each prompt, and whether each ended, as lists of lists."""
     texts = np.array(samples.texts, dtype=object).reshape(-1, n)
     return texts.tolist(), samples.ended.view(-1, n).tolist()
 

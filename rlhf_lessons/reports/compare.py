@@ -25,7 +25,7 @@ import torch
 
 from rlhf_lessons import data, recipes
 from rlhf_lessons.checkpoints import shipped
-from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
+from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
 from rlhf_lessons.evaluation.best_of_n import best_by_reward, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.models import load_card, load_model
@@ -220,9 +220,7 @@ def measured(policy, start: Start) -> dict:
     """Return KL, true utility and share fulfilled of answers to the prompts, with intervals."""
     prompts = repeated(start.prompts, ANSWERS)
     samples = generate(policy, start.tokenizer, prompts, seed=start.seed)
-    texts = np.array(samples.texts, dtype=object).reshape(-1, ANSWERS).tolist()
-    ended = samples.ended.view(-1, ANSWERS).tolist()
-    scores = score_all(start.prompts, texts, ended)
+    scores = score_all(start.prompts, *grouped(samples, ANSWERS))
     families = np.array([parse(prompt)["family"] for prompt in start.prompts])
     by_family = {f: interval(scores["fulfils"][families == f]) for f in FAMILIES}
     return {
