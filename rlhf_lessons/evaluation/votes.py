@@ -316,17 +316,18 @@ def seconds(answers: list[dict]) -> dict:
     return found | {"n": sum(map(len, times.values()))}
 
 
-def leaderboard(votes: list[Comparison]) -> list[dict]:
+def leaderboard(votes: list[Comparison], by: str = "rater") -> list[dict]:
     """Return the models, the best first: {"model"} and the figure of comparisons with others won, a
-    tie is half one.
+    tie is half one. Intervals are bootstrapped by rater, or by "prompt".
     """
     games = defaultdict(list)
     found = []
     for vote in first_of(votes):
         one, other = vote.a["model"], vote.b["model"]
         if one and other and one != other and vote.verdict is not None:
-            games[one].append((vote.rater, (1 + vote.verdict) / 2))
-            games[other].append((vote.rater, (1 - vote.verdict) / 2))
+            group = getattr(vote, by)
+            games[one].append((group, (1 + vote.verdict) / 2))
+            games[other].append((group, (1 - vote.verdict) / 2))
     for model, results in games.items():
         row = {"model": model, **share(results)}
         if row["value"] in (0, 1):
