@@ -553,6 +553,32 @@ def try_class_page(
     return page.check(host, port, url, minutes)
 
 
+def ladder(
+    policies: tuple[Path, ...] = (), family: str = "story", simulated: int = 0, db: Db = None
+) -> None:
+    """Let the class vote on what its own reward model likes best: Goodhart with a room.
+
+    A new round opens on the class page: the best of 1, 4 ... 256 answers, by the reward model of
+    the current round's votes, or one after PPO, beside a plain answer. The projector shows how
+    often it wins: by the reward model, by true utility, by the votes.
+
+    Args:
+        policies: Folders of checkpoints after PPO; by default the shipped one.
+        family: What the prompts are about: story, email, poem, code, maths, or all.
+        simulated: So many simulated raters vote; in the current round too, if nobody has.
+    """
+    from rlhf_lessons.checkpoints import shipped
+    from rlhf_lessons.classroom.ladder import climb
+    from rlhf_lessons.feedback.online import OnlineReward
+    from rlhf_lessons.lm.models import load_model
+
+    store = opened(db, readonly=False)
+    learner = OnlineReward(store, store.room().current or "")
+    named = {"/".join(folder.parts[-2:]): load_model(folder) for folder in policies}
+    named = named or {"shipped PPO": load_model(shipped("ppo"))}
+    print(climb(learner, named, family, simulated))
+
+
 # ---- The one dispatcher --------------------------------------------------------------------------
 
 COMMANDS = {
@@ -573,6 +599,7 @@ COMMANDS = {
     "ratings forget": forget,
     "classroom serve": serve,
     "classroom check": try_class_page,
+    "classroom ladder": ladder,
     "reports": reports,
 }
 

@@ -38,6 +38,7 @@ COMMANDS = [
         "ratings import",
         "classroom serve",
         "classroom check",
+        "classroom ladder",
         "reports",
     )
 ]

@@ -73,3 +73,31 @@ def one_of_everything(store):
     say(store, ben, "scores", {"scores": SCORES})
     say(store, ben, "demonstration", {"text": "+1 is right\nsaid =ben"}, words=())
     say(store, ben, "scores", {"scores": SCORES[:1]}, words=("fine",))
+
+
+LADDER = {"best of 1": (0.0, 0.5, 0.5), "best of 16": (1.8, 0.84, 0.7), "a PPO": (6.1, 0.93, 0.6)}
+
+
+def open_ladder(store, name="round 9: along the ladder", prompts=20, draws=4):
+    """Open a round along a ladder of three rungs, as `classroom ladder` does; return the model of
+    each text, by its prompt."""
+    rows, writers = [], {}
+    for _ in range(draws):
+        for model in LADDER:
+            for place in range(prompts):
+                shown = []
+                for who in ("plain", model):
+                    text = f"Story {len(writers)}: the fox went home."
+                    shown.append({"text": text, "model": who})
+                    writers[text] = who
+                prompt = f"Write story {place}."
+                rows.append({"kind": "pair", "prompt": prompt, "completions": shown})
+    names = ("kl", "promised", "deserved")
+    rungs = [
+        {"name": model, "alike": 0.0, **dict(zip(names, said, strict=True))}
+        for model, said in LADDER.items()
+    ]
+    store.add_tasks(name, rows)
+    store.say("report", round=name, ladder={"by": "the room's own reward model", "rungs": rungs})
+    store.say("round", round=name, state="open")
+    return writers

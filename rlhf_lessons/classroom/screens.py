@@ -15,11 +15,12 @@ from pathlib import Path
 
 from rlhf_lessons.classroom import rounds
 from rlhf_lessons.evaluation.votes import agreement, comparisons, leaderboard, share
+from rlhf_lessons.feedback.along import won_along
 from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
 from rlhf_lessons.feedback.store import Store
 
-EVERY = 3  # seconds for which figures are good enough
+EVERY = 2  # seconds for which figures are good enough
 SHARE = 0.2  # of the time, at most, goes into figures
 PAGE = 10  # texts on a page of the console
 SHOWN = ("votes", "accuracy", "low", "high", "ceiling")  # of what a trainer reports
@@ -42,11 +43,9 @@ class Screens:
     async def get(self, screen: str) -> dict:
         """Return what the projector, or the console, shows."""
         async with self.working:
-            began = time.monotonic()
-            if began > self.due:
-                self.kept = await asyncio.to_thread(self.compute)
-                took = time.monotonic() - began
-                self.due = began + took + max(EVERY, took / SHARE)
+            if time.monotonic() > self.due:
+                self.kept, took = await asyncio.to_thread(self.compute)
+                self.due = time.monotonic() + max(EVERY, took / SHARE)
         shown = self.kept["projector"] | self.on_screen()
         return shown if screen == "projector" else {"room": shown, **self.kept["console"]}
 
@@ -67,8 +66,10 @@ class Screens:
             shown["samples"] = [sample | {"team": ""} for sample in kept["samples"]]
         return shown
 
-    def compute(self) -> dict:
-        """Return what `figures` does, from its process, which begins anew where it ended."""
+    def compute(self) -> tuple[dict, float]:
+        """Return what `figures` does, from its process, and the seconds that it took. The process
+        begins anew where it ended.
+        """
         if not (self.worker and self.worker.is_alive()):
             spawn = multiprocessing.get_context("spawn")
             self.pipe, theirs = spawn.Pipe()
@@ -82,13 +83,17 @@ class Screens:
 
 
 def answer(pipe, where: str | Path) -> None:
-    """Send the `figures` of a store for each message, until the server is gone."""
+    """Send the `figures` of a store, and the seconds that they took, for each message, until the
+    server is gone.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):  # not on Windows
         os.nice(19)
     with closing(Store(where)) as store, suppress(EOFError):
         while pipe.recv():
-            pipe.send(figures(store))
+            began = time.monotonic()
+            found = figures(store)
+            pipe.send((found, time.monotonic() - began))
 
 
 def figures(store: Store) -> dict:
@@ -105,6 +110,7 @@ def figures(store: Store) -> dict:
         votes[row["rater"]] += hands
         if row["time"] > minute_ago:
             last_minute += hands
+    told = reports(store)
     guessing = current == rounds.WHOSE
     shares = of_each(guesses if guessing else agree, rows)
     projector = {
@@ -118,7 +124,8 @@ def figures(store: Store) -> dict:
         "guesses": shares if guessing else [],
         "agreement": [] if guessing else shares,
         "board": [] if guessing else leaderboard(comparisons(rows)),
-        **learned(reports(store), current),
+        "ladder": ladder_of(told, current, rows),
+        **learned(told, current),
     }
     console = {
         "raters": [row | {"votes": votes[row["id"]]} for row in people],
@@ -126,6 +133,20 @@ def figures(store: Store) -> dict:
         "flags": sum(row["kind"] == "flag" for row in everything),
     }
     return {"projector": projector, "console": console}
+
+
+def ladder_of(reports: list[dict], current: str | None, rows: list[dict]) -> dict | None:
+    """Return the ladder last reported about the current round: on each rung a figure "voted" or
+    None, and how many answers are "simulated"; None where the round is none along a ladder.
+    """
+    ladders = {each.get("round"): each["ladder"] for each in reports if each.get("ladder")}
+    found = ladders.get(current)
+    if not found:
+        return None
+    votes = won_along(comparisons(rows), {rung["name"]: rung["alike"] for rung in found["rungs"]})
+    rungs = [rung | {"voted": votes.get(rung["name"])} for rung in found["rungs"]]
+    simulated = sum(row["rater_kind"] == "simulated" for row in rows)
+    return found | {"rungs": rungs, "simulated": simulated}
 
 
 def of_each(measure: Callable, rows: list[dict]) -> list[dict]:

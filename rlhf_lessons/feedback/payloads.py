@@ -80,6 +80,9 @@ SHAPES = {
 }
 
 
+RUNG = {"name": str} | dict.fromkeys(("kl", "promised", "deserved", "alike"), float)
+
+
 class Report(BaseModel, extra="allow", **STRICT):
     """What a trainer tells the room: any JSON object in which the fields that screens draw fit."""
 
@@ -95,6 +98,7 @@ class Report(BaseModel, extra="allow", **STRICT):
     # Of the policy, plain and the best of n
     samples: list[model("sample", dict.fromkeys(("prompt", "plain", "best"), str))] | None = None
     curve: list[conlist(NUMBER, min_length=2, max_length=4)] | None = None
+    ladder: model("ladder", {"by": str, "rungs": list[model("rung", RUNG)]}) | None = None
 
 
 MODELS = {kind: model(kind, fields) for kind, fields in SHAPES.items()} | {"report": Report}

@@ -1,6 +1,8 @@
 """The projector and the console in a real browser: what they show, at which sizes."""
 
 import json
+import random
+import re
 from pathlib import Path
 
 import class_page
@@ -9,6 +11,7 @@ from class_page import (
     PHONE,
     Class,
     join,
+    ready,
     report,
     saved,
     screen,
@@ -17,8 +20,12 @@ from class_page import (
     vote_as_a_class,
 )
 from playwright.sync_api import expect
+from voting import open_ladder
 
 from rlhf_lessons.classroom import rounds
+from rlhf_lessons.evaluation.votes import comparisons
+from rlhf_lessons.feedback import new_id
+from rlhf_lessons.feedback.along import won_along
 
 shared, room, closing = class_page.shared, class_page.room, class_page.closing  # fixtures
 SIZES = [(1920, 1080), (1280, 720), (1024, 768)]
@@ -82,6 +89,66 @@ def test_a_show_of_hands_from_the_console_to_the_projector(browser, room, shot, 
     boss.get_by_role("button", name="Show a pair").click()
     expect(wall.locator("#pair .side-A")).to_contain_text("went to sea")
     at_each_size(wall, shot, "projector_long")
+
+
+def vote_along(room, writers: dict[str, str]) -> None:
+    """Let 40 simulated raters vote six times each, who like the best of 16 and PPO better."""
+    rng, store, current = random.Random(0), room.store, room.store.room().current
+    likes = {"plain": 0.0, "best of 1": 0.0, "best of 16": 1.0, "a PPO": 0.5}
+    with store.write():
+        for number in range(40):
+            rater = store.add_rater(f"simulated {number}", kind="simulated")
+            for _ in range(6):
+                task = store.next_task(rater, current, beyond=True)
+                left, right = (likes[writers[answer["text"]]] for answer in task["answers"])
+                choice = "left" if left - right > rng.gauss(0, 1.4) else "right"
+                payload = {"choice": choice, "strength": 1}
+                store.answer(rater, task["task"], "pair", payload, new_id(), ms=4000)
+
+
+def test_three_curves_along_the_ladder_and_the_votes_come_in(browser, room, shot, barriers):
+    wall = screen(browser, room, "projector")
+    writers = open_ladder(room.store, f"{room.store.room().current}, along the ladder")
+    picture = wall.get_by_role("img", name="Share of pairs won against KL")
+    expect(picture).to_be_visible()
+    expect(wall.locator("#ladder h2")).to_have_text(
+        "Against a plain answer, the best of 16 wins: promised 84 %, true 70 %, no votes yet"
+    )  # the line does not break before the sign: any white space is the same here
+    expect(wall.locator("#ladder .interval")).to_have_count(0)
+    at_each_size(wall, shot, "projector_ladder_begins")
+    phones = [join(browser, room, name, **PHONE) for name in ("Ann", "Bob")]
+    won = []
+    for phone in phones:
+        for _ in range(3):
+            ready(phone)
+            assert "best of" not in phone.locator("body").inner_text()
+            phone.get_by_role("button", name="A much better").tap()
+            saved(phone)
+            left, right = phone.locator(".rl-text").all_inner_texts()
+            models = [writers[text.strip()] for text in (left, right)]
+            won.append((next(m for m in models if m != "plain"), models[0] != "plain"))
+            phone.get_by_role("button", name="Next").tap()
+    voted = {name for name, _ in won}
+    expect(wall.locator("#ladder .interval")).to_have_count(len(voted))
+    name = won[0][0]
+    row = wall.get_by_role("row", name=re.compile(rf"^{name} \d"))
+    lefts = [left for other, left in won if other == name]
+    expect(row).to_contain_text(f"{100 * sum(lefts) / len(lefts):.0f} %")
+    expect(row).to_contain_text(f"of {len(lefts)}")
+    vote_along(room, writers)
+    expect(wall.locator("#ladder .interval")).to_have_count(3)
+    expect(wall.locator("#ladder")).to_contain_text("240 are by simulated raters")
+    votes = comparisons(room.store.answers(room.store.room().current))
+    share = won_along(votes, {"best of 16": 0.0})["best of 16"]["value"]
+    words = rf"voted {int(100 * share + 0.5)}\s%\. A table with all numbers follows"
+    expect(picture).to_have_accessible_name(re.compile(words))
+    at_each_size(wall, shot, "projector_ladder")
+    assert wall.get_by_role("table").get_by_role("row").count() == 4
+    styles = wall.locator("#ladder .plot .curve").evaluate_all(
+        "lines => lines.map(l => getComputedStyle(l).stroke + getComputedStyle(l).strokeDasharray)"
+    )
+    assert len(set(styles)) == 3
+    assert barriers(wall, "html") == []
 
 
 def test_the_console_removes_raters_hides_texts_saves_files_and_has_no_barriers(

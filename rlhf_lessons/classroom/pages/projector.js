@@ -1,6 +1,7 @@
 // The projector: how to join, and what the room thinks. It never learns a name.
 import { between, follow, forgetKey, make, percent } from "./common.js";
 import { drawCurves } from "./curves.js";
+import { drawLadder } from "./ladder.js";
 
 const $ = (id) => document.getElementById(id);
 const TEAMS = { sun: "Team Sun", moon: "Team Moon" };
@@ -15,11 +16,11 @@ function number(value, label, note = "") {
     make("small", {}, note));
 }
 
-function drawNumbers({ voted, raters, votes, minute, agreement, guessing }) {
+function drawNumbers({ voted, raters, votes, minute, agreement, guessing, ladder }) {
   const all = agreement.find(({ team }) => !team), teams = agreement.filter(({ team }) => team);
   $("numbers").replaceChildren(number(voted, voted === 1 ? "person has voted" : "people have voted", `of ${raters} who joined`),
     number(votes, guessing ? "guesses" : "votes", `${minute} in the last minute`),
-    ...(guessing ? [] : [number(all ? percent(all.value) : "–", "agree, two people on one pair",
+    ...(guessing || ladder ? [] : [number(all ? percent(all.value) : "–", "agree, two people on one pair",
       all ? between(all) : "too few votes yet")]),
     ...teams.map((group) => number(percent(group.value), `agree in ${TEAMS[group.team]}`, between(group))));
 }
@@ -106,10 +107,13 @@ function draw(room, error) {
   $("code").textContent = room.code;
   $("joined").textContent = room.raters ? `${room.raters} joined` : "";
   $("round").textContent = room.state === "paused" ? `${room.round} · paused` : room.round ?? "";
-  document.body.classList.toggle("joining", !room.votes && !room.model.length && !room.pair);
-  [$("pair").hidden, $("panels").hidden, $("numbers").hidden] = [!room.pair, !!room.pair, !!room.pair];
+  document.body.classList.toggle("joining", !room.votes && !room.model.length && !room.pair && !room.ladder);
+  const ladder = room.pair ? null : room.ladder;
+  [$("pair").hidden, $("ladder").hidden, $("numbers").hidden] = [!room.pair, !ladder, !!room.pair];
+  $("panels").hidden = !!(room.pair || ladder);
   $("model").hidden = room.guessing; // nothing learns from guesses
   for (const part of [drawNumbers, drawBoard, drawSamples, drawPair, drawModel]) part(room); // the curves take what room is left
+  if (ladder) drawLadder($("ladder"), ladder);
 }
 
 window.addEventListener("resize", () => { drawn = ""; draw(now, ""); });
