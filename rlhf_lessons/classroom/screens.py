@@ -67,8 +67,8 @@ class Screens:
         return shown
 
     def compute(self) -> tuple[dict, float]:
-        """Return what `figures` does, from its process, and the seconds that it took. The process
-        begins anew where it ended.
+        """Return what `figures` does, from its process, and the processor's seconds that it took.
+        The process begins anew where it ended.
         """
         if not (self.worker and self.worker.is_alive()):
             spawn = multiprocessing.get_context("spawn")
@@ -83,17 +83,17 @@ class Screens:
 
 
 def answer(pipe, where: str | Path) -> None:
-    """Send the `figures` of a store, and the seconds that they took, for each message, until the
-    server is gone.
+    """Send the `figures` of a store, and the processor's seconds that they took, for each message,
+    until the server is gone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):  # not on Windows
         os.nice(19)
     with closing(Store(where)) as store, suppress(EOFError):
         while pipe.recv():
-            began = time.monotonic()
+            began = time.process_time()
             found = figures(store)
-            pipe.send((found, time.monotonic() - began))
+            pipe.send((found, time.process_time() - began))
 
 
 def figures(store: Store) -> dict:
