@@ -140,6 +140,8 @@ def test_without_votes_the_shipped_reward_model_climbs_and_says_so(small, store)
     assert found["by"] == why and 0.6 < found["rungs"][1]["promised"] < 0.8
 
 
-def test_the_command_says_what_is_missing(tmp_path, capsys):
+def test_the_command_says_what_is_missing(tmp_path, store, capsys):
     assert main(["classroom", "ladder", "--db", str(tmp_path / "none.sqlite3")]) == 2
     assert "there are no ratings yet" in capsys.readouterr().err
+    assert main(["classroom", "ladder", "--db", store.where.as_posix(), "--family", "novel"]) == 2
+    assert "there are no prompts to answer" in capsys.readouterr().err

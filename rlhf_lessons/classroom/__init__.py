@@ -4,6 +4,6 @@
 
 `serve.py` starts it, `server.py` answers the browsers, `room.py` is the state of the class,
 `batches.py` puts many votes into one commit, `rounds.py` finds something to rate, `screens.py` says
-what the projector and the console show. `pages/` is what browsers get; the card itself is the
-notebook's, `widgets/card.js`.
+what the projector and the console show. `ladder.py`, a command beside it, needs torch. `pages/` is
+what browsers get; the card itself is the notebook's, `widgets/card.js`.
 """

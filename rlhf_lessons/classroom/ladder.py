@@ -27,7 +27,7 @@ LADDER = (1, 4, 16, 64, 256)  # n of best-of-n
 PROMPTS = 20  # of the validation split
 POOL = 512  # answers to each; with n = 256 of so many, the KL comes out 0.01 nats too low
 ANSWERS = 16  # of a policy after PPO to each prompt
-DRAWS = 7  # pairs of a policy and a prompt: 40 people with 20 votes each see about all
+DRAWS = 7  # pairs of a rung and a prompt: 40 people with 20 votes each see about all
 VOTES = 20  # of a simulated rater
 
 
@@ -64,8 +64,9 @@ def chooser(learner: OnlineReward) -> tuple:
 def climb(learner: OnlineReward, policies: dict, family: str = "story", simulated: int = 0) -> str:
     """Open a round along the ladder, tell the projector its curves, and return in words who chose.
 
-    The reward model learns from the learner's round. `policies` after PPO are (model, tokenizer)
-    by name. So many `simulated` raters vote; in the learner's round too, where nobody has.
+    The reward model learns from the learner's round; the learner has the shipped models, as by
+    default. `policies` after PPO are (model, tokenizer) by name. So many `simulated` raters vote;
+    in the learner's round too, where nobody has.
     """
     store, (sft, tokenizer) = learner.store, learner.policy
     prompts, *answers, shipped_rewards = pool_of(family, learner.policy, learner.shipped)

@@ -20,7 +20,7 @@ from rlhf_lessons.feedback.export import reports
 from rlhf_lessons.feedback.payloads import PASSES
 from rlhf_lessons.feedback.store import Store
 
-EVERY = 2  # seconds for which figures are good enough
+EVERY = 1  # seconds for which figures are good enough
 SHARE = 0.2  # of the time, at most, goes into figures
 PAGE = 10  # texts on a page of the console
 SHOWN = ("votes", "accuracy", "low", "high", "ceiling")  # of what a trainer reports

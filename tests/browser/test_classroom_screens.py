@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import class_page
+import pytest
 from class_page import (
     HOSTILE,
     PHONE,
@@ -106,8 +107,17 @@ def vote_along(room, writers: dict[str, str]) -> None:
                 store.answer(rater, task["task"], "pair", payload, new_id(), ms=4000)
 
 
-def test_three_curves_along_the_ladder_and_the_votes_come_in(browser, room, shot, barriers):
-    wall = screen(browser, room, "projector")
+@pytest.fixture
+def own(tmp_path):
+    """A class for one test alone: no pair of another is on its screen."""
+    room = Class(tmp_path)
+    yield room
+    room.kill()
+    room.store.close()
+
+
+def test_three_curves_along_the_ladder_and_the_votes_come_in(browser, own, shot, barriers):
+    room, wall = own, screen(browser, own, "projector")
     writers = open_ladder(room.store, f"{room.store.room().current}, along the ladder")
     picture = wall.get_by_role("img", name="Share of pairs won against KL")
     expect(picture).to_be_visible()
