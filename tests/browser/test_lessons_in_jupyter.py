@@ -229,6 +229,7 @@ def test_lesson_3_the_reward_model_is_fooled_and_no_text_is_markup(lesson, shot)
     )
     expect(board).to_contain_text("kissed a princess")
     shot(box, "lesson_3_fooling")
+    reader.finished("l03-fool")  # while the kernel is busy, ipywidgets holds the text back
     text.fill(HOSTILE)
     reader.press(score, "Enter")
     expect(board.locator("tbody tr")).to_have_count(5)
