@@ -320,3 +320,17 @@ def test_lesson_6_votes_train_a_reward_model_that_seals_its_guess(lesson, shot):
     expect(live.locator("img")).to_be_visible()
     shot(live, "lesson_6_live")
     assert "votes" in reader.run("l06-votes").inner_text()
+
+
+def test_lesson_7_a_guess_about_the_frontier_is_compared_with_what_was_measured(lesson, shot):
+    reader = lesson("07")
+    guess = reader.run("l07-imports", "l07-frontier-guess")
+    reader.press(guess.get_by_label("PPO", exact=True), "Space")
+    expect(guess.get_by_label("PPO", exact=True)).to_be_checked()
+    frontier = reader.run("l07-frontier-code")
+    expect(frontier).to_contain_text("you guessed: PPO")
+    expect(reader.run("l07-frontier-table").locator("tbody tr")).to_have_count(7)
+    expect(frontier.locator("img")).to_be_visible()
+    shot(frontier, "lesson_7_frontier")
+    expect(reader.run("l07-toy").locator("tbody tr").last).to_contain_text("Yes")
+    expect(reader.run("l07-ex1-code")).to_contain_text("Not done yet")
