@@ -569,14 +569,9 @@ def ladder(
     """
     from rlhf_lessons.checkpoints import shipped
     from rlhf_lessons.classroom.ladder import climb
-    from rlhf_lessons.feedback.online import OnlineReward
-    from rlhf_lessons.lm.models import load_model
 
     store = opened(db, readonly=False)
-    learner = OnlineReward(store, store.room().current or "")
-    named = {"/".join(folder.parts[-2:]): load_model(folder) for folder in policies}
-    named = named or {"shipped PPO": load_model(shipped("ppo"))}
-    print(climb(learner, named, family, simulated))
+    print(climb(store, policies or [shipped("ppo")], family, simulated))
 
 
 # ---- The one dispatcher --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from class_server import Browser, shown, teacher
 from voting import LADDER, LEFT, open_ladder
 
+from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.classroom import ladder, rounds
 from rlhf_lessons.classroom.screens import figures
 from rlhf_lessons.cli import main
@@ -48,14 +49,14 @@ def test_forty_phones_vote_at_once_and_the_curve_is_what_they_said(server):
                 wanted[rung][won] += 1
     found = shown(boss, server)
     assert found["votes"] == PEOPLE * VOTES and found["ladder"]["simulated"] == 0
-    assert [rung["name"] for rung in found["ladder"]["rungs"]] == list(LADDER)
-    for rung in found["ladder"]["rungs"]:
-        counts = wanted[rung["name"]]
+    assert list(found["ladder"]["rungs"]) == list(LADDER)
+    for name, rung in found["ladder"]["rungs"].items():
+        counts, voted = wanted[name], found["ladder"]["voted"][name]
         n = counts[1.0] + counts[0.5] + counts[0.0]
-        assert n > 30 and rung["voted"]["n"] == n
-        assert rung["voted"]["value"] == pytest.approx((counts[1.0] + counts[0.5] / 2) / n)
-        assert rung["voted"]["low"] < rung["voted"]["value"] < rung["voted"]["high"]
-        assert (rung["kl"], rung["promised"], rung["deserved"]) == LADDER[rung["name"]]
+        assert n > 30 and voted["n"] == n
+        assert voted["value"] == pytest.approx((counts[1.0] + counts[0.5] / 2) / n)
+        assert voted["low"] < voted["value"] < voted["high"]
+        assert (rung["kl"], rung["promised"], rung["deserved"]) == LADDER[name]
 
 
 def test_the_ladder_is_shown_before_any_vote_and_gone_in_the_next_round(server):
@@ -63,21 +64,21 @@ def test_the_ladder_is_shown_before_any_vote_and_gone_in_the_next_round(server):
     assert shown(boss, server)["ladder"] is None
     open_ladder(server.store)
     boss.ask("/teach", {"do": "open", "round": "round 9: along the ladder"})
-    assert [rung["voted"] for rung in shown(boss, server)["ladder"]["rungs"]] == [None] * 3
+    found = shown(boss, server)["ladder"]
+    assert list(found["rungs"]) == list(LADDER) and found["voted"] == {}
     boss.ask("/teach", {"do": "round", "kind": "pair", "family": "all"})
     assert shown(boss, server)["ladder"] is None
 
 
 def test_a_ladder_that_does_not_fit_is_refused_and_takes_no_screen_away(server):
     current = server.store.room().current
+    rung = {"kl": 0.0, "promised": 0.5, "deserved": 0.5}
     for wrong in (
         {"by": "me"},
-        {"by": "me", "rungs": [{"name": "best of 1"}]},
-        {"by": 1, "rungs": []},
-        {
-            "by": "me",
-            "rungs": [dict.fromkeys(("name", "kl", "promised", "deserved", "alike"), "x")],
-        },
+        {"by": 1, "rungs": {}, "alike": {}},
+        {"by": "me", "rungs": {"best of 1": {"kl": 0.0}}, "alike": {}},
+        {"by": "me", "rungs": {"best of 1": rung | {"kl": "far"}}, "alike": {}},
+        {"by": "me", "rungs": {"best of 1": rung}, "alike": {"best of 1": "no"}},
         [],
     ):
         with pytest.raises(Refused, match="ladder"):
@@ -95,8 +96,7 @@ def small(monkeypatch, tmp_path):
 
 def test_the_rooms_reward_model_climbs_and_simulated_raters_vote(small, store, capsys, monkeypatch):
     first = rounds.new_round(store, rounds.ANSWERS, family="story", n=80)
-    learner = OnlineReward(store, first)
-    said = ladder.climb(learner, {"self": learner.policy}, simulated=3)
+    said = ladder.climb(store, [shipped("sft")], "story", simulated=3)
     assert said.startswith("round 2: along the ladder. Chosen by the room's own reward model, of ")
     assert said.endswith(f"votes in {first} (simulated ones among them).")
     assert "Sampling 4 × 48 answers" in capsys.readouterr().out
@@ -104,19 +104,20 @@ def test_the_rooms_reward_model_climbs_and_simulated_raters_vote(small, store, c
     assert store.room().current == "round 2: along the ladder"
     found = figures(store)["projector"]["ladder"]
     assert found["simulated"] == 60 and found["by"] in said
-    one, eight, own = found["rungs"]
-    assert (one["name"], eight["name"], own["name"]) == ("best of 1", "best of 8", "self")
+    assert list(found["rungs"]) == ["best of 1", "best of 8", "checkpoints/sft"]
+    one, eight, own = found["rungs"].values()
     assert one["promised"] == pytest.approx(0.5) and one["kl"] == pytest.approx(0)
     assert eight["promised"] > 0.7 and eight["deserved"] > 0.55
     assert own["kl"] == pytest.approx(0, abs=1e-4)  # the SFT model, from itself
     assert abs(own["promised"] - 0.5) < 0.25
-    assert sum(rung["voted"]["n"] for rung in found["rungs"]) == 60
+    assert sum(found["voted"][name]["n"] for name in found["rungs"]) == 60
     tasks = {row["prompt"] for row in store.answers("round 2: along the ladder")}
     assert len(tasks) == 4 and not tasks & {row["prompt"] for row in store.answers(first)}
 
     # What was kept is what a reward model asked anew would say
+    learner = OnlineReward(store, first)
+    learner.learn()
     prompts, texts, ended, _ = ladder.pool_of("story", learner.policy, learner.shipped)
-    learner.reward.shipped = {}
     rewards = rewards_of(learner.reward, learner.policy[1], prompts, texts, ended)
     assert eight["kl"] == pytest.approx(kl_of_best_of_n(rewards, 8).mean(), abs=1e-3)
     lead = learner.reward.deviation * (rewards[:, :, None] - rewards[:, None, :])
@@ -126,18 +127,17 @@ def test_the_rooms_reward_model_climbs_and_simulated_raters_vote(small, store, c
 
     # Once more, now from the votes along the ladder: nothing is sampled again
     monkeypatch.setattr(ladder, "answer_all", None)
-    again = ladder.climb(OnlineReward(store, "round 2: along the ladder"), {})
+    again = ladder.climb(store, [], "story", simulated=0)
     assert again.startswith("round 3: along the ladder. Chosen by the room's own reward model")
 
 
 def test_without_votes_the_shipped_reward_model_climbs_and_says_so(small, store):
-    first = rounds.new_round(store, rounds.ANSWERS, family="story", n=20)
-    learner = OnlineReward(store, first)
-    said = ladder.climb(learner, {})
+    rounds.new_round(store, rounds.ANSWERS, family="story", n=20)
+    said = ladder.climb(store, [], "story", simulated=0)
     why = "the shipped reward model, since the room has only 0 votes"
     assert said == f"round 2: along the ladder. Chosen by {why}."
     found = figures(store)["projector"]["ladder"]
-    assert found["by"] == why and 0.6 < found["rungs"][1]["promised"] < 0.8
+    assert found["by"] == why and 0.6 < found["rungs"]["best of 8"]["promised"] < 0.8
 
 
 def test_the_command_says_what_is_missing(tmp_path, store, capsys):

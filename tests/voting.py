@@ -93,11 +93,9 @@ def open_ladder(store, name="round 9: along the ladder", prompts=20, draws=4):
                 prompt = f"Write story {place}."
                 rows.append({"kind": "pair", "prompt": prompt, "completions": shown})
     names = ("kl", "promised", "deserved")
-    rungs = [
-        {"name": model, "alike": 0.0, **dict(zip(names, said, strict=True))}
-        for model, said in LADDER.items()
-    ]
+    rungs = {model: dict(zip(names, said, strict=True)) for model, said in LADDER.items()}
+    told = {"by": "the room's own reward model", "rungs": rungs, "alike": dict.fromkeys(LADDER, 0)}
     store.add_tasks(name, rows)
-    store.say("report", round=name, ladder={"by": "the room's own reward model", "rungs": rungs})
+    store.say("report", round=name, ladder=told)
     store.say("round", round=name, state="open")
     return writers

@@ -8,6 +8,8 @@ what the reward model promises and what true utility says; it adds the votes as 
 """
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +17,11 @@ from rlhf_lessons import data, paths
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
 from rlhf_lessons.evaluation.best_of_n import chances, kl_of_best_of_n, rewards_of
+from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.along import Rung, pairs_along, wins
 from rlhf_lessons.feedback.online import EVERY, OnlineReward
 from rlhf_lessons.feedback.simulate import simulate
-from rlhf_lessons.lm.models import load_card
+from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.recipes import RATER
 from rlhf_lessons.reports.compare import kl_from
@@ -61,14 +64,15 @@ def chooser(learner: OnlineReward) -> tuple:
     return learner.reward, learner.reward.deviation, by
 
 
-def climb(learner: OnlineReward, policies: dict, family: str = "story", simulated: int = 0) -> str:
+def climb(store: Store, folders: Iterable[Path], family: str, simulated: int) -> str:
     """Open a round along the ladder, tell the projector its curves, and return in words who chose.
 
-    The reward model learns from the learner's round; the learner has the shipped models, as by
-    default. `policies` after PPO are (model, tokenizer) by name. So many `simulated` raters vote;
-    in the learner's round too, where nobody has.
+    The reward model learns from the current round. `folders` hold policies after PPO. So many
+    `simulated` raters vote; in the current round too, where nobody has.
     """
-    store, (sft, tokenizer) = learner.store, learner.policy
+    _, states, current = store.room()
+    learner = OnlineReward(store, current or "")
+    sft, tokenizer = learner.policy
     prompts, *answers, shipped_rewards = pool_of(family, learner.policy, learner.shipped)
     if not store.answers(learner.round):
         let_vote(store, learner.round, simulated)
@@ -81,23 +85,23 @@ def climb(learner: OnlineReward, policies: dict, family: str = "story", simulate
     for n in LADDER:
         kl = kl_of_best_of_n(values[0], n).mean()
         rungs.append(Rung(f"best of {n}", kl, *answers, *values, chances(values[0], n)))
-    for name, policy in policies.items():
-        samples = generate(*policy, repeated(prompts, ANSWERS))
+    for folder in folders:
+        samples = generate(*load_model(folder), repeated(prompts, ANSWERS))
         answers = grouped(samples, ANSWERS)
         values = judged(reward, tokenizer, prompts, answers)
         kl = kl_from(sft, tokenizer, samples)
+        name = "/".join(folder.parts[-2:])
         rungs.append(Rung(name, kl, *answers, *values, chances(values[0], 1)))
-    plain, number = rungs[0], len(store.room().states) + 1
+    plain, number = rungs[0], len(states) + 1
     rows, alike = pairs_along(prompts, plain, rungs, DRAWS, seed=number)
-    told = []
+    told = {}
     for rung in rungs:
-        line = {"name": rung.name, "kl": rung.kl, "alike": alike[rung.name]}
-        line["promised"] = wins(rung.chance, rung.rewards, plain.rewards, deviation)
-        line["deserved"] = wins(rung.chance, rung.utility, plain.utility)
-        told.append(line)
+        promised = wins(rung.chance, rung.rewards, plain.rewards, deviation)
+        deserved = wins(rung.chance, rung.utility, plain.utility)
+        told[rung.name] = {"kl": rung.kl, "promised": promised, "deserved": deserved}
     name = f"round {number}: along the ladder"
     store.add_tasks(name, rows)
-    store.say("report", round=name, ladder={"by": by, "rungs": told})
+    store.say("report", round=name, ladder={"by": by, "rungs": told, "alike": alike})
     store.say("round", round=name, state="open")
     let_vote(store, name, simulated)
     return f"{name}. Chosen by {by}."
@@ -109,7 +113,7 @@ def judged(reward, tokenizer, prompts: list[str], answers: tuple) -> tuple[np.nd
     return rewards, score_all(prompts, *answers)["utility"]
 
 
-def let_vote(store, round: str, people: int) -> None:
+def let_vote(store: Store, round: str, people: int) -> None:
     """Let so many simulated raters vote."""
     for number in range(people):
         simulate(store, round, RATER, f"simulated rater {number + 1}", n=VOTES)

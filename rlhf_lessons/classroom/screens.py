@@ -136,17 +136,14 @@ def figures(store: Store) -> dict:
 
 
 def ladder_of(reports: list[dict], current: str | None, rows: list[dict]) -> dict | None:
-    """Return the ladder last reported about the current round: on each rung a figure "voted" or
-    None, and how many answers are "simulated"; None where the round is none along a ladder.
+    """Return the ladder last reported about the current round, with the figures that are "voted" by
+    rung, and how many answers are "simulated"; None where the round is none along a ladder.
     """
     ladders = {each.get("round"): each["ladder"] for each in reports if each.get("ladder")}
     found = ladders.get(current)
-    if not found:
-        return None
-    votes = won_along(comparisons(rows), {rung["name"]: rung["alike"] for rung in found["rungs"]})
-    rungs = [rung | {"voted": votes.get(rung["name"])} for rung in found["rungs"]]
     simulated = sum(row["rater_kind"] == "simulated" for row in rows)
-    return found | {"rungs": rungs, "simulated": simulated}
+    voted = found and won_along(comparisons(rows), found["alike"])
+    return found and found | {"voted": voted, "simulated": simulated}
 
 
 def of_each(measure: Callable, rows: list[dict]) -> list[dict]:

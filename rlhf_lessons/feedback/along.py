@@ -47,28 +47,26 @@ def wins(chance: np.ndarray, mine: np.ndarray, plain: np.ndarray, deviation: flo
 def pairs_along(
     prompts: list[str], plain: Rung, rungs: list[Rung], draws: int = 1, seed: int = 0
 ) -> tuple[list[dict], dict[str, float]]:
-    """Return rows for `rl.rate` and `Store.add_tasks`: for each rung and prompt, `draws` times, a
-    plain answer and one of the rung's. No rung meets a prompt again before all have met all.
+    """Return rows for `rl.rate` and `Store.add_tasks`, in random order: for each rung and prompt,
+    `draws` times, a plain answer and one of the rung's.
 
     Return also, by rung, the share of its pairs about which the store asks nobody, since the two
     answers are almost the same.
     """
     rng = np.random.default_rng(seed)
     rows, alike = [], Counter()
-    for _ in range(draws):
-        turn = []
-        for rung in rungs:
-            for place, prompt in enumerate(prompts):
-                shown = []
-                for model, policy in ((PLAIN, plain), (rung.name, rung)):
-                    texts, ended = policy.texts[place], policy.ended[place]
-                    i = rng.choice(len(texts), p=policy.chance[place])
-                    shown.append({"text": texts[i], "ended": ended[i], "model": model})
-                same = near_identical(shown[0]["text"], shown[1]["text"])
-                alike[rung.name] += same / (draws * len(prompts))
-                turn.append({"kind": "pair", "prompt": prompt, "completions": shown})
-        rng.shuffle(turn)
-        rows += turn
+    for rung in draws * rungs:
+        for place, prompt in enumerate(prompts):
+            shown = []
+            for model, policy in ((PLAIN, plain), (rung.name, rung)):
+                chance = policy.chance[place]
+                i = rng.choice(len(chance), p=chance)
+                text, ended = policy.texts[place][i], policy.ended[place][i]
+                shown.append({"text": text, "ended": ended, "model": model})
+            same = near_identical(shown[0]["text"], shown[1]["text"])
+            alike[rung.name] += same / (draws * len(prompts))
+            rows.append({"kind": "pair", "prompt": prompt, "completions": shown})
+    rng.shuffle(rows)
     return rows, alike
 
 

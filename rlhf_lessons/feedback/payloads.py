@@ -80,7 +80,8 @@ SHAPES = {
 }
 
 
-RUNG = {"name": str} | dict.fromkeys(("kl", "promised", "deserved", "alike"), float)
+RUNG = model("rung", dict.fromkeys(("kl", "promised", "deserved"), float))
+LADDER = {"by": str, "rungs": dict[str, RUNG], "alike": dict[str, float]}
 
 
 class Report(BaseModel, extra="allow", **STRICT):
@@ -98,7 +99,7 @@ class Report(BaseModel, extra="allow", **STRICT):
     # Of the policy, plain and the best of n
     samples: list[model("sample", dict.fromkeys(("prompt", "plain", "best"), str))] | None = None
     curve: list[conlist(NUMBER, min_length=2, max_length=4)] | None = None
-    ladder: model("ladder", {"by": str, "rungs": list[model("rung", RUNG)]}) | None = None
+    ladder: model("ladder", LADDER) | None = None
 
 
 MODELS = {kind: model(kind, fields) for kind, fields in SHAPES.items()} | {"report": Report}

@@ -31,12 +31,13 @@ function table(rungs) {
     make("tr", {}, ...head.map((said) => make("th", { scope: "col" }, said))), ...rungs.map(row));
 }
 
-/** Draw the ladder {by, rungs: [{name, kl, promised, deserved, voted}], simulated} into its section. */
-export function drawLadder(section, { by, rungs, simulated }) {
+/** Draw a ladder into its section: {by, rungs: {name: {kl, promised, deserved}}, voted: {name: a figure}, simulated}. */
+export function drawLadder(section, { by, rungs: told, voted, simulated }) {
+  const rungs = Object.entries(told).map(([name, rung]) => ({ ...rung, name, voted: voted[name] }));
   const [title, whose, keys, box, unseen] = section.children, steps = rungs.filter(n), top = steps.at(-1);
   const policies = rungs.filter((rung) => !n(rung));
-  const voted = top.voted ? `voted ${words(top, "voted")}` : words(top, "voted");
-  title.textContent = `Against a plain answer, the ${top.name} wins: promised ${words(top, "promised")}, true ${words(top, "deserved")}, ${voted}`;
+  const votes = top.voted ? `voted ${words(top, "voted")}` : words(top, "voted");
+  title.textContent = `Against a plain answer, the ${top.name} wins: promised ${words(top, "promised")}, true ${words(top, "deserved")}, ${votes}`;
   whose.textContent = `Chosen by ${by}.${simulated ? ` Of the votes, ${simulated} are by simulated raters.` : ""}`;
   keys.replaceChildren(...Object.entries(CURVES).map(key));
   unseen.replaceChildren(table(rungs));
