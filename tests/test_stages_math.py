@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from rlhf_lessons.evaluation.reward_model import report
+from rlhf_lessons.lm import sampling
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.sampling import logprobs_of, pad, suppressed_ids, token_scores
 from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
-from rlhf_lessons.stages import rollout as rollout_module
 from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.stages.loop import (
     NonFiniteLoss,
@@ -500,7 +500,7 @@ class TestPPO:
         run, gradients = make_ppo(llama, double=True), []
         episodes = run.estimate(run.collect(0))
         for size in (16, 5, 1):
-            monkeypatch.setattr(rollout_module, "MICRO_BATCH", size)
+            monkeypatch.setattr(sampling, "MICRO_BATCH", size)
             run.minibatch(episodes, torch.arange(16), 0)
             gradients.append(torch.cat([p.grad.flatten() for p in run.policy.parameters()]))
         torch.testing.assert_close(gradients[0], gradients[1])

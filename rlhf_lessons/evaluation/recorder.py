@@ -10,7 +10,6 @@ of that part alone.
 import torch
 from torch import Tensor
 
-from rlhf_lessons.lm.sampling import response_logprobs
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.ppo import PPO, Episodes
 
@@ -42,19 +41,14 @@ class RecordedPPO(PPO):
             self.frames.append(self.frame(batch, step, metrics))
         return metrics
 
-    @torch.no_grad()
     def frame(self, batch: Episodes, step: int, metrics: dict) -> dict:
         """Return what happened in one step to the watched prompts' responses, as plain data."""
         config = self.config
         n = len(self.watched)
-        new_logprobs = torch.zeros_like(batch.logprobs)
-        for place, text in batch.parts(torch.arange(n, device=batch.ids.device)):
-            new_logprobs[place], _ = response_logprobs(
-                self.policy, *text, config.temperature, self.suppressed
-            )
+        watched = torch.arange(n, device=batch.ids.device)
         numbers = {
             "old": batch.logprobs,
-            "new": new_logprobs,
+            "new": self.logprobs_by(self.policy, batch, watched),
             "reference": batch.reference_logprobs,
             "value": batch.values,
             "advantage": batch.advantages,

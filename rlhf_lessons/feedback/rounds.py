@@ -4,9 +4,6 @@ reader wants to see of it.
 
 import copy
 
-import torch
-
-from rlhf_lessons.lm.sampling import response_logprobs
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.rollout import Rollout
 
@@ -24,14 +21,9 @@ class RoundPPO(PPO):
         self.shows = shows
         self.before = copy.deepcopy(policy).eval()
 
-    @torch.no_grad()
     def collect(self, step: int) -> Rollout:
         batch = super().collect(step)
-        before = torch.zeros_like(batch.logprobs)
-        for place, text in batch.parts():
-            before[place], _ = response_logprobs(
-                self.before, *text, self.config.temperature, self.suppressed
-            )
+        before = self.logprobs_by(self.before, batch)
         shown = [self.shows(text) for text in batch.texts]
         self.seen = {
             "kl_before": (batch.logprobs - before).sum(1).mean().item(),

@@ -26,6 +26,7 @@ from transformers import DynamicCache
 from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary, encode_prompts
 
 CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
+MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
 TRIAL = [[11, 3, 17, 5, 29, 8], [7, 13], [23, 2, 19]]  # the rows of token ids that it reads
 
 
@@ -217,6 +218,20 @@ class Samples:
     def tokens(self) -> Tensor:
         """The responses' ids (batch, response length)."""
         return self.ids[:, self.context_length :]
+
+    def parts(self, rows: Tensor | None = None) -> Iterator[tuple[tuple, tuple]]:
+        """Cut the batch, or some rows of it, into parts that fit into one forward pass.
+
+        Each is a pair: where the part stands in the response tensors, and what a model reads: ids,
+        attention mask, and the number of columns that are response.
+        """
+        if rows is None:
+            rows = torch.arange(len(self.ids), device=self.ids.device)
+        for part, columns in micro_batches(self.attention_mask[rows], MICRO_BATCH):
+            part = rows[part]
+            length = columns.stop - self.context_length
+            text = self.ids[part, columns], self.attention_mask[part, columns], length
+            yield (part, slice(length)), text
 
 
 def sample_next_token(logits: Tensor, uniform: Tensor) -> Tensor:

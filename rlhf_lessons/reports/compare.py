@@ -29,7 +29,7 @@ from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_a
 from rlhf_lessons.evaluation.best_of_n import best_by_reward, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.lm.sampling import generate, micro_batches, response_logprobs, suppressed_ids
+from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
 from rlhf_lessons.stages import config as settings
 from rlhf_lessons.stages.dpo import DPO
 from rlhf_lessons.stages.ppo import PPO
@@ -242,9 +242,7 @@ def kl_from(reference, tokenizer, samples) -> float:
     """Return the mean of log(policy / reference) of sampled responses, in nats a response."""
     total = samples.logprobs.sum().item()
     suppressed = suppressed_ids(reference, tokenizer)
-    for rows, columns in micro_batches(samples.attention_mask):
-        length = columns.stop - samples.context_length
-        text = samples.ids[rows, columns], samples.attention_mask[rows, columns], length
+    for _, text in samples.parts():
         total -= response_logprobs(reference, *text, suppressed=suppressed)[0].sum().item()
     return total / len(samples.ids)
 

@@ -10,7 +10,6 @@ is looked up here: `exercises/bugs.py` swaps these by name.
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +30,6 @@ from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import OnPolicyConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
 
-MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
-
 
 @dataclass
 class Rollout(Samples):
@@ -41,20 +38,6 @@ class Rollout(Samples):
     prompts: list[str]
     scores: Tensor  # (batch,), what the reward says
     reference_logprobs: Tensor  # (batch, response length); 0 on padding
-
-    def parts(self, rows: Tensor | None = None) -> Iterator[tuple[tuple, tuple]]:
-        """Cut the batch, or some rows of it, into parts that fit into one forward pass.
-
-        Each is a pair: where the part stands in the response tensors, and what a model reads: ids,
-        attention mask, and the number of columns that are response.
-        """
-        if rows is None:
-            rows = torch.arange(len(self.ids), device=self.ids.device)
-        for part, columns in micro_batches(self.attention_mask[rows], MICRO_BATCH):
-            part = rows[part]
-            length = columns.stop - self.context_length
-            text = self.ids[part, columns], self.attention_mask[part, columns], length
-            yield (part, slice(length)), text
 
 
 def check_models(models: dict, tokenizer, prompt_ids: list[list[int]], max_new_tokens: int) -> None:
@@ -187,14 +170,21 @@ class OnPolicy(Stage):
         else:
             scores = self.reward(prompts, samples.texts, samples.ended)
         scores = torch.as_tensor(scores, dtype=torch.float32, device=samples.ids.device)
-        unknown = torch.zeros_like(samples.logprobs)
-        batch = Rollout(**vars(samples), prompts=prompts, scores=scores, reference_logprobs=unknown)
         # 3. Ask the reference how likely each token is, under the distribution sampled from.
-        for place, text in batch.parts():
-            batch.reference_logprobs[place], _ = response_logprobs(
-                self.reference, *text, config.temperature, self.suppressed
+        logprobs = self.logprobs_by(self.reference, samples)
+        return Rollout(**vars(samples), prompts=prompts, scores=scores, reference_logprobs=logprobs)
+
+    @torch.no_grad()
+    def logprobs_by(self, model, batch: Samples, rows: Tensor | None = None) -> Tensor:
+        """Return the log-probs of the responses, or of some rows of them, under a model: (batch,
+        response length), 0 on padding and in other rows.
+        """
+        found = torch.zeros_like(batch.logprobs)
+        for place, text in batch.parts(rows):
+            found[place], _ = response_logprobs(
+                model, *text, self.config.temperature, self.suppressed
             )
-        return batch
+        return found
 
     def penalised(self, batch: Rollout) -> Tensor:
         """Return the scores (batch,), less the penalty of a missing end."""
