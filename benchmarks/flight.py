@@ -19,6 +19,15 @@ from rlhf_lessons.stages.config import PPO_RECIPE
 from rlhf_lessons.world.tasks import FAMILIES
 
 
+def rounded(found):
+    """Return plain data with six digits after the point."""
+    if isinstance(found, dict):
+        return {name: rounded(each) for name, each in found.items()}
+    if isinstance(found, list):
+        return [rounded(each) for each in found]
+    return round(found, 6) if isinstance(found, float) else found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -33,7 +42,7 @@ def main() -> None:
     run = RecordedPPO(policy, tokenizer, reward, prompts, PPO_RECIPE, watched)
     for step in run:
         print(f"step {step.step + 1}: reward {step.reward:+.2f}, KL {step.kl:.1f}", flush=True)
-    text = json.dumps(run.frames, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(rounded(run.frames), ensure_ascii=False, separators=(",", ":"))
     paths.write_text(paths.DATA / "results" / "flight.json", text + "\n")
 
 

@@ -14,7 +14,6 @@ from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.ppo import PPO, Episodes
 
 PARTS = ("score", "kl", "baseline", "batch")  # of an advantage, in standard deviations of a batch
-DIGITS = 6
 
 
 class RecordedPPO(PPO):
@@ -58,23 +57,22 @@ class RecordedPPO(PPO):
         for i in range(n):
             length = int(batch.response_mask[i].sum())
             ids = batch.tokens[i, :length].tolist()
-            kept = {name: rounded(each[i, :length]) for name, each in numbers.items()}
+            kept = {name: each[i, :length].tolist() for name, each in numbers.items()}
             responses.append(
                 {
                     "prompt": batch.prompts[i],
-                    "reward": round(batch.scores[i].item(), DIGITS),
+                    "reward": batch.scores[i].item(),
                     "ended": bool(batch.ended[i]),
                     "tokens": [self.tokenizer.decode([id]) for id in ids],
                     **kept,
                 }
             )
-        kl = (batch.logprobs - batch.reference_logprobs).sum(1).mean().item()
         return {
             "step": step,
             "learns": step >= config.critic_warmup,  # at first only the critic does
-            "reward": round(batch.scores.mean().item(), DIGITS),
-            "kl": round(kl, DIGITS),
-            "entropy": round(metrics["entropy"], DIGITS),
+            "reward": batch.scores.mean().item(),
+            "kl": (batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
+            "entropy": metrics["entropy"],
             "clip_range": config.clip_range,
             "responses": responses,
         }
@@ -103,11 +101,6 @@ def parts_of(batch: Episodes, scores: Tensor, config) -> dict[str, Tensor]:
         "baseline": carried_back(nothing, batch.values) * scale,
         "batch": torch.full_like(batch.values, -plain.mean() * scale),
     }
-
-
-def rounded(numbers: Tensor) -> list[float]:
-    """Return numbers as plain data of few digits."""
-    return [round(number, DIGITS) for number in numbers.tolist()]
 
 
 def clipped(response: dict, token: int, clip_range: float) -> bool:
