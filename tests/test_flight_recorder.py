@@ -8,7 +8,14 @@ import pytest
 
 from rlhf_lessons import paths
 from rlhf_lessons.evaluation.recorder import PARTS
-from rlhf_lessons.widgets.recorder import FlightRecorder, bars, flight_figure, shade, why
+from rlhf_lessons.widgets.recorder import (
+    FlightRecorder,
+    bars,
+    clipped,
+    flight_figure,
+    shade,
+    why,
+)
 
 RECORDING = paths.DATA / "results" / "flight.json"
 
@@ -58,6 +65,21 @@ def test_in_the_shipped_recording_the_parts_are_the_advantages():
     assert worst < 1e-5
     assert len(found) >= 10 and len(found[0]["responses"]) == 5
     assert found[-1]["reward"] > found[0]["reward"] + 1
+
+
+@pytest.mark.parametrize(
+    ("advantage", "new", "out"),
+    [
+        (1.0, 0.3, True),
+        (1.0, 0.1, False),
+        (1.0, -0.5, False),
+        (-1.0, -0.3, True),
+        (-1.0, 0.3, False),
+    ],
+)
+def test_a_token_is_clipped_where_it_has_moved_enough_its_own_way(advantage, new, out):
+    response = {"old": [0.0], "new": [new], "advantage": [advantage]}
+    assert clipped(response, 0, 0.2) is out
 
 
 def test_every_token_is_a_button_with_its_sign_and_says_why():

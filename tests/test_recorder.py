@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_models import tiny_llama
 
-from rlhf_lessons.evaluation.recorder import PARTS, RecordedPPO, clipped
+from rlhf_lessons.evaluation.recorder import PARTS, RecordedPPO
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.stages.config import PPOConfig
 from rlhf_lessons.stages.ppo import PPO
@@ -75,21 +75,6 @@ def test_keeping_frames_changes_no_update(tokenizer):
 
 def test_a_recording_is_plain_data(run):
     assert json.loads(json.dumps(run.frames)) == run.frames
-
-
-@pytest.mark.parametrize(
-    ("advantage", "new", "out"),
-    [
-        (1.0, 0.3, True),
-        (1.0, 0.1, False),
-        (1.0, -0.5, False),
-        (-1.0, -0.3, True),
-        (-1.0, 0.3, False),
-    ],
-)
-def test_a_token_is_clipped_where_it_has_moved_enough_its_own_way(advantage, new, out):
-    response = {"old": [0.0], "new": [new], "advantage": [advantage]}
-    assert clipped(response, 0, 0.2) is out
 
 
 def test_each_part_is_what_it_is_called(tokenizer):

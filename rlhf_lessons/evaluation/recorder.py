@@ -101,14 +101,3 @@ def parts_of(batch: Episodes, scores: Tensor, config) -> dict[str, Tensor]:
         "baseline": carried_back(nothing, batch.values) * scale,
         "batch": torch.full_like(batch.values, -plain.mean() * scale),
     }
-
-
-def clipped(response: dict, token: int, clip_range: float) -> bool:
-    """Return whether a token's ratio has left the clip the way that its advantage asked for: then
-    it pulls no more.
-    """
-    change = response["new"][token] - response["old"][token]
-    ratio = torch.tensor(change).exp().item()
-    if response["advantage"][token] > 0:
-        return ratio > 1 + clip_range
-    return ratio < 1 - clip_range

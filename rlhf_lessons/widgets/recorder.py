@@ -4,7 +4,7 @@ import math
 
 import ipywidgets as w
 
-from rlhf_lessons.evaluation.recorder import PARTS, clipped
+from rlhf_lessons.evaluation.recorder import PARTS
 from rlhf_lessons.plots import COLOURS, canvas
 from rlhf_lessons.widgets.html import Box, control, escaped
 
@@ -38,6 +38,16 @@ def mark(advantage: float) -> str:
     if abs(advantage) < 0.05:
         return "·"
     return "▲" if advantage > 0 else "▼"
+
+
+def clipped(response: dict, token: int, clip_range: float) -> bool:
+    """Return whether a token's ratio has left the clip the way that its advantage asked for: then
+    it pulls no more.
+    """
+    ratio = math.exp(response["new"][token] - response["old"][token])
+    if response["advantage"][token] > 0:
+        return ratio > 1 + clip_range
+    return ratio < 1 - clip_range
 
 
 def why(frame: dict, response: dict, token: int) -> str:
