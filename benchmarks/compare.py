@@ -32,7 +32,6 @@ from rlhf_lessons.reports.compare import (
     config_of,
     measured,
     point,
-    read,
     stage_of,
     summary,
 )
@@ -111,7 +110,7 @@ def table(found: dict) -> str:
 def broken(method: str, name: str, chain: Chain, split: str) -> list[dict]:
     """Return the measurements of a run with a mistake in it; its model is not kept."""
     file = RUNS / "broken" / chain.name / f"{method}.jsonl"
-    if not (rows := read(file)):
+    if not (rows := data.json_rows(file)):
         start = chain.load(data.prompts_of(split))
         policy = copy.deepcopy(start.sft)
         common = {"method": method, "bug": name, "seed": chain.seed}
@@ -133,7 +132,7 @@ def gathered(folder: Path, methods: tuple[str, ...]) -> dict:
     found = {}
     for method in methods:
         for file in sorted(folder.glob(f"seed*/{method}.jsonl")):
-            rows = read(file)
+            rows = data.json_rows(file)
             found.setdefault(method, {})[rows[0]["seed"]] = rows
     return found
 

@@ -199,6 +199,11 @@ def read_hub(name: str) -> list[tuple[int, dict]]:
         ) from error
 
 
+def json_rows(path: Path) -> list[dict]:
+    """Return the rows of a JSONL file that we wrote; none where there is no such file."""
+    return [json.loads(line) for _, line in lines_of(path)] if path.exists() else []
+
+
 def parsed(row: str | dict, where: str) -> dict:
     """Return a line of JSON as a row; a row is given back as it is."""
     try:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlhf_lessons.data import json_rows
 from rlhf_lessons.exercises.bugs import BUGS
-from rlhf_lessons.reports.compare import METHODS, NATS, POINTS, RUNGS, config_of, read, summary
+from rlhf_lessons.reports.compare import METHODS, NATS, POINTS, RUNGS, config_of, summary
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "data" / "results"
@@ -21,7 +22,7 @@ spec.loader.exec_module(script)
 @pytest.fixture(scope="module")
 def found():
     runs = {}
-    for row in read(RESULTS / "compare.jsonl"):
+    for row in json_rows(RESULTS / "compare.jsonl"):
         runs.setdefault(row["method"], {}).setdefault(row["seed"], []).append(row)
     return runs
 
@@ -55,7 +56,7 @@ def test_all_methods_of_a_seed_start_at_one_place(found):
 
 
 def test_what_is_broken_stands_beside_the_same_run_without_the_mistake(found):
-    rows = read(RESULTS / "compare_broken.jsonl")
+    rows = json_rows(RESULTS / "compare_broken.jsonl")
     assert {(row["method"], row["bug"]) for row in rows} == set(script.BUGS.items())
     for row in rows:
         assert row["bug"] in BUGS and row["seed"] in found[row["method"]]

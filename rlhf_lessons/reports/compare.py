@@ -11,7 +11,6 @@ What a folder holds of the same models and settings is not made again, and a sto
 """
 
 import copy
-import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -125,7 +124,7 @@ def compare(methods: list[str], chains: list[Chain], split: str, folder: Path) -
         for method in methods:
             out = folder / split / chain.name / method
             file = out.with_suffix(".jsonl")
-            rows = read(file)
+            rows = data.json_rows(file)
             config = config_of(method, chain.seed)
             if not rows or rows[0]["config"] != config:
                 start = chain.load(data.prompts_of(split))
@@ -137,11 +136,6 @@ def compare(methods: list[str], chains: list[Chain], split: str, folder: Path) -
                 data.write_rows(file, rows)
             found[method][chain.seed] = rows
     return found
-
-
-def read(file: Path) -> list[dict]:
-    """Return the measurements in a file, none where it is not there."""
-    return [json.loads(line) for _, line in data.lines_of(file)] if file.is_file() else []
 
 
 def config_of(method: str, seed: int) -> dict:

@@ -7,7 +7,6 @@ it are dropped and measured again.
 
 import contextlib
 import hashlib
-import json
 import math
 import shutil
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from rlhf_lessons.data import lines_of, write_rows
+from rlhf_lessons.data import json_rows, write_rows
 from rlhf_lessons.paths import written_whole
 from rlhf_lessons.stages.loop import Stopped
 
@@ -152,8 +151,7 @@ def interruptible():
 
 def read_metrics(folder: Path) -> list[dict]:
     """Return a run's metrics, a dictionary a step."""
-    file = folder / METRICS
-    return [json.loads(line) for _, line in lines_of(file)] if file.exists() else []
+    return json_rows(folder / METRICS)
 
 
 def finished(folder: Path) -> None:
