@@ -228,7 +228,7 @@ class TestOnPolicy:
         assert last.true_utility == pytest.approx(last.reward)
         assert first.kl == pytest.approx(0, abs=1e-3) and last.kl > 0.3
         assert all(step.ratio_error < 1e-4 and step.entropy > 0 for step in steps)
-        assert last.ended > 0.8 and len(last.samples) == 8
+        assert last.ended > 0.8
 
     @pytest.mark.parametrize("name", ON_POLICY)
     def test_the_responses_to_a_prompt_lie_together(self, tokenizer, llama, name):

@@ -161,7 +161,7 @@ def test_ppo_learns_to_write_what_is_rewarded(tokenizer, sft_model):
         step.ratio_error < 1e-4 and step.entropy > 0 and 0 <= step.clip_fraction <= 1
         for step in steps
     )
-    assert last.ended > 0.8 and len(last.samples) == 8
+    assert last.ended > 0.8
 
 
 def test_ppo_works_on_gpt2_too(tokenizer):

@@ -74,7 +74,6 @@ class PolicyStep:
     approx_kl: float  # from the policy that sampled, nats a token
     ratio_error: float  # largest |ratio - 1| in the first minibatch: 0 up to rounding, or a bug
     stopped: bool  # whether the batch was left early
-    samples: list[tuple[str, str, float]]  # the first eight: prompt, response, reward
     true_utility: float | None = None  # mean, where a function for it was given
 
 
@@ -131,14 +130,12 @@ class OnPolicy(Stage):
         if self.true_utility:
             utilities = self.true_utility(batch.prompts, batch.texts, batch.ended)
             metrics["true_utility"] = torch.as_tensor(utilities).float().mean().item()
-        samples = list(zip(batch.prompts, batch.texts, batch.scores.tolist(), strict=True))
         return self.Step(
             step=step,
             reward=batch.scores.mean().item(),
             kl=(batch.logprobs - batch.reference_logprobs).sum(1).mean().item(),
             length=batch.response_mask.sum(1).float().mean().item(),
             ended=batch.ended.float().mean().item(),
-            samples=samples[:8],
             **metrics,
         )
 
