@@ -122,11 +122,11 @@ def test_normalised_scores_have_mean_zero_and_deviation_one_and_keep_their_order
     texts = [sentence(rng) for _ in range(50)]
     prompts = ["Write about anna."] * 50
     before = score(model, tokenizer, prompts, texts)
-    mean, deviation = normalise(model, tokenizer, prompts, texts)
+    normalise(model, tokenizer, prompts, texts)
     after = score(model, tokenizer, prompts, texts)
-    assert (mean, deviation) == pytest.approx((before.mean().item(), before.std().item()))
-    torch.testing.assert_close(after, (before - mean) / deviation, atol=1e-4, rtol=1e-4)
-    assert normalise(model, tokenizer, prompts, texts) == pytest.approx((0, 1), abs=1e-4)
+    assert (after.mean().item(), after.std().item()) == pytest.approx((0, 1), abs=1e-4)
+    expected = (before - before.mean()) / before.std()
+    torch.testing.assert_close(after, expected, atol=1e-4, rtol=1e-4)
 
 
 def anna_share(prompts, texts, ended):

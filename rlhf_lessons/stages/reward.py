@@ -161,10 +161,8 @@ def score(
     return rollout.score_ids(model, ids, attention_mask).cpu()
 
 
-def normalise(
-    model, tokenizer, prompts, completions, ended: bool | list[bool] = True
-) -> tuple[float, float]:
-    """Give scores on these samples of the SFT policy mean 0 and deviation 1; return what both were.
+def normalise(model, tokenizer, prompts, completions, ended: bool | list[bool] = True) -> None:
+    """Give scores on these samples of the SFT policy mean 0 and deviation 1.
 
     The gain goes into the head's weights, the mean into `model.config.reward_mean` (Ziegler et al.
     2019, 2.1). `model.config.reward_deviation` keeps how far apart scores were: sigmoid(lead x
@@ -180,4 +178,3 @@ def normalise(
     model.score.weight.data /= deviation
     model.config.reward_mean = (model.config.reward_mean + mean) / deviation
     model.config.reward_deviation *= deviation
-    return mean, deviation
