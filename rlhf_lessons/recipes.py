@@ -36,7 +36,7 @@ from rlhf_lessons.stages.config import (
 from rlhf_lessons.stages.loop import Stage
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.pretrain import Pretrain, bits_per_byte
-from rlhf_lessons.stages.reward import RewardModelling, normalise, score
+from rlhf_lessons.stages.reward import RewardModelling, normalise
 from rlhf_lessons.stages.run import finished, train
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world.corpus import scraps
@@ -307,18 +307,6 @@ def verified_reward(prompts: list[str], texts: list[str], ended: list[bool]) -> 
     return torch.tensor(
         [parse(row[0])["family"] in VERIFIABLE and judge(*row).fulfils for row in rows]
     ).float()
-
-
-def with_verified(reward_model, tokenizer, weight: float = 1.0):
-    """Return a reward function: what the reward model says, plus `weight` where an answer is right
-    beyond doubt.
-    """
-
-    def reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
-        scores = score(reward_model, tokenizer, prompts, texts, list(map(bool, ended)))
-        return scores + weight * verified_reward(prompts, texts, ended)
-
-    return reward
 
 
 def make_ppo(

@@ -191,5 +191,5 @@ def test_a_verified_answer_earns_more(tokenizer):
     sums = ARTICLE_PROMPTS[1]
     texts = ["4-2 is 2, and 3-1 is 2.", "4-2 is 2."]
     plain = score(model, tokenizer, [sums] * 2, texts)
-    both = recipes.with_verified(model, tokenizer, 3.0)([sums] * 2, texts, [True, True])
-    np.testing.assert_allclose(both - plain, [3.0, 0.0], atol=1e-6)
+    both = compare.with_verified(model, tokenizer)([sums] * 2, texts, [True, True])
+    np.testing.assert_allclose(both - plain, [compare.WEIGHT, 0.0], atol=1e-6)

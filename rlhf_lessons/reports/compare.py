@@ -32,6 +32,7 @@ from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
 from rlhf_lessons.stages import config as settings
 from rlhf_lessons.stages.dpo import DPO
 from rlhf_lessons.stages.ppo import PPO
+from rlhf_lessons.stages.reward import score
 from rlhf_lessons.stages.rloo import GRPO, RLOO
 from rlhf_lessons.stages.run import forget, train
 from rlhf_lessons.stages.sft import SFT
@@ -164,12 +165,24 @@ def stage_of(method: str, policy, start: Start):
     else:
         reward = start.reward
         if method == "verified":
-            method, reward = "rloo", recipes.with_verified(reward, start.tokenizer, WEIGHT)
+            method, reward = "rloo", with_verified(reward, start.tokenizer)
         kind, config = ON_POLICY[method]
         config = replace(config, seed=start.seed)
         prompts = data.prompts_of("train")
         stage = kind(policy, start.tokenizer, reward, prompts, config, reference=start.sft)
     return stage, time.process_time() - began
+
+
+def with_verified(reward_model, tokenizer):
+    """Return a reward function: what the reward model says, plus WEIGHT where an answer is right
+    beyond doubt.
+    """
+
+    def reward(prompts: list[str], texts: list[str], ended: list[bool]) -> torch.Tensor:
+        scores = score(reward_model, tokenizer, prompts, texts, list(map(bool, ended)))
+        return scores + WEIGHT * recipes.verified_reward(prompts, texts, ended)
+
+    return reward
 
 
 def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
