@@ -84,13 +84,13 @@ def shipped(kind: str) -> list[dict]:
 # ---- How it is made ------------------------------------------------------------------------------
 
 
-def written_demonstrations(n: int = DEMONSTRATIONS, seed: int = 0) -> list[dict]:
+def written_demonstrations(n: int = DEMONSTRATIONS) -> list[dict]:
     """Return `n` demonstrations on training prompts, the families in turn.
 
     Each family is written by all writers, in equal steps from the first habit to the last, so that
     the habits have their shares here too, and not by and large only. Their order is random.
     """
-    rng = random.Random(f"demonstrations/{seed}")
+    rng = random.Random("demonstrations/0")
     writers = math.ceil(n / len(FAMILIES))
     left = {family: rng.sample(range(writers), writers) for family in FAMILIES}
     rows = []
@@ -121,9 +121,9 @@ def build(folder: Path | None = None) -> list[Path]:
     return [*(folder / f"{name}.jsonl" for name in files), folder / "corpus.json"]
 
 
-def corpus_hash(n: int = SCRAPS) -> str:
+def corpus_hash() -> str:
     """Return the SHA-256 of the corpus, a zero byte after each scrap."""
-    return sha256(scrap + "\0" for scrap in scraps(n))
+    return sha256(scrap + "\0" for scrap in scraps(SCRAPS))
 
 
 def rows_hash(rows: Iterable[dict]) -> str:

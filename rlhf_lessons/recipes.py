@@ -115,7 +115,7 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN) -> Path:
         -loss,
         validation_loss=loss,
         bits_per_byte=bits_per_byte(loss, len(validation), n_bytes),
-        corpus_sha256=data.corpus_hash(data.SCRAPS),
+        corpus_sha256=data.corpus_hash(),
         **base_probes(model, tokenizer),
     )
 
@@ -315,18 +315,16 @@ def make_ppo(
     reward: Path,
     config: PPOConfig = PPO_RECIPE,
     truth: bool = False,
-    prompts: list[str] | None = None,
 ) -> Path:
     """Step 4: let the SFT model learn what the reward model likes, or with `truth`, the judge."""
     started = time.monotonic()
     policy, tokenizer = load_model(sft)
     reward_model, _ = load_model(reward)
-    prompts = prompts or data.prompts_of("train")
     stage = PPO(
         policy,
         tokenizer,
         true_reward if truth else reward_model,
-        prompts,
+        data.prompts_of("train"),
         config,
         critic_init=reward_model,
         true_utility=true_reward,

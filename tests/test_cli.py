@@ -233,7 +233,7 @@ def small_recipes(world, monkeypatch):
         recipes, "toy_config", lambda size: toy_config(size, layers=1, width=16, heads=2, mlp=32)
     )
     monkeypatch.setattr(recipes, "scraps", lambda n, seed=0: corpus.scraps(min(n, 300), seed))
-    monkeypatch.setattr(data, "corpus_hash", lambda n: "none")
+    monkeypatch.setattr(data, "corpus_hash", lambda: "none")
     monkeypatch.setattr(
         recipes, "make_comparisons", lambda *arguments, **options: tiny.comparisons()
     )

@@ -107,13 +107,12 @@ def best_of_n_gain(
     reward,
     prompts: list[str],
     n: int = 16,
-    seed: int = 0,
 ) -> list[float]:
     """Return what the best of `n` by reward gains in true utility over the mean of n.
 
     It is [mean, low, high].
     """
-    texts, ended = answer_all(policy, tokenizer, prompts, n, seed)
+    texts, ended = answer_all(policy, tokenizer, prompts, n)
     utility = score_all(prompts, texts, ended)["utility"]
     rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
     chosen = utility[range(len(prompts)), rewards.argmax(1)]
