@@ -181,7 +181,7 @@ def diagnose(json: Json = False) -> int:
     from rlhf_lessons.evaluation import diagnose as doctor
     from rlhf_lessons.reports.terminal import diagnosis
 
-    found = doctor.summary(doctor.diagnose(doctor.measure(note)))
+    found = doctor.diagnose(doctor.measure(note))
     show(found, json, diagnosis)
     return int(found["failed"] is not None)
 

@@ -1,12 +1,14 @@
 """Each stage's failure is named, with the evidence, and a sound chain is left in peace."""
 
 import json
+import shutil
 
 import pytest
 import tiny
 
 from rlhf_lessons import checkpoints, paths
 from rlhf_lessons.evaluation import diagnose
+from rlhf_lessons.lm.models import CheckpointError
 from rlhf_lessons.reports.terminal import diagnosis
 
 SOUND = {
@@ -75,25 +77,24 @@ FAILURES = {
 
 
 def test_a_sound_chain_has_no_failure():
-    verdicts = diagnose.diagnose(SOUND)
-    assert [found for found in verdicts if found.ok is not True] == []
-    assert diagnose.summary(verdicts)["failed"] is None
-    assert "No stage" in diagnosis(diagnose.summary(verdicts))
+    found = diagnose.diagnose(SOUND)
+    assert all(verdict["ok"] is True for verdict in found["verdicts"])
+    assert found["failed"] is None and "No stage" in diagnosis(found)
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_is_named_with_its_evidence_and_what_to_do(name):
     part, change, stage, check, evidence = FAILURES[name]
-    verdicts = diagnose.diagnose(SOUND | {part: SOUND[part] | change})
-    (failed,) = [found for found in verdicts if found.ok is False]
-    assert (failed.stage, failed.check) == (stage, check)
-    assert evidence in failed.evidence and failed.advice
-    assert f"Fix this stage first: {stage}" in diagnosis(diagnose.summary(verdicts))
+    found = diagnose.diagnose(SOUND | {part: SOUND[part] | change})
+    (failed,) = [verdict for verdict in found["verdicts"] if verdict["ok"] is False]
+    assert (failed["stage"], failed["check"]) == (stage, check)
+    assert evidence in failed["evidence"] and failed["advice"]
+    assert f"Fix this stage first: {stage}" in diagnosis(found)
 
 
 def test_the_first_stage_that_failed_is_the_one_to_fix():
     broken = SOUND | {"sft": {"ended": 0.1}, "best_of": {"n": 16, "gain": [0, -1, 1]}}
-    assert diagnose.summary(diagnose.diagnose(broken))["failed"] == "sft"
+    assert diagnose.diagnose(broken)["failed"] == "sft"
 
 
 def test_a_few_pairs_above_the_ceiling_are_no_leak():
@@ -104,19 +105,8 @@ def test_a_few_pairs_above_the_ceiling_are_no_leak():
     assert all(found.ok for found in diagnose.check_reward(**few))
 
 
-def test_a_stage_that_is_not_there_is_neither_sound_nor_failed():
-    verdicts = diagnose.diagnose({"base": SOUND["base"], "ppo": {}})
-    assert {found.stage for found in verdicts if found.ok is None} == {
-        "sft",
-        "reward",
-        "best_of",
-        "ppo",
-    }
-    assert diagnose.summary(verdicts)["failed"] is None
-
-
 def test_a_summary_is_plain_data():
-    json.dumps(diagnose.summary(diagnose.diagnose(SOUND)), allow_nan=False)
+    json.dumps(diagnose.diagnose(SOUND), allow_nan=False)
 
 
 @pytest.fixture
@@ -133,9 +123,10 @@ def test_untrained_models_are_measured_and_fail_at_the_base(chain):
     measured = diagnose.measure(said.append)
     assert measured["base"].keys() >= {"copies_name", "adds"}
     assert len(measured["best_of"]["gain"]) == 3
-    verdicts = diagnose.diagnose(measured)
-    assert diagnose.summary(verdicts)["failed"] == "base"
-    assert any(found.check == "ends its answers" and found.ok is False for found in verdicts)
+    found = diagnose.diagnose(measured)
+    assert found["failed"] == "base"
+    ends = [each["ok"] for each in found["verdicts"] if each["check"] == "ends its answers"]
+    assert ends == [False]
     assert all(str(chain / "shipped") in line for line in said)
 
 
@@ -152,13 +143,13 @@ def test_the_readers_own_run_is_looked_at_first_finished_or_not(chain):
     assert "stopped" in said[-1]
 
 
-def test_nothing_at_all_is_measured_as_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "DATA", tiny.small_data(tmp_path))
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
-    assert {found.ok for found in diagnose.diagnose(diagnose.measure(lambda line: None))} == {None}
+def test_a_model_that_is_missing_is_named(chain):
+    shutil.rmtree(chain / "shipped" / "checkpoints" / "reward")
+    with pytest.raises(CheckpointError, match="reward: there is no such folder"):
+        diagnose.measure(lambda line: None)
 
 
 def test_the_shipped_models_are_sound():
-    verdicts = diagnose.diagnose(diagnose.measure(lambda line: None))
-    assert [found for found in verdicts if found.ok is False] == []
-    assert {found.stage for found in verdicts if found.ok} == set(checkpoints.STAGES)
+    found = diagnose.diagnose(diagnose.measure(lambda line: None))
+    assert found["failed"] is None
+    assert {each["stage"] for each in found["verdicts"] if each["ok"]} == set(checkpoints.STAGES)

@@ -7,6 +7,7 @@ of those values.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -131,56 +132,46 @@ CHECKS = {
 }
 
 
-def diagnose(measured: dict[str, dict]) -> list[Verdict]:
-    """Return the verdicts of all checks, in the order of the stages; `measured` may lack some."""
+def diagnose(measured: dict[str, dict]) -> dict:
+    """Return the verdicts of all checks, in the order of the stages, and the first stage that
+    failed, or None, as plain data.
+    """
     verdicts = []
     for name, check in CHECKS.items():
-        if measured.get(name):
-            verdicts += check(**measured[name])
-        else:
-            verdicts.append(Verdict(name, "is there", None, "nothing to measure"))
-    return verdicts
+        verdicts += check(**measured[name])
+    failed = next((found.stage for found in verdicts if found.ok is False), None)
+    return {"failed": failed, "verdicts": [asdict(found) for found in verdicts]}
 
 
 def measure(note=print) -> dict[str, dict]:
-    """Return the values that the checks need, of the reader's own models or else the shipped."""
+    """Return the values that the checks need, of the reader's own models or else the shipped.
+
+    CheckpointError names a model that is missing or damaged.
+    """
     folders = {}
     for name in STAGES:
-        for place in (shipped(name), paths.RUNS / name):
-            if place.is_dir():
-                folders[name] = place
+        own = paths.RUNS / name
+        folders[name] = own if own.is_dir() else shipped(name)
         stopped = (paths.RUNS / f"{name}.run" / "state.pt").is_file()
         later = "; a later run was stopped" if stopped else ""
-        note(f"{name}: {folders.get(name, 'there is none')}{later}")
-    measured = {"ppo": ppo_metrics(folders)}
-    if "base" in folders:
-        measured["base"] = base_probes(*load_model(folders["base"]))
-    if "reward" in folders:
-        measured["reward"] = load_card(folders["reward"])["measured"]
-    if "sft" in folders:
-        sft = load_model(folders["sft"])
-        prompts = data.prompts_of("validation")
-        _, ended = answer_all(*sft, prompts, 2)
-        measured["sft"] = {"ended": float(np.mean(ended))}
-        if "reward" in folders:
-            reward, _ = load_model(folders["reward"])
-            gain = best_of_n_gain(*sft, reward, prompts[:PROMPTS], N)
-            measured["best_of"] = {"n": N, "gain": gain}
-    return measured
+        note(f"{name}: {folders[name]}{later}")
+    sft = load_model(folders["sft"])
+    reward, _ = load_model(folders["reward"])
+    prompts = data.prompts_of("validation")
+    _, ended = answer_all(*sft, prompts, 2)
+    return {
+        "base": base_probes(*load_model(folders["base"])),
+        "sft": {"ended": float(np.mean(ended))},
+        "reward": load_card(folders["reward"])["measured"],
+        "best_of": {"n": N, "gain": best_of_n_gain(*sft, reward, prompts[:PROMPTS], N)},
+        "ppo": ppo_metrics(folders["ppo"]),
+    }
 
 
-def ppo_metrics(folders: dict) -> dict:
-    """Return the metrics of the reader's own run, or those in the policy's card, or none."""
+def ppo_metrics(folder: Path) -> dict:
+    """Return the metrics of the reader's own run, or those in the policy's card."""
     rows = read_metrics(paths.RUNS / "ppo.run")
-    if not rows and "ppo" in folders:
-        card = load_card(folders["ppo"])["measured"]
-        rows = [card | {"kl": card.get("largest_kl", card["kl"])}]
     if not rows:
-        return {}
+        card = load_card(folder)["measured"]
+        rows = [card | {"kl": card.get("largest_kl", card["kl"])}]
     return {name: [row[name] for row in rows] for name in ("explained_variance", "kl")}
-
-
-def summary(verdicts: list[Verdict]) -> dict:
-    """Return the first stage that failed, or None, and the verdicts, as plain data."""
-    failed = next((found.stage for found in verdicts if found.ok is False), None)
-    return {"failed": failed, "verdicts": [asdict(found) for found in verdicts]}

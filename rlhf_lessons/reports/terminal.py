@@ -81,7 +81,7 @@ def spread(numbers, name: str) -> str:
 
 
 def diagnosis(found: dict) -> str:
-    """Return what `diagnose.summary` gives as text, a line a verdict, and which stage to fix."""
+    """Return what `diagnose` gives as text, a line a verdict, and which stage to fix."""
     lines = []
     for verdict in found["verdicts"]:
         mark = {True: "ok", False: "FAILED", None: "-"}[verdict["ok"]]
