@@ -45,7 +45,7 @@ from prove_table import table
 from rlhf_lessons import data, paths
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all
-from rlhf_lessons.evaluation.best_of_n import best_by_reward
+from rlhf_lessons.evaluation.best_of_n import best_places, rewards_of
 from rlhf_lessons.lm.models import load_model
 from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.world.tasks import FAMILIES, parse
@@ -164,9 +164,11 @@ def own_best(folder: Path, seed: int) -> dict:
     started = time.monotonic()
     (sft, tokenizer), (reward, _) = load_model(folder / "sft"), load_model(folder / "reward")
     prompts = data.prompts_of("train")
-    answers = answer_all(sft, tokenizer, prompts, 16, seed)
-    texts, _ = best_by_reward(reward, tokenizer, prompts, *answers)
-    rows = [{"prompt": p, "completion": text} for p, (text,) in zip(prompts, texts, strict=True)]
+    texts, ended = answer_all(sft, tokenizer, prompts, 16, seed)
+    best = best_places(rewards_of(reward, tokenizer, prompts, texts, ended), ended)
+    rows = []
+    for prompt, answers, place in zip(prompts, texts, best, strict=True):
+        rows.append({"prompt": prompt, "completion": answers[place]})
     return {"rows": rows, "seconds": time.monotonic() - started}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from rlhf_lessons import data
 from rlhf_lessons import recipes as course
 from rlhf_lessons.evaluation.arena import answer_all, repeated, score_all
-from rlhf_lessons.evaluation.best_of_n import best_by_reward
+from rlhf_lessons.evaluation.best_of_n import best_places, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.evaluation.parts import parts
 from rlhf_lessons.evaluation.probes import base_probes
@@ -105,8 +105,11 @@ def at_temperatures(
         texts, ended, entropy = answer(model, tokenizer, prompts, n, temperature, seed + place)
         found[str(temperature)] = look(prompts, texts, ended) | {"entropy": entropy}
         if reward and temperature:
-            best = best_by_reward(reward, tokenizer, prompts, texts, ended)
-            found[str(temperature)]["best"] = look(prompts, *best)
+            best = best_places(rewards_of(reward, tokenizer, prompts, texts, ended), ended)
+            texts, ended = (
+                [[row[i]] for row, i in zip(rows, best, strict=True)] for rows in (texts, ended)
+            )
+            found[str(temperature)]["best"] = look(prompts, texts, ended)
     return found
 
 

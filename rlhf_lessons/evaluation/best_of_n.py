@@ -53,18 +53,12 @@ def best_of(
     return plain, others[rewards.argmax()]
 
 
-def best_by_reward(
-    reward, tokenizer, prompts: list[str], texts: list[list[str]], ended: list[list[bool]]
-) -> tuple[list[list[str]], list[list[bool]]]:
-    """For each prompt, return the answer of highest reward; only of those that ended, if any did.
-
-    It is in the form of `answer_all`, with one answer to a prompt.
+def best_places(rewards: np.ndarray, ended: list[list[bool]]) -> np.ndarray:
+    """Return the place (prompts,) of the highest of n rewards (prompts, n); only of answers that
+    ended, if any did.
     """
-    rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
     usable = np.array(ended) | ~np.any(ended, axis=1, keepdims=True)
-    best = np.where(usable, rewards, -np.inf).argmax(1)
-    chosen_texts = [[row[place]] for row, place in zip(texts, best, strict=True)]
-    return chosen_texts, [[row[place]] for row, place in zip(ended, best, strict=True)]
+    return np.where(usable, rewards, -np.inf).argmax(1)
 
 
 def chances(rewards: np.ndarray, n: int) -> np.ndarray:

@@ -25,7 +25,7 @@ import torch
 from rlhf_lessons import data, recipes
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
-from rlhf_lessons.evaluation.best_of_n import best_by_reward, ladder, rewards_of
+from rlhf_lessons.evaluation.best_of_n import best_places, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
@@ -190,11 +190,12 @@ def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
     those that are empty or did not end.
     """
     prompts = data.prompts_of("train")
-    answers = answer_all(sft, tokenizer, prompts, BEST_OF, seed)
-    texts, ended = best_by_reward(reward, tokenizer, prompts, *answers)
+    texts, ended = answer_all(sft, tokenizer, prompts, BEST_OF, seed)
+    best = best_places(rewards_of(reward, tokenizer, prompts, texts, ended), ended)
     rows = []
-    for prompt, (text,), (whole,) in zip(prompts, texts, ended, strict=True):
-        rows += [{"prompt": prompt, "completion": text}] if whole and text.strip() else []
+    for place, prompt, answers, ends in zip(best, prompts, texts, ended, strict=True):
+        if ends[place] and answers[place].strip():
+            rows.append({"prompt": prompt, "completion": answers[place]})
     return rows
 
 
