@@ -132,10 +132,11 @@ class DPOConfig:
 PRETRAIN = PretrainConfig(steps=3000)
 SFT_RECIPE = SFTConfig(epochs=2, lr=5e-4)
 REWARD = RewardConfig(epochs=3)
-PPO_RECIPE = PPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4, critic_lr=1e-3)
+SAMPLED = {"steps": 32, "batch_size": 384, "num_minibatches": 4, "lr": 5e-4}
+PPO_RECIPE = PPOConfig(**SAMPLED, critic_lr=1e-3)
 PPO_FIRST = replace(PPO_RECIPE, steps=24)  # a first round, for its answers
 # Beyond PPO; those that sample have as many answers and steps as PPO has.
-RLOO_RECIPE = RLOOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
-GRPO_RECIPE = GRPOConfig(steps=32, batch_size=384, num_minibatches=4, lr=5e-4)
+RLOO_RECIPE = RLOOConfig(**SAMPLED)
+GRPO_RECIPE = GRPOConfig(**SAMPLED)
 DR_GRPO_RECIPE = replace(GRPO_RECIPE, scale_rewards=False, loss_type="dr_grpo")
 DPO_RECIPE = DPOConfig()
