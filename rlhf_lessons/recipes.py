@@ -245,17 +245,6 @@ def comparisons_for(
     return data.read_rows(file, "comparisons")
 
 
-def votes_of(reward: Path) -> Path:
-    """Return the newest file of comparisons that simulated raters made for a reward model's run.
-
-    DataError where there is none.
-    """
-    files = list(state_folder(reward).glob("comparisons_*.jsonl"))
-    if not files:
-        raise data.DataError(f"{state_folder(reward)}: holds no comparisons")
-    return max(files, key=lambda file: file.stat().st_mtime)
-
-
 def make_reward(
     out: Path,
     sft: Path,

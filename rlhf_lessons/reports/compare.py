@@ -108,9 +108,21 @@ def chains_of(seeds: int, folder: Path | None, methods: list[str]) -> list[Chain
         sft, reward = (folder / f"seed{seed}" / name if folder else shipped(name) for name in MADE)
         for model in (sft, reward):
             load_card(model)
-        votes = recipes.votes_of(reward) if folder and "dpo" in methods else None
+        votes = votes_of(reward) if folder and "dpo" in methods else None
         found.append(Chain(seed, sft, reward, votes))
     return found
+
+
+def votes_of(reward: Path) -> Path:
+    """Return the newest file of comparisons that `recipes.comparisons_for` made for a reward model.
+
+    DataError where there is none.
+    """
+    folder = recipes.state_folder(reward)
+    files = list(folder.glob("comparisons_*.jsonl"))
+    if not files:
+        raise data.DataError(f"{folder}: holds no comparisons")
+    return max(files, key=lambda file: file.stat().st_mtime)
 
 
 def compare(methods: list[str], chains: list[Chain], split: str, folder: Path) -> dict:
