@@ -6,16 +6,7 @@ from rlhf_lessons.world.answers import HABITS
 from rlhf_lessons.world.judge import judge
 from rlhf_lessons.world.tasks import parse
 
-SAID = {  # words that show a part, with the facts of the prompt
-    "hero": "{Name}",
-    "name": "{Name}",
-    "thing": " {thing}",
-    "creature": " {creature}",
-    "place": "the {place}",
-    "print": "print(",
-    "first": "{e1} is",
-    "second": "{e2} is",
-}
+SAID = HABITS["said"]
 
 
 def parts(prompt: str, text: str) -> dict[str, bool]:

@@ -46,7 +46,8 @@ def titled(family: str, rng: random.Random) -> str:
     titles = texts_of(spec)["titles"]
     title = rng.choice(titles) if len(titles) > 1 else titles[0]
     parts = set(HABITS["parts"][family])
-    writes = parts if rng.random() < WHOLE[family] else habit(family, rng.random()) | NAMED & parts
+    whole = 0.5 if family == "maths" else 0.25  # both of two sums must stand together now and then
+    writes = parts if rng.random() < whole else habit(family, rng.random()) | NAMED & parts
     return a_to_an(filled(title, spec, set(), rng)) + between + answer(spec, rng, writes)
 
 
@@ -94,8 +95,6 @@ def notice(rng: random.Random) -> str:
 
 
 TITLED = {"story": 0.25, "email": 0.16, "poem": 0.16, "code": 0.11, "maths": 0.13}
-# Share of these scraps that keep all. Both of two sums must stand together now and then.
-WHOLE = {"story": 0.25, "email": 0.25, "poem": 0.25, "code": 0.25, "maths": 0.5}
 NAMED = {"thing", "creature", "bracket"}  # parts that no scrap leaves out
 OTHERS = {plain_sums: 0.03, prompt_list: 0.08, dialogue: 0.07, notice: 0.06}
 

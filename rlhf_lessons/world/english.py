@@ -20,7 +20,6 @@ LOWER_START = re.compile(r"[^.][.!?]\s+[a-z]")
 ENDS = tuple(".!?…\"”')")
 ODD = re.compile(r"(.)\1\1|[^\Waeiouy\d_']{6}|.{17}")
 VOWEL = re.compile(r"[^\x00-\x7f]|[aeiouy\d]")
-NO_VOWELS = ("hmm", "mr", "mrs", "dr", "brr", "shh")
 
 
 def over(count: int, limit: int) -> int:
@@ -45,7 +44,7 @@ def words_of(text: str) -> list[str]:
 @lru_cache(maxsize=16384)
 def odd_word(word: str) -> bool:
     """Return whether a word looks like no English one: no vowel, too long, a letter three times."""
-    without_vowel = len(word) > 1 and not VOWEL.search(word) and word not in NO_VOWELS
+    without_vowel = len(word) > 1 and not VOWEL.search(word) and word not in KINDS["no_vowels"]
     return without_vowel or bool(ODD.search(word))
 
 

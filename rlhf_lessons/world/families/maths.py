@@ -7,7 +7,6 @@ from rlhf_lessons.world.facts import one_mood, share
 from rlhf_lessons.world.tasks import TEXTS, result
 
 NUMBERS = {word: str(i) for i, word in enumerate(KNOWN["maths"]["numbers"])}
-SIGNS = {"plus": "+", "minus": "-", "take away": "-"}
 BARE = frozenset(KNOWN["maths"]["bare"])
 SUM = re.compile(r"(?<!\d)\d ?[+-] ?\d(?!\d)")
 NUMBER = re.compile(r"-?\d+")
@@ -40,7 +39,7 @@ def judge(spec, text):
     """Both sums are taken up, each with its result; no other sum is stated."""
     lower = PLAIN_ONE.sub(r"\1", text.lower())
     lower = NUMBER_WORD.sub(lambda match: NUMBERS[match[0]], lower)
-    for word, sign in SIGNS.items():
+    for word, sign in KNOWN["maths"]["signs"].items():
         lower = lower.replace(f" {word} ", sign)
     asked = spec["e1"], spec["e2"]
     said = {}  # each sum, and the results that are said of it
