@@ -59,8 +59,15 @@ def chain(seed: int, base: Path) -> Path:
     folder = RUNS / f"seed{seed}"
     steps = {
         "sft": lambda out: course.make_sft(out, base, config=replace(course.SFT_RECIPE, seed=seed)),
-        "first_reward": lambda out: course.make_first_reward(out, folder / "sft", seed),
-        "first": lambda out: course.make_first(out, folder / "sft", folder / "first_reward", seed),
+        "first_reward": lambda out: course.make_first_reward(
+            out, folder / "sft", config=replace(course.REWARD, seed=seed)
+        ),
+        "first": lambda out: course.make_first(
+            out,
+            folder / "sft",
+            folder / "first_reward",
+            config=replace(course.PPO_FIRST, seed=seed),
+        ),
         "reward": lambda out: course.make_reward(
             out, folder / "sft", folder / "first", config=replace(course.REWARD, seed=seed)
         ),

@@ -8,7 +8,8 @@ README all come from here.
 import itertools
 import random
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -335,15 +336,8 @@ def make_ppo(
     )
 
 
-def make_first_reward(out: Path, sft: Path, seed: int = 0) -> Path:
-    """Step 3 in a first round, with the half of the comparisons that holds SFT answers only."""
-    return make_reward(out, sft, config=replace(REWARD, seed=seed), rankings=RANKINGS // 2)
-
-
-def make_first(out: Path, sft: Path, reward: Path, seed: int = 0) -> Path:
-    """Step 4 in a first round: the policy whose answers the second round compares, too.
-
-    A reward model that has seen SFT answers only is at chance between those of a policy that PPO
-    has trained against it.
-    """
-    return make_ppo(out, sft, reward, config=replace(PPO_FIRST, seed=seed))
+# Steps 3 and 4 in a first round: with the half of the comparisons that holds SFT answers only, and
+# for a policy whose answers the second round compares, too. A reward model that has seen SFT
+# answers only is at chance between those of a policy that PPO has trained against it.
+make_first_reward = partial(make_reward, rankings=RANKINGS // 2)
+make_first = partial(make_ppo, config=PPO_FIRST)

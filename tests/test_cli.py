@@ -243,12 +243,12 @@ def small_recipes(world, monkeypatch):
         partial(recipes.make_base, config=PretrainConfig(steps=3, batch_size=2, context=32)),
     )
     monkeypatch.setattr(recipes, "make_sft", partial(recipes.make_sft, config=SFTConfig(epochs=1)))
-    monkeypatch.setattr(
-        recipes, "make_reward", partial(recipes.make_reward, config=RewardConfig(epochs=1))
-    )
+    for name in ("make_first_reward", "make_reward"):
+        make = partial(getattr(recipes, name), config=RewardConfig(epochs=1))
+        monkeypatch.setattr(recipes, name, make)
     few = PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8)
-    monkeypatch.setattr(recipes, "make_ppo", partial(recipes.make_ppo, config=few))
-    monkeypatch.setattr(recipes, "PPO_FIRST", few)
+    for name in ("make_first", "make_ppo"):
+        monkeypatch.setattr(recipes, name, partial(getattr(recipes, name), config=few))
     return world
 
 
