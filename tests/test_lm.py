@@ -233,6 +233,19 @@ class TestSampling:
             [True, False, False, False]
         ]
 
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"top_p": 0}, "top_p must be above 0 and at most 1, not 0"),
+            ({"top_p": 1.5}, "top_p .* not 1.5"),
+            ({"top_p": float("nan")}, "top_p .* not nan"),
+            ({"top_k": -1}, "top_k must be 0, .* not -1"),
+        ],
+    )
+    def test_top_k_or_top_p_out_of_range_is_named_with_its_range(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            filter_top_k_top_p(torch.zeros(1, 4), **settings)
+
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
     @pytest.mark.parametrize("temperature", [0.0, 1.0])
     def test_logits_that_are_no_numbers_are_named_with_prompt_and_token(

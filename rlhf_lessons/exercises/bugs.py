@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 
 from rlhf_lessons.lm import models
-from rlhf_lessons.lm.sampling import token_scores
+from rlhf_lessons.lm.sampling import filter_top_k_top_p, token_scores
 
 END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
 
@@ -134,10 +134,10 @@ def another_temperature(generate, policy, tokenizer, prompts, max_new_tokens, te
     return generate(policy, tokenizer, prompts, max_new_tokens, 0.6 * temperature, seed)
 
 
-def sampled_from_few(generate, *arguments):
+def sampled_from_few(sample_next_token, logits, uniform):
     """Sample among the five likeliest tokens; the update scores them as if all had been in the
     draw."""
-    return generate(*arguments, top_k=5)
+    return sample_next_token(filter_top_k_top_p(logits, top_k=5), uniform)
 
 
 def random_critic(_, reward_model):
@@ -231,7 +231,7 @@ BUGS = {
         "The ratio is far from 1 before the first update: watch ratio_error.",
     ),
     "top-k in the sampling only": Bug(
-        "stages.rollout.generate",
+        "lm.sampling.sample_next_token",
         sampled_from_few,
         "Reward in training starts above that of the model it starts from: only the likely "
         "tokens are drawn. The model, used without top-k, is no better than before.",

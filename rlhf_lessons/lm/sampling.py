@@ -272,8 +272,6 @@ def generate(
     max_new_tokens: int = 60,
     temperature: float = 1.0,
     seed: int = 0,
-    top_k: int = 0,
-    top_p: float = 1.0,
     batch_size: int = 128,
 ) -> Samples:
     """Sample one response to each prompt: texts, which get the chat template, or lists of ids.
@@ -305,8 +303,6 @@ def generate(
         tokenizer.eos_token_id,
         suppressed_ids(model, tokenizer),
         temperature,
-        top_k,
-        top_p,
         batch_size,
     )
     ends = (tokens == tokenizer.eos_token_id).long()
@@ -337,8 +333,6 @@ def _decode(
     eos: int,
     suppressed: list[int],
     temperature: float,
-    top_k: int,
-    top_p: float,
     batch_size: int,
 ) -> tuple[Tensor, Tensor]:
     """Continue prompts by a token for each of `uniforms` (prompts, time).
@@ -365,11 +359,10 @@ def _decode(
                     "damaged, as by too high a learning rate: load an earlier checkpoint, or train "
                     "again with a lower rate"
                 )
-            kept = filter_top_k_top_p(logits, top_k, top_p)
             if temperature:
-                token = sample_next_token(kept, uniforms[rows, t])
+                token = sample_next_token(logits, uniforms[rows, t])
             else:
-                token = kept.argmax(-1)
+                token = logits.argmax(-1)
             tokens[rows, t] = token
             logprobs[rows, t] = logits.gather(1, token[:, None])[:, 0] - total
             ended |= token == eos
