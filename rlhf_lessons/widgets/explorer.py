@@ -13,7 +13,7 @@ from rlhf_lessons.lm.sampling import (
     suppressed_ids,
 )
 from rlhf_lessons.lm.tokenizer import strip_special_tokens
-from rlhf_lessons.widgets.html import Box, control, escaped, slider
+from rlhf_lessons.widgets.html import Box, control, escaped, slider, visible
 
 SHADES = {  # nats below: colour
     0.5: "#FFFFFF",
@@ -167,8 +167,7 @@ class Explorer(Box):
         for token, bar, id, chance in zip(
             self.tokens, self.bars, self.offered, chances, strict=True
         ):
-            word = self.tokenizer.decode([id])
-            token.description = word.replace(" ", "␣").replace("\n", "⏎")
+            token.description = visible(self.tokenizer.decode([id]))
             token.disabled = over or chance == 0
             token.tooltip = f"Take {token.description}, probability {chance:.1%}"
             bar.value, bar.description = chance, f"{chance:.1%}"

@@ -101,6 +101,11 @@ def figure_html(figure, words: str) -> str:
     return f"{aloud(words)}<img alt='{escaped(words)}' src='data:image/png;base64,{png}'>"
 
 
+def visible(token: str) -> str:
+    """Return a token as it can be seen: a space and the end of a line have signs."""
+    return token.replace(" ", "␣").replace("\n", "⏎") or "∅"
+
+
 def said(text: str) -> str:
     """Return a model's answer, or words that say there is none."""
     return text if text.strip() else "(nothing: it ended at once)"

@@ -8,7 +8,7 @@ import ipywidgets as w
 from rlhf_lessons.exercises.bugs import bug
 from rlhf_lessons.lm.sampling import pad
 from rlhf_lessons.stages import sft
-from rlhf_lessons.widgets.html import Box, control, escaped
+from rlhf_lessons.widgets.html import Box, control, escaped, visible
 
 # beside the reader's, so that one row is padded
 SHORT = {"prompt": "What is 1+2 and 9-4?", "completion": "3 and 5."}
@@ -76,7 +76,7 @@ def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
     learned = int((labels != sft.IGNORE).sum())
     return (
         f"{page}<p>{learned} of {int(real.sum())} tokens are learned: solid frames, bold. "
-        "Dashed: read, and ignored by the loss. Dotted: padding, not even read. · is a space, ↵ a "
+        "Dashed: read, and ignored by the loss. Dotted: padding, not even read. ␣ is a space, ⏎ a "
         "new line.</p>"
     )
 
@@ -84,9 +84,8 @@ def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
 def chip(token: str, label: int, real: bool) -> str:
     """Return one token over its label, in a frame that says what becomes of it."""
     kind = "padding" if not real else "ignored" if label == sft.IGNORE else "learned"
-    shown = escaped(token.replace(" ", "·").replace("\n", "↵"))
     return (
         f'<span title="{kind}" style="display:inline-block; text-align:center; margin:2px; '
         f'padding:1px 4px; border-radius:4px; line-height:1.3; {LOOKS[kind]}">'
-        f"{shown}<br><small>{label}</small></span>"
+        f"{escaped(visible(token))}<br><small>{label}</small></span>"
     )

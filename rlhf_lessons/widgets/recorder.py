@@ -6,7 +6,7 @@ import ipywidgets as w
 
 from rlhf_lessons.evaluation.recorder import PARTS
 from rlhf_lessons.plots import COLOURS, canvas
-from rlhf_lessons.widgets.html import Box, control, escaped
+from rlhf_lessons.widgets.html import Box, control, escaped, visible
 
 WORDS = {  # what each part of an advantage is
     "score": "the answer's score, carried back to here",
@@ -26,11 +26,6 @@ def shade(advantage: float) -> str:
     parts = (UP if advantage > 0 else DOWN)[1:]
     mixed = [round(255 + strength * (int(parts[i : i + 2], 16) - 255)) for i in (0, 2, 4)]
     return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
-def shown(token: str) -> str:
-    """Return a token as it can be seen: a space and the end of a line have signs."""
-    return token.replace(" ", "␣").replace("\n", "⏎") or "∅"
 
 
 def mark(advantage: float) -> str:
@@ -57,7 +52,7 @@ def why(frame: dict, response: dict, token: int) -> str:
     asked = {"▲": "become likelier", "▼": "become less likely"}.get(
         mark(advantage), "stay as likely"
     )
-    word = shown(response["tokens"][token])
+    word = visible(response["tokens"][token])
     said = f"Token {token + 1}, “{word}”: advantage {advantage:+.2f}, so it was to {asked}. "
     if not frame["learns"]:
         return said + "But in this step only the critic learned."
@@ -192,7 +187,7 @@ class FlightRecorder(Box):
             zip(response["tokens"], response["advantage"], strict=True)
         ):
             button = self.button_for(
-                f"{shown(token)} {mark(advantage)}",
+                f"{visible(token)} {mark(advantage)}",
                 f"Token {place + 1}, advantage {advantage:+.2f}",
                 lambda place=place: self.choose(place),
                 layout={"width": "auto", "padding": "0 5px", "margin": "1px"},
@@ -224,7 +219,9 @@ def flight_figure(frames: list[dict], place: int, prompt: int = 0, token: int = 
     colours = [UP if advantage > 0 else DOWN for advantage in advantages]
     edges = ["black" if i == token else "none" for i in range(len(advantages))]
     left.bar(range(len(advantages)), advantages, color=colours, edgecolor=edges, linewidth=1.5)
-    left.set_xticks(range(len(advantages)), map(shown, response["tokens"]), rotation=90, fontsize=7)
+    left.set_xticks(
+        range(len(advantages)), map(visible, response["tokens"]), rotation=90, fontsize=7
+    )
     left.axhline(0, color="black", linewidth=0.8)
     left.set_ylabel("advantage, in deviations of the batch")
     left.set_title(f"Step {frame['step'] + 1}, reward {response['reward']:+.2f}", loc="left")
@@ -235,6 +232,6 @@ def flight_figure(frames: list[dict], place: int, prompt: int = 0, token: int = 
     right.set_yticks(range(5), names)
     right.invert_yaxis()
     right.axvline(0, color="black", linewidth=0.8)
-    word = shown(response["tokens"][token])
+    word = visible(response["tokens"][token])
     right.set_title(f"Token {token + 1}, “{word}”: a sum", loc="left")
     return figure
