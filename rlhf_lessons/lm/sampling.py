@@ -23,16 +23,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from rlhf_lessons.lm.tokenizer import check_tokenizer, check_vocabulary, encode_prompts
+from rlhf_lessons.lm.tokenizer import Rows, check_tokenizer, check_vocabulary, encode_prompts
 
 CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
 MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
 TRIAL = [[11, 3, 17, 5, 29, 8], [7, 13], [23, 2, 19]]  # the rows of token ids that it reads
 
 
-def pad(
-    rows: list[list[int]], pad_id: int, side: str = "right", device="cpu"
-) -> tuple[Tensor, Tensor]:
+def pad(rows: Rows, pad_id: int, side: str = "right", device="cpu") -> tuple[Tensor, Tensor]:
     """Pad lists of ids to one length: ids and attention mask, both (batch, time), on `device`."""
     rows = [torch.tensor(row, dtype=torch.long) for row in rows]
     marks = [torch.ones_like(row, dtype=torch.bool) for row in rows]
@@ -47,7 +45,7 @@ def most_tokens(model) -> float:
     return getattr(config, "max_position_embeddings", getattr(config, "max_seq_len", math.inf))
 
 
-def check_lengths(model, rows: list[list[int]], what: str, room: int = 0) -> None:
+def check_lengths(model, rows: Rows, what: str, room: int = 0) -> None:
     """ValueError, naming the first row of ids that is empty or does not fit into the model.
 
     `what` is what a row is, such as "demonstration"; `room` counts the tokens that are still to

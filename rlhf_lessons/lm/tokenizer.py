@@ -8,6 +8,7 @@ learned there is used here.
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+Rows = list[list[int]]  # of token ids
 SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>", "<user>", "<assistant>"]  # ids 0 to 4
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}<user>{{ m['content'] }}\n"
@@ -112,7 +113,7 @@ def chat_prompt(tokenizer, prompt: str) -> str:
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
-def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
+def encode_prompts(tokenizer, prompts: list[str]) -> Rows:
     """Token ids of each prompt in the chat template; completions are tokenised apart from them.
 
     Without a chat template the prompt follows the start token, where there is one, as every text
@@ -126,9 +127,7 @@ def encode_prompts(tokenizer, prompts: list[str]) -> list[list[int]]:
     return rows
 
 
-def encode_completions(
-    tokenizer, completions: list[str], ended: bool | list[bool] = True
-) -> list[list[int]]:
+def encode_completions(tokenizer, completions: list[str], ended: bool | list[bool] = True) -> Rows:
     """Token ids of each completion, with the end token where `ended` is true.
 
     `ended` is one for all, or one for each. ValueError as for `encode_prompts`.
@@ -142,7 +141,7 @@ def encode_completions(
     ]
 
 
-def _encode(tokenizer, texts: list[str], what: str) -> list[list[int]]:
+def _encode(tokenizer, texts: list[str], what: str) -> Rows:
     """Token ids of each text as it stands."""
     check_tokenizer(tokenizer)
     for i, text in enumerate(texts):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lessons.lm.sampling import check_lengths, check_model, logprobs_of, micro_batches, pad
-from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
+from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import DPOConfig
 from rlhf_lessons.stages.loop import RowStage, Step
@@ -79,7 +79,7 @@ class DPO(RowStage):
         return policy - reference
 
 
-def response_totals(model, rows: list[list[int]], starts: list[int], pad_id: int) -> Tensor:
+def response_totals(model, rows: Rows, starts: list[int], pad_id: int) -> Tensor:
     """Return the log-probability (batch,) of each row's ids from its place in `starts` on."""
     ids, attention_mask = pad(rows, pad_id, device=model.device)
     logprobs = logprobs_of(model, ids, attention_mask)

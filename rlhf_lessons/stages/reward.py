@@ -22,7 +22,7 @@ from torch import Tensor
 from rlhf_lessons.data import check_row
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.sampling import check_lengths, check_model, pad
-from rlhf_lessons.lm.tokenizer import encode_completions, encode_prompts
+from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
 from rlhf_lessons.stages import losses, rollout
 from rlhf_lessons.stages.config import RewardConfig
 from rlhf_lessons.stages.loop import RowStage, Step
@@ -42,7 +42,7 @@ class Ranking:
     first: int  # the number of the comparison that it began with
     answers: dict[tuple[str, bool], float | None]  # (text, whether it ended) -> true utility
     pairs: list[tuple[int, int]]  # places of answers: (better, worse)
-    rows: list[list[int]]  # token ids of the prompt with each answer
+    rows: Rows  # token ids of the prompt with each answer
     prompt_length: int = 0  # tokens of each row that are prompt
 
 

@@ -25,7 +25,7 @@ from rlhf_lessons.lm.sampling import (
     suppressed_ids,
     token_scores,
 )
-from rlhf_lessons.lm.tokenizer import encode_prompts
+from rlhf_lessons.lm.tokenizer import Rows, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import OnPolicyConfig
 from rlhf_lessons.stages.loop import Optimiser, Stage, generator, shuffled_rows
@@ -40,7 +40,7 @@ class Rollout(Samples):
     reference_logprobs: Tensor  # (batch, response length); 0 on padding
 
 
-def check_models(models: dict, tokenizer, prompt_ids: list[list[int]], max_new_tokens: int) -> None:
+def check_models(models: dict, tokenizer, prompt_ids: Rows, max_new_tokens: int) -> None:
     """Put all models (name to model), the policy among them, into eval mode.
 
     ValueError, naming the model, if they cannot read each other's texts, or a prompt and its
