@@ -17,6 +17,8 @@ from rlhf_lessons.stages.config import SFTConfig
 from rlhf_lessons.stages.loop import RowStage, Step
 from rlhf_lessons.stages.losses import IGNORE
 
+Labelled = list[tuple[list[int], list[int]]]  # rows of (ids, labels)
+
 
 class SFT(RowStage):
     """Fine-tune `model` on demonstrations, {"prompt", "completion"}; each item is one `Step`.
@@ -36,9 +38,7 @@ class SFT(RowStage):
         return Step(**self.descend(loss, step))
 
 
-def encode_demonstrations(
-    tokenizer, demonstrations: list[dict]
-) -> list[tuple[list[int], list[int]]]:
+def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> Labelled:
     """Return each demonstration as (ids, labels).
 
     Labels hold the answer's ids, end token included, and ignore the prompt. ValueError names the
@@ -59,7 +59,7 @@ def encode_demonstrations(
     return rows
 
 
-def sft_loss(model, rows: list[tuple[list[int], list[int]]], pad_id: int) -> Tensor:
+def sft_loss(model, rows: Labelled, pad_id: int) -> Tensor:
     """Return the mean cross-entropy in nats over the answers' tokens of (ids, labels).
 
     Each token counts the same, in long answers and short.

@@ -64,7 +64,7 @@ class MaskBox(Box):
         self.view.value = batch_html(self.tokenizer, rows)
 
 
-def batch_html(tokenizer, rows: list[tuple[list[int], list[int]]]) -> str:
+def batch_html(tokenizer, rows: sft.Labelled) -> str:
     """Return rows of (ids, labels), padded to one length, as HTML: each token over its label."""
     ids, real = pad([ids for ids, _ in rows], tokenizer.pad_token_id)
     labels, _ = pad([labels for _, labels in rows], sft.IGNORE)
