@@ -224,16 +224,16 @@ def utility_against_entropy(rows: list[dict]):
         points = [row for row in rows if row["model"] == model]
         mean, low, high = np.transpose([row["utility"] for row in points])
         at = [row["entropy"] for row in points]
-        error = (mean - low, high - mean)
         look = {"color": COLOURS[i], "linestyle": style, "marker": marker, "markersize": 8}
-        axis.errorbar(at, mean, error, **look, label=model)
+        axis.errorbar(at, mean, (mean - low, high - mean), **look, label=model)
         above = model == models[-1]
         if above or model == models[0]:
-            place = ((0, 5), "center", "bottom") if above else ((-5, 1), "right", "bottom")
+            place = (
+                {"xytext": (0, 5), "ha": "center"} if above else {"xytext": (-5, 1), "ha": "right"}
+            )
             for x, y, row in zip(at, high if above else mean, points, strict=True):
-                look = dict(zip(("xytext", "ha", "va"), place, strict=True))
                 name = f"{row['temperature']:g}"
-                axis.annotate(name, (x, y), **look, textcoords="offset points")
+                axis.annotate(name, (x, y), **place, va="bottom", textcoords="offset points")
         highest.append(mean.max())
     axis.set(xlabel="entropy, nats a token", ylabel="mean true utility, 0 to 1", ylim=(0, 1.06))
     title = f"PPO {highest[-1]:.2f}, ways without a reward model {max(highest[:-1]):.2f}"
