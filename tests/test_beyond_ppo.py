@@ -290,7 +290,8 @@ class TestDPO:
         rows = [{"prompt": "Write about anna.", "chosen": "anna walked", "rejected": "the castle"}]
         reference = tiny_llama(tokenizer, seed=1)
         run = DPO(llama, tokenizer, rows, DPOConfig(), reference=reference)
-        found = run.logratios(to_rankings(tokenizer, rows))
+        (ranking,) = to_rankings(tokenizer, rows)
+        found = run.logratios(ranking.rows, [ranking.prompt_length] * 2)
         (prompt,) = encode_prompts(tokenizer, ["Write about anna."])
         for place, text in enumerate(("anna walked", "the castle")):
             (answer,) = encode_completions(tokenizer, [text])

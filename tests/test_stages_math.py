@@ -155,7 +155,7 @@ class TestRewardLoss:
             {"prompt": "p", "completions": ["a", "b", "c", "d"], "scores": [0.1, 0.9, 0.5, 0.3]},
             {"prompt": "q", "chosen": "a", "rejected": "b"},
         ]
-        better, worse, weight = flat_pairs(to_rankings(tokenizer, rows))
+        _, better, worse, weight = flat_pairs(to_rankings(tokenizer, rows))
         assert sorted(zip(better.tolist(), worse.tolist(), strict=True)) == [
             (1, 0),
             (1, 2),

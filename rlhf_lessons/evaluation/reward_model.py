@@ -36,10 +36,9 @@ def report(
     says that it is right, and how often it is.
     """
     rankings = to_rankings(tokenizer, comparisons)
-    rows = sum((ranking.rows for ranking in rankings), [])
+    rows, better, worse, _ = flat_pairs(rankings)
     ids, attention_mask = pad(rows, tokenizer.pad_token_id)
     scores = score_ids(model, ids, attention_mask).cpu()
-    better, worse, _ = flat_pairs(rankings)
     lead = scores[better] - scores[worse]
     right = (lead.sign() + 1) / 2
     sure = (lead.abs() * getattr(model.config, "reward_deviation", 1.0)).sigmoid()

@@ -165,8 +165,8 @@ def k3_turned_round(kl_k3, logratio):
 
 def pairs_turned_round(flat_pairs, rankings):
     """Exchange the chosen and the rejected answers before they reach the loss."""
-    better, worse, weight = flat_pairs(rankings)
-    return worse, better, weight
+    rows, better, worse, weight = flat_pairs(rankings)
+    return rows, worse, better, weight
 
 
 BUGS = {

@@ -20,7 +20,7 @@ from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import DPOConfig
 from rlhf_lessons.stages.loop import RowStage, Step
-from rlhf_lessons.stages.reward import Ranking, flat_pairs, to_rankings
+from rlhf_lessons.stages.reward import flat_pairs, to_rankings
 
 
 @dataclass
@@ -56,8 +56,9 @@ class DPO(RowStage):
 
     def train_step(self, step: int) -> DPOStep:
         rankings = self.batch(step)
-        logratios = self.logratios(rankings)
-        better, worse, weight = flat_pairs(rankings)
+        rows, better, worse, weight = flat_pairs(rankings)
+        starts = [ranking.prompt_length for ranking in rankings for _ in ranking.rows]
+        logratios = self.logratios(rows, starts)
         chosen = logratios[better]
         rejected = logratios[worse]
         beta = self.config.beta
@@ -69,10 +70,8 @@ class DPO(RowStage):
             **self.descend(loss, step),
         )
 
-    def logratios(self, rankings: list[Ranking]) -> Tensor:
-        """Return log(policy / reference) of each answer of the rankings, in nats."""
-        rows = sum((ranking.rows for ranking in rankings), [])
-        starts = [ranking.prompt_length for ranking in rankings for _ in ranking.rows]
+    def logratios(self, rows: Rows, starts: list[int]) -> Tensor:
+        """Return log(policy / reference), in nats, of each row from its place in `starts` on."""
         policy = response_totals(self.model, rows, starts, self.pad_id)
         with torch.no_grad():
             reference = response_totals(self.reference, rows, starts, self.pad_id)

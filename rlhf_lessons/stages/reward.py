@@ -69,11 +69,9 @@ class RewardModelling(RowStage):
         super().__init__(model, tokenizer, config, rankings, lengths, beta2=0.999)
 
     def train_step(self, step: int) -> RewardStep:
-        rankings = self.batch(step)
-        rows = sum((ranking.rows for ranking in rankings), [])
+        rows, better, worse, weight = flat_pairs(self.batch(step))
         ids, attention_mask = pad(rows, self.pad_id, device=self.model.device)
         scores = rollout.last_scores(self.model, ids, attention_mask)  # each answer once
-        better, worse, weight = flat_pairs(rankings)
         chosen = scores[better]
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
@@ -126,21 +124,23 @@ def texts_and_marks(row: dict) -> tuple[list[str], list[float]]:
     return row["completions"], [-rank for rank in row["ranks"]]
 
 
-def flat_pairs(rankings: list[Ranking]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return better rows, worse rows and weights of all pairs, each (pairs,).
+def flat_pairs(rankings: list[Ranking]) -> tuple[Rows, Tensor, Tensor, Tensor]:
+    """Return the rows of all rankings, and of all pairs the places of better and of worse rows
+    among them, and weights, each (pairs,).
 
-    Rows count through all rankings. A pair weighs 1/C(K,2), K being its prompt's answers: every
-    prompt counts the same (InstructGPT, 3.5).
+    A pair weighs 1/C(K,2), K being its prompt's answers: every prompt counts the same (InstructGPT,
+    3.5).
     """
+    rows = []
     flat = []
-    start = 0
     for ranking in rankings:
+        start = len(rows)
         k = len(ranking.rows)
         for i, j in ranking.pairs:
             flat.append((start + i, start + j, 2 / (k * (k - 1))))
-        start += k
+        rows += ranking.rows
     better, worse, weight = map(torch.tensor, zip(*flat, strict=True))
-    return better, worse, weight
+    return rows, better, worse, weight
 
 
 def score(
