@@ -11,6 +11,7 @@ from rlhf_lessons.evaluation.best_of_n import (
     chances,
     kl_bound,
     kl_of_best_of_n,
+    ladder,
 )
 
 POOLS = {
@@ -69,19 +70,20 @@ def test_a_prompt_is_a_row():
         np.testing.assert_allclose(row, chances(rewards_of_it, 3))
 
 
-def test_the_chances_give_what_drawing_gives_on_average():
+def test_the_ladder_is_what_drawing_gives_on_average():
     rng = np.random.default_rng(1)
     rewards = rng.normal(size=(3, 40)).round(1)
     truth = rng.normal(size=(3, 40))
-    one, eight = chances(rewards, 1), chances(rewards, 8)
-    assert kl_of_best_of_n(rewards, 1) == pytest.approx(0)
-    assert (one * truth).sum(1) == pytest.approx(truth.mean(1))
+    rows = ladder(rewards, {"utility": truth, "reward": rewards}, (1, 8))
+    assert rows[0]["kl"] == pytest.approx(0) and rows[0]["utility"][0] == pytest.approx(
+        truth.mean(), abs=1e-4
+    )
     draws = rng.integers(40, size=(3, 40_000, 8))
     at = rewards[np.arange(3)[:, None, None], draws] + rng.uniform(0, 1e-6, draws.shape)
     chosen = np.take_along_axis(draws, at.argmax(2)[..., None], 2)[..., 0]
     drawn = truth[np.arange(3)[:, None], chosen].mean()
-    assert (eight * truth).sum(1).mean() == pytest.approx(drawn, abs=0.01)
-    assert ((eight * rewards).sum(1) > (one * rewards).sum(1)).all()
+    assert rows[1]["utility"][0] == pytest.approx(drawn, abs=0.01)
+    assert rows[1]["reward"][0] > rows[0]["reward"][0]
 
 
 def test_the_largest_n_gives_a_number():

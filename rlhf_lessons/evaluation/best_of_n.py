@@ -6,6 +6,7 @@ PPO does. How it does for every n, and at what KL, follows from one pool of answ
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -110,3 +111,16 @@ def best_of_n_gain(
     rewards = rewards_of(reward, tokenizer, prompts, texts, ended)
     chosen = utility[range(len(prompts)), rewards.argmax(1)]
     return interval(chosen - utility.mean(1))
+
+
+def ladder(rewards: np.ndarray, values: dict[str, np.ndarray], ns: Iterable[int]) -> list[dict]:
+    """Return what best-of-n gives for each n: {"n", "kl"} and each of `values` as an interval.
+
+    `rewards`, by which is chosen, and the values are (prompts, pool).
+    """
+    rows = []
+    for n in ns:
+        chance = chances(rewards, n)
+        found = {name: interval((chance * each).sum(1)) for name, each in values.items()}
+        rows.append({"n": n, "kl": float(kl_of_best_of_n(rewards, n).mean()), **found})
+    return rows

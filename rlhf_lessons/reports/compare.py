@@ -25,7 +25,7 @@ import torch
 from rlhf_lessons import data, recipes
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
-from rlhf_lessons.evaluation.best_of_n import best_places, chances, kl_of_best_of_n, rewards_of
+from rlhf_lessons.evaluation.best_of_n import best_places, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
@@ -275,14 +275,9 @@ def best_of_n(start: Start) -> list[dict]:
     texts, ended = answer_all(start.sft, start.tokenizer, prompts, POOL, start.seed)
     rewards = rewards_of(start.reward, start.tokenizer, prompts, texts, ended)
     scores = score_all(prompts, texts, ended)
-    rows = []
-    for n in RUNGS:
-        chance = chances(rewards, n)
-        row = {"step": n, "seconds": None, "kl": float(kl_of_best_of_n(rewards, n).mean())}
-        for name in ("utility", "fulfils"):
-            row[name] = interval((chance * scores[name]).sum(1))
-        rows.append(row)
-    return rows
+    values = {name: scores[name] for name in ("utility", "fulfils")}
+    rows = ladder(rewards, values, RUNGS)
+    return [{"step": row.pop("n"), "seconds": None} | row for row in rows]
 
 
 def within(rows: list[dict], what: str, most: float) -> float | None:
