@@ -40,11 +40,15 @@ def bootstrap(
     `statistic(weights)` takes how often each group was drawn, (draws, groups), and returns its
     values (draws,); NaN where a draw gives none.
     """
+    low, high = np.nanpercentile(statistic(resampled(groups, draws)), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resampled(groups: int, draws: int) -> np.ndarray:
+    """Return how often each group was drawn, with replacement, in each draw: (draws, groups)."""
     rng = np.random.default_rng(0)
     drawn = rng.integers(groups, size=(draws, groups))
-    weights = np.apply_along_axis(np.bincount, 1, drawn, minlength=groups)
-    low, high = np.nanpercentile(statistic(weights), [2.5, 97.5])
-    return float(low), float(high)
+    return np.apply_along_axis(np.bincount, 1, drawn, minlength=groups)
 
 
 def interval(values: np.ndarray) -> list[float]:
