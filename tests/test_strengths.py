@@ -75,6 +75,20 @@ def test_intervals_hold_the_truth_and_narrow_with_more_prompts():
     assert widths[1] < widths[0] / 2
 
 
+def test_a_lead_has_its_own_interval_narrower_than_the_two_models_apart():
+    """`a` and `b` never met: both won against `c` on the prompts that are easy for both."""
+    rng = np.random.default_rng(0)
+    votes = []
+    for prompt in range(80):
+        won = 1 if rng.random() < 0.75 else -1
+        for name in ("a", "b"):
+            votes.append(vote(name, "c", won, prompt=str(prompt)))
+    ends = intervals(votes, against="b")
+    assert ends[1] == (0, 0) and ends[0] == pytest.approx((0, 0), abs=1e-9)
+    (low, high), _, _ = intervals(votes)
+    assert high - low > 0.2
+
+
 def test_raters_who_disagree_widen_the_interval_over_raters():
     """Three raters and 40 prompts: for two of the raters `a` always wins, for one `b`."""
     votes = [

@@ -95,15 +95,18 @@ def strengths(votes: list[Comparison], style: bool = False) -> Strengths:
 
 
 def intervals(
-    votes: list[Comparison], style: bool = False, by: str = "prompt"
+    votes: list[Comparison], style: bool = False, by: str = "prompt", against: str | None = None
 ) -> list[tuple[float, float]]:
-    """Return the 95 % interval of each model's strength, in the order of `strengths`: a bootstrap
-    over prompts, each with all its votes, or `by` "rater".
+    """Return the 95 % interval of each model's strength, in the order of `strengths`, or of its
+    lead `against` one of them: a bootstrap over prompts, each with all its votes, or `by` "rater".
     """
     models, games, group = games_of(votes, by)
     if not style:
         games.pop("style")
     draws = resampled(group.max() + 1, DRAWS)
     found = [fit(**games, models=len(models), weight=drawn[group]) for drawn in draws]
+    found = np.array(found)[:, : len(models)]
+    if against:
+        found -= found[:, [models.index(against)]]
     low, high = np.percentile(found, [2.5, 97.5], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))[: len(models)]
+    return list(zip(low.tolist(), high.tolist(), strict=True))
