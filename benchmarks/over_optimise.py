@@ -10,7 +10,8 @@ prompts: KL from the SFT model, reward, true utility. Where to stop is chosen on
 The same votes, taken otherwise: ensembles of four such reward models, with other first weights and
 another order, as their mean, the worst of them, and the mean less the variance. And *fresh* votes:
 half of the old ones make room for as many on answers of the policy where it was best on validation;
-a new reward model learns from both, and PPO starts anew from the SFT model.
+a new reward model learns from both, and PPO starts anew from the SFT model. And votes *off prompt*:
+as many, but most pairs hold an answer to another prompt, so that the reward model learns to look.
 
 Each seed starts from `runs/proof/seedN/sft` (`benchmarks/prove.py`). What lies in
 `runs/over_optimise` is not made again. Results: `data/results/over_optimisation.json` and `.md`.
@@ -29,7 +30,7 @@ from rlhf_lessons import data, paths, recipes
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.best_of_n import ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
-from rlhf_lessons.evaluation.over_optimisation import combined, fit
+from rlhf_lessons.evaluation.over_optimisation import Fit, combined, fit
 from rlhf_lessons.lm.models import load_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.reports.compare import kl_from
@@ -51,15 +52,20 @@ NAMES = {
     "worst": "worst of four",
     "uncertainty": "mean less variance",
     "fresh": "half of the votes fresh",
+    "off_prompt": "votes on answers to other prompts, too",
 }
 
 
-def votes(writer, tokenizer, n: int, seed: int) -> list[dict]:
-    """Return `n` votes of noisy raters on pairs of a model's answers."""
-    prompts = data.prompts_of("train")
-    order = np.random.default_rng(seed).permutation(len(prompts))
-    asked = [prompts[i] for i in order[: 3 * n]]  # ties give no vote
-    rows = recipes.make_comparisons(writer, tokenizer, asked, seed=seed, k=2)
+def votes(writer, tokenizer, n: int, seed: int, off_prompt: bool = False) -> list[dict]:
+    """Return `n` votes of noisy raters on pairs of a model's answers, each on another prompt; with
+    `off_prompt`, five pairs in six hold an answer to a wrong prompt.
+    """
+    rng = np.random.default_rng(seed)
+    asked = rng.permutation(data.prompts_of("train"))[: 3 * n].tolist()  # ties give no vote
+    rows = recipes.make_comparisons(writer, tokenizer, asked, seed=seed, k=2, off_prompt=off_prompt)
+    if off_prompt:
+        rng.shuffle(rows)
+    rows = list({row["group"]: row for row in rows}.values())
     if len(rows) < n:
         raise RuntimeError(f"only {len(rows)} of {len(asked)} pairs were not tied; {n} are needed")
     return rows[:n]
@@ -158,25 +164,23 @@ def run(seed: int, chains: Path, ways: list[str]) -> None:
     folder = RUNS / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     sft, tokenizer = load_model(chains / f"seed{seed}" / "sft")
-    old = votes(sft, tokenizer, VOTES, seed)
-    members = [weak_reward(sft, tokenizer, old, 10 * seed + i) for i in range(MEMBERS)]
     for way in ways:
         file = folder / f"{way}.json"
         if file.is_file():
             continue
-        if way == "best_of_n":
-            found = best_of_n(sft, tokenizer, members, "heldout", seed)
-        elif way == "fresh":
+        rows = votes(sft, tokenizer, VOTES, seed, off_prompt=way == "off_prompt")
+        if way == "fresh":
             best = copy.deepcopy(sft)
             best.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
             half = VOTES // 2
-            rows = old[:half] + votes(best, tokenizer, half, seed + 100)
-            found, _ = chase(
-                sft, tokenizer, [weak_reward(sft, tokenizer, rows, 10 * seed)], "mean", seed
-            )
+            rows = rows[:half] + votes(best, tokenizer, half, seed + 100)
+        number = MEMBERS if way in (*ENSEMBLES, "best_of_n") else 1
+        members = [weak_reward(sft, tokenizer, rows, 10 * seed + i) for i in range(number)]
+        if way == "best_of_n":
+            found = best_of_n(sft, tokenizer, members, "heldout", seed)
         else:
-            some, how = (members[:1], "mean") if way == "one" else (members, way)
-            found, best = chase(sft, tokenizer, some, how, seed)
+            how = way if way in ENSEMBLES else "mean"
+            found, best = chase(sft, tokenizer, members, how, seed)
             if way == "one":
                 torch.save(best, folder / "best.pt")
         paths.write_text(file, json.dumps(found))
@@ -191,97 +195,121 @@ def gathered() -> dict[str, dict[str, list]]:
     return found
 
 
-def curve(rows: list[dict], split: str) -> dict[str, list[float]]:
-    """Return of a run what lesson 5 draws."""
-    columns = {name: [row[split][name] for row in rows] for name in ("kl", "reward", "length")}
-    utility = [mean(row[split]) for row in rows]
-    return {"step": [row["step"] for row in rows], "utility": utility, **columns}
-
-
-def stopping(rows: list[dict]) -> dict[str, float]:
-    """Return the held-out true utility at its start, its peak, its end, and where validation says
-    to stop.
+def curve(rows: list[dict]) -> dict:
+    """Return of a run what lesson 5 draws, on held-out prompts; "stop" is the place where
+    validation prompts say to stop, and "said" the last policy's answers to the first prompts.
     """
-    utility = [mean(row["heldout"]) for row in rows]
-    stop = peak(rows, "validation")
-    top = peak(rows, "heldout")
-    reward = [row["heldout"]["reward"] for row in rows]
+    looks = [row["heldout"] for row in rows]
+    columns = {name: [look[name] for look in looks] for name in ("kl", "reward", "length")}
     return {
-        "start": utility[0],
-        "peak": utility[top],
-        "kl at the peak": rows[top]["heldout"]["kl"],
-        "end": utility[-1],
-        "kl at the end": rows[-1]["heldout"]["kl"],
-        "stopped": utility[stop],
-        "kept": (utility[stop] - utility[0]) / (utility[top] - utility[0]),
-        "looks with a lower reward": int((np.diff(reward) < 0).sum()),
+        "step": [row["step"] for row in rows],
+        "utility": [mean(look) for look in looks],
+        "stop": peak(rows, "validation"),
+        "said": looks[-1]["samples"],
+        **columns,
     }
 
 
-def against_one(found: dict, way: str, place: str) -> list[float]:
-    """Return by how much a way's true utility leads that of one reward model, prompt by prompt, the
-    mean over seeds, with its interval over prompts: at the `place` "end", or at the "stop" that
-    validation chose for each.
+def stopping(run: dict) -> dict[str, float]:
+    """Return the true utility of a run at its start, its peak, its end, and where validation says
+    to stop.
     """
-    gaps = []
+    utility = run["utility"]
+    top = int(np.argmax(utility))
+    stopped = utility[run["stop"]]
+    return {
+        "start": utility[0],
+        "peak": utility[top],
+        "kl at the peak": run["kl"][top],
+        "end": utility[-1],
+        "kl at the end": run["kl"][-1],
+        "stopped": stopped,
+        "kept": (stopped - utility[0]) / (utility[top] - utility[0]),
+        "looks with a lower reward": int((np.diff(run["reward"]) < 0).sum()),
+    }
+
+
+def against_one(found: dict, way: str, place: str) -> dict:
+    """Return by how much a way's true utility leads that of one reward model, prompt by prompt: the
+    mean over seeds, with its interval over prompts, and the lead in each seed. It is taken at the
+    `place` "end", or at the "stop" that validation chose for each.
+    """
+    gaps = {}
     for seed, rows in found[way].items():
         one = found["one"][seed]
         pair = [-1, -1] if place == "end" else [peak(rows, "validation"), peak(one, "validation")]
         mine, other = (run[at]["heldout"]["utility"] for run, at in zip((rows, one), pair))
-        gaps.append(np.subtract(mine, other))
-    return interval(np.mean(gaps, 0))
+        gaps[seed] = np.subtract(mine, other)
+    each = {seed: gap.mean() for seed, gap in gaps.items()}
+    return {"lead": interval(np.mean([*gaps.values()], 0)), "by_seed": each}
 
 
-def fits(found: dict) -> dict[str, dict]:
-    """Return Gao's forms fitted to each seed's curves, on held-out prompts."""
+def summary(found: dict) -> dict[str, dict]:
+    """Return what ships: the curves of PPO and the ladders of best-of-n, by way and seed, and by
+    how much each way leads one reward model of plain votes.
+    """
+    ways = [way for way in NAMES if way in found]
+    return {
+        "ppo": {way: {seed: curve(rows) for seed, rows in found[way].items()} for way in ways},
+        "best_of_n": found.get("best_of_n", {}),
+        "leads": {
+            way: {place: against_one(found, way, place) for place in ("end", "stop")}
+            for way in ways
+            if way != "one"
+        },
+    }
+
+
+def fits(shown: dict) -> dict[str, Fit]:
+    """Return Gao's forms fitted to each seed's curves."""
     forms = {}
-    for seed, rungs in found.get("best_of_n", {}).items():
+    for seed, rungs in shown["best_of_n"].items():
         kl, utility = zip(*((row["kl"], row["utility"][0]) for row in rungs["one"]))
         forms[f"best of n, seed {seed}"] = fit("best of n", kl, np.subtract(utility, utility[0]))
-    for seed, rows in found.get("one", {}).items():
-        one = curve(rows, "heldout")
-        gain = np.subtract(one["utility"], one["utility"][0])
-        forms[f"PPO, seed {seed}"] = fit("rl", one["kl"], gain)
+    for seed, run in shown["ppo"]["one"].items():
+        gain = np.subtract(run["utility"], run["utility"][0])
+        for method in ("rl", "best of n"):
+            forms[f"PPO, seed {seed}, form for {method}"] = fit(method, run["kl"], gain)
     return forms
 
 
-def table(found: dict) -> str:
+def table(shown: dict) -> str:
     """Return the tables."""
     lines = [
         "| PPO, seed | start | peak, at KL | end, at KL | stopped | share of the gain kept | "
         "looks with a lower reward |",
         "|" + " --- |" * 7,
     ]
-    for seed, rows in found.get("one", {}).items():
-        s = stopping(rows)
+    for seed, run in shown["ppo"]["one"].items():
+        s = stopping(run)
+        kept = f"{100 * s['kept']:.0f} %"
         lines.append(
             f"| {seed} | {s['start']:.2f} | {s['peak']:.2f}, {s['kl at the peak']:.1f} | "
-            f"{s['end']:.2f}, {s['kl at the end']:.1f} | {s['stopped']:.2f} | {s['kept']:.0%} | "
-            f"{s['looks with a lower reward']} of {len(rows) - 1} |"
+            f"{s['end']:.2f}, {s['kl at the end']:.1f} | {s['stopped']:.2f} | {kept} | "
+            f"{s['looks with a lower reward']} of {len(run['step']) - 1} |"
         )
     lines += ["", "| best of | true utility by seed |", "| --- | --- |"]
     for i, n in enumerate(RUNGS):
-        at = [rungs["one"][i]["utility"][0] for rungs in found.get("best_of_n", {}).values()]
+        at = [rungs["one"][i]["utility"][0] for rungs in shown["best_of_n"].values()]
         lines.append(f"| {n} | " + " ".join(f"{utility:.2f}" for utility in at) + " |")
     lines += ["", "| Gao's form | α | β | R² | turns at √KL |", "|" + " --- |" * 5]
-    for name, form in fits(found).items():
+    for name, form in fits(shown).items():
         numbers = f"{form.alpha:.3f} | {form.beta:.3f} | {form.r_squared:.2f} | {form.peak():.1f}"
         lines.append(f"| {name} | {numbers} |")
     lines += [
         "",
-        "| PPO after | lead at the end | lead where validation stops |",
+        "| PPO, rewarded by | lead at the end; by seed | where validation stops; by seed |",
         "|" + " --- |" * 3,
     ]
-    for way in found:
-        if way in (*ENSEMBLES, "fresh"):
-            cells = [
-                "{:+.3f} ({:+.3f} to {:+.3f})".format(*against_one(found, way, place))
-                for place in ("end", "stop")
-            ]
-            lines.append(f"| {NAMES[way]} | {cells[0]} | {cells[1]} |")
+    for way, leads in shown["leads"].items():
+        cells = []
+        for gap in leads.values():
+            each = " ".join(f"{lead:+.2f}" for lead in gap["by_seed"].values())
+            cells.append("{:+.3f} ({:+.3f} to {:+.3f})".format(*gap["lead"]) + f"; {each}")
+        lines.append(f"| {NAMES[way]} | {cells[0]} | {cells[1]} |")
     lines += ["", "| best of 64 by | true utility by seed |", "| --- | --- |"]
     for way in ("one", *ENSEMBLES):
-        at = [rungs[way][-1]["utility"][0] for rungs in found.get("best_of_n", {}).values()]
+        at = [rungs[way][-1]["utility"][0] for rungs in shown["best_of_n"].values()]
         lines.append(f"| {NAMES[way]} | " + " ".join(f"{utility:.3f}" for utility in at) + " |")
     return "\n".join(lines) + "\n"
 
@@ -290,7 +318,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    ways = ["one", "best_of_n", *ENSEMBLES, "fresh"]
+    ways = ["one", "best_of_n", "fresh", "off_prompt", *ENSEMBLES]
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3], help="runs")
     parser.add_argument("--ways", nargs="*", default=ways, choices=ways, help="what to make")
     parser.add_argument("--chains", type=Path, default=Path("runs/proof"), help="of SFT models")
@@ -301,23 +329,10 @@ def main() -> None:
     if not args.table:
         for seed in args.seeds:
             run(seed, args.chains, args.ways)
-    found = gathered()
-    shown = {
-        "ppo": {
-            way: {seed: curve(rows, "heldout") for seed, rows in runs.items()}
-            for way, runs in found.items()
-            if way != "best_of_n"
-        },
-        "best_of_n": found.get("best_of_n", {}),
-        "leads": {
-            way: {place: against_one(found, way, place) for place in ("stop", "end")}
-            for way in (*ENSEMBLES, "fresh")
-            if way in found
-        },
-    }
+    shown = summary(gathered())
     paths.write_text(RESULTS / "over_optimisation.json", json.dumps(shown) + "\n")
-    paths.write_text(RESULTS / "over_optimisation.md", table(found))
-    print(table(found))
+    paths.write_text(RESULTS / "over_optimisation.md", table(shown))
+    print(table(shown))
 
 
 if __name__ == "__main__":
