@@ -63,6 +63,7 @@ def test_the_lessons_have_their_exercises_and_two_of_the_core_each():
         "lesson2": 5,
         "lesson3": 5,
         "lesson4": 5,
+        "lesson5": 7,
         "lesson6": 2,
         "lesson7": 6,
     }
