@@ -305,6 +305,36 @@ def test_lesson_4_a_recorded_run_is_replayed_token_by_token(lesson, shot):
     shot(box, "lesson_4_flight_sum")
 
 
+def test_lesson_5_votes_rank_models_and_move_a_reward_model_that_forgets_one(lesson, shot):
+    reader = lesson("05")
+    card = reader.run("l05-imports", "l05-models", "l05-arena-card").locator(".rl-card")
+    for number, key in enumerate("1453"):
+        expect(card.locator(".rl-progress")).to_contain_text(f"{number} of ")
+        judge(card, partial(reader.press, card, key))
+        reader.press(card, "Enter")
+    shot(card, "lesson_5_arena")
+    guess = reader.run("l05-arena-guess")
+    reader.press(guess.get_by_label("60 to 75 %"), "Space")
+    expect(reader.run("l05-arena-share")).to_contain_text("you guessed: 60 to 75 %")
+    board = reader.run("l05-strengths-code")
+    expect(board.locator("img")).to_be_visible()
+    shot(board, "lesson_5_strengths")
+    along = reader.run("l05-pool-code", "l05-along-card").locator(".rl-card")
+    judge(along, partial(reader.press, along, "5"))
+    curves = reader.run("l05-along-code")
+    expect(curves).to_contain_text("1 judgements are yours")
+    shot(curves, "lesson_5_along")
+    whose = reader.run("l05-whose-code")
+    reader.press(whose.get_by_role("button", name="Take vote 1 back"), "Enter")
+    expect(whose.get_by_role("button", name="Give vote 1 again")).to_be_visible()
+    shot(whose, "lesson_5_whose")
+    chased = reader.run("l05-chase-guess", "l05-chase-code")
+    expect(chased.locator("img")).to_be_visible()
+    ward = reader.run("l05-ward-code", "l05-ward-more", "l05-ward-numbers")
+    expect(ward.locator("tbody tr")).to_have_count(9)
+    expect(reader.run("l05-ex7-code")).to_contain_text("Not done yet")
+
+
 def test_lesson_6_votes_train_a_reward_model_that_seals_its_guess(lesson, shot):
     reader = lesson("06")
     card = reader.run("l06-imports", "l06-taste-code", "l06-rate-card").locator(".rl-card")
