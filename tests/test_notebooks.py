@@ -38,6 +38,7 @@ LESSONS = [
     "02_supervised_fine_tuning",
     "03_reward_model",
     "04_ppo",
+    "05_did_it_work",
     "06_closing_the_loop",
     "07_beyond_ppo",
 ]

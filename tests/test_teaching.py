@@ -10,7 +10,7 @@ from types import ModuleType
 
 import nbformat
 import pytest
-from test_lessons import VOTES, minutes, minutes_to_read
+from test_lessons import BEYOND, VOTES, minutes, minutes_to_read
 
 PROJECT = Path(__file__).resolve().parents[1]
 TEACHING = PROJECT / "teaching"
@@ -111,7 +111,11 @@ def test_each_class_of_the_four_weeks_fills_its_90_minutes():
     assert total == dict.fromkeys(range(1, 9), 90)
 
 
-NOTEBOOKS = {int(file.name[:2]): file for file in sorted((PROJECT / "notebooks").glob("0*.ipynb"))}
+NOTEBOOKS = {  # of the core path
+    int(file.name[:2]): file
+    for file in sorted((PROJECT / "notebooks").glob("0*.ipynb"))
+    if file.name[:2] not in BEYOND
+}
 WELCOME = 3  # minutes
 # Votes of lesson 3's 32 that "one ranking, no scores" saves: two rankings, and scores of three
 SCORES_AND_RANKINGS = 9
