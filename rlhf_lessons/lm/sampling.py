@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
+from rlhf_lessons.lm.decoder import fast
 from rlhf_lessons.lm.tokenizer import Rows, check_tokenizer, check_vocabulary, encode_prompts
 
 CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
@@ -294,7 +295,7 @@ def generate(
     rng = torch.Generator().manual_seed(seed)
     uniforms = torch.rand(len(prompts), max_new_tokens, generator=rng).to(model.device)
     tokens, logprobs = _decode(
-        model.eval(),
+        fast(model.eval()),
         prompt_ids,
         prompt_mask,
         uniforms,
