@@ -1,11 +1,13 @@
 """Over-optimisation: a weak reward model, no price for KL, and how far that goes well.
 
-    python benchmarks/over_optimise.py            # four seeds, about 40 minutes of one core each
+    python benchmarks/over_optimise.py            # four seeds, about 50 minutes of one core each
     python benchmarks/over_optimise.py --table    # only the tables, of what is measured so far
 
 A weak reward model has seen 300 votes of noisy raters on pairs of SFT answers. Best-of-n and PPO
 (with kl_coef 0) go after what it says, and are measured on their way, on validation and on held-out
-prompts: KL from the SFT model, reward, true utility. Where to stop is chosen on validation.
+prompts: KL from the SFT model, reward, true utility. Where to stop is chosen on validation. The
+settings (300 votes, two epochs, 24 steps) were chosen on the validation prompts of seed 0.
+Best-of-n is measured on every other held-out prompt.
 
 The same votes, taken otherwise: ensembles of four such reward models, with other first weights and
 another order, as their mean, the worst of them, and the mean less the variance. And *fresh* votes:
@@ -292,10 +294,10 @@ def table(shown: dict) -> str:
     for i, n in enumerate(RUNGS):
         at = [rungs["one"][i]["utility"][0] for rungs in shown["best_of_n"].values()]
         lines.append(f"| {n} | " + " ".join(f"{utility:.2f}" for utility in at) + " |")
-    lines += ["", "| Gao's form | α | β | R² | turns at √KL |", "|" + " --- |" * 5]
+    lines += ["", "| Gao's form | α | β | R² | error | turns at √KL |", "|" + " --- |" * 6]
     for name, form in fits(shown).items():
-        numbers = f"{form.alpha:.3f} | {form.beta:.3f} | {form.r_squared:.2f} | {form.peak():.1f}"
-        lines.append(f"| {name} | {numbers} |")
+        fitted = f"{form.alpha:.3f} | {form.beta:.3f} | {form.r_squared:.2f} | {form.error:.3f}"
+        lines.append(f"| {name} | {fitted} | {form.peak():.1f} |")
     lines += [
         "",
         "| PPO, rewarded by | lead at the end; by seed | where validation stops; by seed |",

@@ -52,8 +52,16 @@ def test_readme_says_what_was_measured(shown, readme):
     forms = script.fits(shown)
     explained = [forms[f"PPO, seed {seed}, form for rl"].r_squared for seed in range(4)]
     assert f"{100 * min(explained):.0f} to {100 * max(explained):.0f} %" in readme
+    rivals = [forms[f"PPO, seed {seed}, form for best of n"].r_squared for seed in range(4)]
+    assert np.less_equal(np.round(explained, 2), np.round(rivals, 2)).sum() == 3
     worst = shown["leads"]["worst"]["end"]["by_seed"].values()
     assert f"by {max(worst):.2f}" in readme and sum(lead > 0.05 for lead in worst) == 1
+
+
+def test_best_of_n_bends_down_in_two_seeds_barely(shown):
+    ladders = [[rung["utility"][0] for rung in of["one"]] for of in shown["best_of_n"].values()]
+    falls = [max(utility) - utility[-1] for utility in ladders]
+    assert sum(fall > 0 for fall in falls) == 2 and max(falls) < 0.03
 
 
 def test_no_other_way_to_spend_300_votes_is_ahead_where_it_stops(shown):

@@ -60,7 +60,7 @@ def combined(rewards: np.ndarray, how: str, price: float = 1.0) -> np.ndarray:
     """Return one reward for each answer from those of an ensemble, (members, ...).
 
     `how` is "mean", "worst", the lowest, or "uncertainty", the mean less `price` times the
-    variance (Coste et al. 2023). ValueError for another.
+    variance (Coste et al. 2023; a price of 1 is ours). ValueError for another.
     """
     if how == "mean":
         return rewards.mean(0)
