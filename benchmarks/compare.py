@@ -46,6 +46,7 @@ NAMES = {
     "rs": "rejection sampling, one round",
     "bon": "best of 64",
     "verified": "RLOO, reward model and verified reward",
+    "warm_verified": "the same, after SFT on right answers of its own",
 }
 BUGS = {"rloo": "groups mixed up", "grpo": "k3 turned round", "dpo": "pairs turned round"}
 COLUMNS = {  # of the summary: what it is called, and how it is written

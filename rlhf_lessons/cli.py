@@ -156,7 +156,8 @@ def compare(
 
     Besides `ppo`: `rloo`, `grpo` and `dr_grpo` have no critic, `dpo` no reward model; `rs`
     fine-tunes on the best of 16 answers, `bon` only chooses; `verified` is RLOO with a second
-    reward, for what a program can check. A stopped comparison continues.
+    reward, for what a program can check, and `warm_verified` the same after SFT on right answers.
+    A stopped comparison continues.
 
     Args:
         seeds: How many runs of each method.

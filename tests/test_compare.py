@@ -34,7 +34,7 @@ def small(tmp_path, monkeypatch):
         monkeypatch.setitem(compare.ON_POLICY, name, (stage, replace(config, **few, **groups)))
     monkeypatch.setattr(settings, "DPO_RECIPE", settings.DPOConfig(batch_size=8))
     monkeypatch.setattr(settings, "SFT_RECIPE", settings.SFTConfig(epochs=1))
-    for name, value in {"POOL": 8, "RUNGS": (1, 4), "POINTS": 2, "BEST_OF": 2}.items():
+    for name, value in {"POOL": 8, "RUNGS": (1, 4), "POINTS": 2, "BEST_OF": 2, "TRIES": 2}.items():
         monkeypatch.setattr(compare, name, value)
     return tmp_path
 
@@ -44,7 +44,8 @@ def rows_of(small, seed: int, method: str) -> list[dict]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def test_every_method_is_trained_measured_and_kept(small, capsys):
+def test_every_method_is_trained_measured_and_kept(small, capsys, monkeypatch):
+    monkeypatch.setattr(recipes, "verified_reward", lambda prompts, *_: torch.ones(len(prompts)))
     methods = ", ".join(compare.METHODS)
     assert main(["compare", "--methods", methods, "--seeds", "2"]) == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -181,6 +182,29 @@ def test_only_what_a_program_can_check_is_verified():
     texts = [right, "4-2 is 2.", right, "Princess Anastasia loved a soldier."]
     found = recipes.verified_reward(prompts, texts, [True, True, False, True])
     assert found.tolist() == [1, 0, 0, 0]
+
+
+def test_a_warm_start_takes_the_first_right_answer_to_what_a_program_can_check(monkeypatch):
+    story, sums = ARTICLE_PROMPTS
+    tries = {
+        sums: ["no", "4-2 is 2, and 3-1 is 2.", "4-2 is 2. And 3-1 is 2."],
+        "What is 5-2 and 3-1?": ["no", "5-2 is 4, and 3-1 is 2.", "5-2 is 3, and 3-1 is 2."],
+    }
+    monkeypatch.setattr(compare, "TRIES", 3)
+    monkeypatch.setattr(compare.data, "prompts_of", lambda split: [story, *tries])
+
+    def answer_all(model, tokenizer, prompts, n, seed):
+        assert (prompts, n) == (list(tries), 3)
+        return list(tries.values()), [[True] * 3, [True, True, False]]
+
+    monkeypatch.setattr(compare, "answer_all", answer_all)
+    found = compare.right_answers(None, None, seed=0)
+    assert found == [{"prompt": sums, "completion": "4-2 is 2, and 3-1 is 2."}]
+
+
+def test_where_no_answer_is_right_a_warm_start_is_refused(small, capsys):
+    assert main(["compare", "--methods", "warm_verified", "--seeds", "1"]) == 2
+    assert "none of 2 answers to any prompt is right" in capsys.readouterr().err
 
 
 def test_a_verified_answer_earns_more(tokenizer):

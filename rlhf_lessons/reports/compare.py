@@ -3,7 +3,9 @@
 PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from the comparisons that
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
 reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
-that a program finds right: there the reward is the measure itself. Each is measured on its way:
+that a program finds right: there the reward is the measure itself. `warm_verified` is the same, but
+since RLOO learns nothing where all answers are wrong, the policy is first fine-tuned on right ones
+that it finds among 64 (as in STaR, Zelikman et al. 2022). Each is measured on its way:
 true utility against KL from the SFT model, and against the processor's seconds in training, which
 other work on the machine does not lengthen; those of the reward model are not counted.
 
@@ -12,7 +14,7 @@ What a folder holds of the same models and settings is not made again, and a sto
 
 import copy
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -49,10 +51,11 @@ ON_POLICY = {  # stage and settings of those that sample
     "grpo": (GRPO, settings.GRPO_RECIPE),
     "dr_grpo": (GRPO, settings.DR_GRPO_RECIPE),
 }
-METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified")
+METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified", "warm_verified")
 MADE = ("sft", "reward")  # the models that all begin with
 NATS = (1.0, 2.0, 4.0)  # KL at which methods are compared
 WEIGHT = 2.0  # of the verified reward, beside the reward model's
+TRIES = 64  # answers to a prompt among which a right one is looked for
 
 
 @dataclass
@@ -157,6 +160,8 @@ def config_of(method: str, seed: int) -> dict:
         return {"pool": POOL, "rungs": list(RUNGS)}
     if method == "verified":
         return config_of("rloo", seed) | {"verified": WEIGHT}
+    if method == "warm_verified":
+        return config_of("verified", seed) | {"tries": TRIES}
     recipe = {"dpo": settings.DPO_RECIPE, "rs": settings.SFT_RECIPE}.get(method)
     recipe = recipe or ON_POLICY[method][1]
     return asdict(replace(recipe, seed=seed))
@@ -176,7 +181,11 @@ def stage_of(method: str, policy, start: Start):
         stage = SFT(policy, start.tokenizer, rows, config)
     else:
         reward = start.reward
-        if method == "verified":
+        if method == "warm_verified":
+            rows = right_answers(start.sft, start.tokenizer, start.seed)
+            config = replace(settings.SFT_RECIPE, seed=start.seed)
+            deque(SFT(policy, start.tokenizer, rows, config), maxlen=0)
+        if "verified" in method:
             method, reward = "rloo", with_verified(reward, start.tokenizer)
         kind, config = ON_POLICY[method]
         config = replace(config, seed=start.seed)
@@ -208,6 +217,25 @@ def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
     for place, prompt, answers, ends in zip(best, prompts, texts, ended, strict=True):
         if ends[place] and answers[place].strip():
             rows.append({"prompt": prompt, "completion": answers[place]})
+    return rows
+
+
+def right_answers(sft, tokenizer, seed: int) -> list[dict]:
+    """Return, as demonstrations, the first right one of 64 answers to each training prompt that a
+    program can check, where there is one. ValueError where there is none at all.
+    """
+    rows = []
+    prompts = [p for p in data.prompts_of("train") if parse(p)["family"] in recipes.VERIFIABLE]
+    texts, ended = answer_all(sft, tokenizer, prompts, TRIES, seed)
+    for prompt, answers, ends in zip(prompts, texts, ended, strict=True):
+        right = recipes.verified_reward([prompt] * TRIES, answers, ends)
+        if right.any():
+            rows.append({"prompt": prompt, "completion": answers[right.argmax()]})
+    if not rows:
+        raise ValueError(
+            f"none of {TRIES} answers to any prompt is right, so there is nothing to start from: "
+            "take `verified`, or another SFT model"
+        )
     return rows
 
 
