@@ -34,7 +34,14 @@ def small(tmp_path, monkeypatch):
         monkeypatch.setitem(compare.ON_POLICY, name, (stage, replace(config, **few, **groups)))
     monkeypatch.setattr(settings, "DPO_RECIPE", settings.DPOConfig(batch_size=8))
     monkeypatch.setattr(settings, "SFT_RECIPE", settings.SFTConfig(epochs=1))
-    for name, value in {"POOL": 8, "RUNGS": (1, 4), "POINTS": 2, "BEST_OF": 2, "TRIES": 2}.items():
+    for name, value in {
+        "POOL": 8,
+        "RUNGS": (1, 4),
+        "POINTS": 2,
+        "BEST_OF": 2,
+        "TRIES": 2,
+        "WARM_STEPS": 2,
+    }.items():
         monkeypatch.setattr(compare, name, value)
     return tmp_path
 
@@ -45,7 +52,11 @@ def rows_of(small, seed: int, method: str) -> list[dict]:
 
 
 def test_every_method_is_trained_measured_and_kept(small, capsys, monkeypatch):
-    monkeypatch.setattr(recipes, "verified_reward", lambda prompts, *_: torch.ones(len(prompts)))
+    # An untrained model does nothing that is asked: here, all that says something is right.
+    def said(prompts, texts, ended):
+        return torch.tensor([bool(text.strip()) for text in texts]).float()
+
+    monkeypatch.setattr(recipes, "verified_reward", said)
     methods = ", ".join(compare.METHODS)
     assert main(["compare", "--methods", methods, "--seeds", "2"]) == 0
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -184,22 +195,34 @@ def test_only_what_a_program_can_check_is_verified():
     assert found.tolist() == [1, 0, 0, 0]
 
 
-def test_a_warm_start_takes_the_first_right_answer_to_what_a_program_can_check(monkeypatch):
+def test_a_warm_start_takes_different_right_answers_to_what_a_program_can_check(monkeypatch):
     story, sums = ARTICLE_PROMPTS
+    first, second, third = (
+        "4-2 is 2, and 3-1 is 2.",
+        "4-2 is 2. And 3-1 is 2.",
+        "2 and 2: 4-2, 3-1.",
+    )
     tries = {
-        sums: ["no", "4-2 is 2, and 3-1 is 2.", "4-2 is 2. And 3-1 is 2."],
-        "What is 5-2 and 3-1?": ["no", "5-2 is 4, and 3-1 is 2.", "5-2 is 3, and 3-1 is 2."],
+        sums: ["no", first, first, second, third],
+        "What is 5-2 and 3-1?": [
+            "no",
+            "5-2 is 4, and 3-1 is 2.",
+            "5-2 is 3, and 3-1 is 2.",
+            "",
+            "",
+        ],
     }
-    monkeypatch.setattr(compare, "TRIES", 3)
+    monkeypatch.setattr(compare, "TRIES", 5)
+    monkeypatch.setattr(compare, "KEPT", 2)
     monkeypatch.setattr(compare.data, "prompts_of", lambda split: [story, *tries])
 
     def answer_all(model, tokenizer, prompts, n, seed):
-        assert (prompts, n) == (list(tries), 3)
-        return list(tries.values()), [[True] * 3, [True, True, False]]
+        assert (prompts, n) == (list(tries), 5)
+        return list(tries.values()), [[True] * 5, [True, True, False, True, True]]
 
     monkeypatch.setattr(compare, "answer_all", answer_all)
     found = compare.right_answers(None, None, seed=0)
-    assert found == [{"prompt": sums, "completion": "4-2 is 2, and 3-1 is 2."}]
+    assert found == [{"prompt": sums, "completion": answer} for answer in (first, second)]
 
 
 def test_where_no_answer_is_right_a_warm_start_is_refused(small, capsys):

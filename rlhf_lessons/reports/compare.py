@@ -14,7 +14,7 @@ What a folder holds of the same models and settings is not made again, and a sto
 
 import copy
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -55,7 +55,9 @@ METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified", "warm_verified")
 MADE = ("sft", "reward")  # the models that all begin with
 NATS = (1.0, 2.0, 4.0)  # KL at which methods are compared
 WEIGHT = 2.0  # of the verified reward, beside the reward model's
-TRIES = 64  # answers to a prompt among which a right one is looked for
+TRIES = 64  # answers to a prompt among which right ones are looked for,
+KEPT = 4  # of which at most so many are learned from,
+WARM_STEPS = 48  # before so many steps of RLOO
 
 
 @dataclass
@@ -161,7 +163,8 @@ def config_of(method: str, seed: int) -> dict:
     if method == "verified":
         return config_of("rloo", seed) | {"verified": WEIGHT}
     if method == "warm_verified":
-        return config_of("verified", seed) | {"tries": TRIES}
+        more = {"steps": WARM_STEPS, "tries": TRIES, "kept": KEPT}
+        return config_of("verified", seed) | more
     recipe = {"dpo": settings.DPO_RECIPE, "rs": settings.SFT_RECIPE}.get(method)
     recipe = recipe or ON_POLICY[method][1]
     return asdict(replace(recipe, seed=seed))
@@ -181,13 +184,15 @@ def stage_of(method: str, policy, start: Start):
         stage = SFT(policy, start.tokenizer, rows, config)
     else:
         reward = start.reward
+        kind, config = ON_POLICY.get(method, ON_POLICY["rloo"])
+        if "verified" in method:
+            reward = with_verified(reward, start.tokenizer)
         if method == "warm_verified":
             rows = right_answers(start.sft, start.tokenizer, start.seed)
-            config = replace(settings.SFT_RECIPE, seed=start.seed)
-            deque(SFT(policy, start.tokenizer, rows, config), maxlen=0)
-        if "verified" in method:
-            method, reward = "rloo", with_verified(reward, start.tokenizer)
-        kind, config = ON_POLICY[method]
+            recipe = replace(settings.SFT_RECIPE, seed=start.seed)
+            for _ in SFT(policy, start.tokenizer, rows, recipe):
+                pass
+            config = replace(config, steps=WARM_STEPS)
         config = replace(config, seed=start.seed)
         prompts = data.prompts_of("train")
         stage = kind(policy, start.tokenizer, reward, prompts, config, reference=start.sft)
@@ -221,16 +226,16 @@ def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
 
 
 def right_answers(sft, tokenizer, seed: int) -> list[dict]:
-    """Return, as demonstrations, the first right one of 64 answers to each training prompt that a
-    program can check, where there is one. ValueError where there is none at all.
+    """Return, as demonstrations, up to four different right ones of 64 answers to each training
+    prompt that a program can check. ValueError where there is none at all.
     """
     rows = []
     prompts = [p for p in data.prompts_of("train") if parse(p)["family"] in recipes.VERIFIABLE]
     texts, ended = answer_all(sft, tokenizer, prompts, TRIES, seed)
     for prompt, answers, ends in zip(prompts, texts, ended, strict=True):
-        right = recipes.verified_reward([prompt] * TRIES, answers, ends)
-        if right.any():
-            rows.append({"prompt": prompt, "completion": answers[right.argmax()]})
+        rewards = recipes.verified_reward([prompt] * TRIES, answers, ends)
+        right = dict.fromkeys(np.array(answers)[rewards.bool().numpy()].tolist())
+        rows += [{"prompt": prompt, "completion": answer} for answer in list(right)[:KEPT]]
     if not rows:
         raise ValueError(
             f"none of {TRIES} answers to any prompt is right, so there is nothing to start from: "
