@@ -417,7 +417,7 @@ def import_(
 
 
 def merge(
-    out: Path,
+    out: str,
     files: Annotated[tuple[Path, ...], arg(metavar="FILES")],
     forget: Forget = False,
     json: Json = False,
@@ -425,7 +425,7 @@ def merge(
     """Put the ratings of many laptops into one file. What is in several of them counts once.
 
     Args:
-        out: The ratings file to add to; made where there is none.
+        out: The ratings file to add to, made where there is none; or a database's URL.
         files: Ratings files, or files that `ratings export --format events` wrote.
     """
     from rlhf_lessons.feedback import exchange

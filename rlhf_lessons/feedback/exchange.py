@@ -21,6 +21,7 @@ from rlhf_lessons.feedback.formats import from_rows
 from rlhf_lessons.feedback.payloads import (
     JUDGEMENTS,
     NAME,
+    NO_NUL,
     WHOLE,
     Refused,
     check_number,
@@ -121,7 +122,7 @@ def row_model(table) -> type[BaseModel]:
         elif of is int:
             of = WHOLE
         elif of is str:
-            of = constr(pattern=r"^[^\x00]*$")  # a database holds no NUL
+            of = constr(**NO_NUL, max_length=column.type.length)
         fields[column.name] = (of | None, None) if column.nullable else of
     fields.pop("seq", None)
     return model(table.name, fields)

@@ -58,7 +58,9 @@ def model(name: str, fields: dict) -> type[BaseModel]:
 
 WHOLE = conint(ge=0, lt=2**31)
 NUMBER = confloat(gt=-(2**31), lt=2**31) | None
-WORDS = {"strip_whitespace": True, "pattern": r"^[^\x00]*$"}  # no database holds a NUL
+NO_NUL = {"pattern": r"^[^\x00]*$"}  # no database holds one
+NAMED = constr(**NO_NUL)
+WORDS = {"strip_whitespace": True, **NO_NUL}
 REASON = {"reason": (constr(**WORDS, max_length=500), "")}
 SHAPES = {
     # 2 is much better; a tie and both bad have 0
@@ -74,9 +76,9 @@ SHAPES = {
     "seal": {"left": confloat(ge=0, le=1)},
     "undo": {},
     "reveal": {},
-    "round": {"round": str, "state": Literal["open", "paused"]},
-    "hide": {"id": str, "hidden": bool},  # a rater or a completion
-    "forget": {"rater": str, "events": WHOLE},  # a hash of the rater's id
+    "round": {"round": NAMED, "state": Literal["open", "paused"]},
+    "hide": {"id": NAMED, "hidden": bool},  # a rater or a completion
+    "forget": {"rater": NAMED, "events": WHOLE},  # a hash of the rater's id
 }
 
 

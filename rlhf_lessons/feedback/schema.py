@@ -115,6 +115,13 @@ current_answers = (
     .join(prompts, prompts.c.id == tasks.c.prompt)
     .subquery("current_answer")
 )
+BEGIN = {  # what a transaction begins with: one that sees one moment, and one that alone writes
+    "sqlite": ("BEGIN", "BEGIN IMMEDIATE"),
+    "postgresql": (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "SELECT pg_advisory_xact_lock(76723)",  # any number, the same in all processes
+    ),
+}
 MAKING = threading.Lock()
 FOREVER = 1e12  # seconds since 1970
 REMOTE = ("nfs", "cifs", "smb", "9p", "drvfs", "fuse", "vboxsf", "afs")
@@ -168,9 +175,16 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
         if url.get_backend_name() == "sqlite":
             file = Path(url.database or "").absolute()
         options = {"creator": lambda: connect(file, readonly)} if file else {}
+        if url.get_backend_name() not in BEGIN:
+            raise sa.exc.ArgumentError(f"it must be one of {', '.join(BEGIN)}")
         # The connection that was used last, since that knows the latest
         engine = sa.create_engine(url, pool_use_lifo=True, **options)
-    except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
+    except ImportError as error:
+        raise ValueError(
+            f"{shown(where)}: the driver is missing ({error}). For PostgreSQL, install it into "
+            "the course's environment: python -m pip install 'psycopg[binary]'"
+        ) from error
+    except sa.exc.ArgumentError as error:
         raise ValueError(f"{shown(where)}: no database can be opened there ({error})") from error
     if file:
         if not readonly:
@@ -178,15 +192,15 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
             make(file)
     try:
         with engine.begin() as connection:
-            if file:
-                connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+            connection.exec_driver_sql(BEGIN[engine.name][not readonly])
             if not readonly:
                 META.create_all(connection)
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         engine.dispose()
+        what = "a ratings file, in a folder" if file else "a ratings database"
         raise ValueError(
-            f"{shown(where)}: cannot be opened as a ratings file, in a folder to "
-            f"{'read' if readonly else 'write in'} ({in_short(error)})"
+            f"{shown(where)}: cannot be opened as {what} to {'read' if readonly else 'write in'} "
+            f"({in_short(error)})"
         ) from error
     return engine
 

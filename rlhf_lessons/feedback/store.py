@@ -32,6 +32,7 @@ from rlhf_lessons.feedback.payloads import (
 )
 from rlhf_lessons.feedback.queue import LEASE, Given, Queue, given_to, insert_tasks
 from rlhf_lessons.feedback.schema import (
+    BEGIN,
     FOREVER,
     assignments,
     completions,
@@ -90,8 +91,8 @@ def changes(event: dict) -> dict:
 
 
 class Store:
-    """A ratings database: a file's path, or a URL that SQLAlchemy knows. It is made where there is
-    none.
+    """A ratings database: a file's path, or a URL of SQLite or PostgreSQL. Its tables are made
+    where there are none.
 
     With `readonly` it must be there, and can be counted and exported from a disk that cannot be
     written to.
@@ -114,11 +115,11 @@ class Store:
             self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.connect() as c:
+                # Who writes takes the lock at once: SQLite throws out without waiting who reads
+                # first and then finds the file changed, and the votes with it.
+                c.exec_driver_sql(BEGIN[c.dialect.name][write])
                 version = None
                 if c.dialect.name == "sqlite":
-                    # Who writes takes the lock at once: SQLite throws out without waiting who reads
-                    # first and then finds the file changed, and the votes with it.
-                    c.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
                     version = write and c.exec_driver_sql("PRAGMA data_version").scalar()
                 # Only SQLite tells whether others have changed anything since, and only who writes
                 # can be sure that none does meanwhile: else what was read may no longer hold.
