@@ -99,6 +99,7 @@ TASKS = (
     .where(tasks.c.round == ROUND)
     .order_by(tasks.c.place)
 )
+SIZE = select(func.count()).select_from(tasks).where(tasks.c.round == ROUND)
 TEXTS = select(completions).where(
     completions.c.prompt.in_(select(tasks.c.prompt).where(tasks.c.round == ROUND))
 )
@@ -132,8 +133,10 @@ class Queue:
     second, since there it only says which task is asked first.
     """
 
-    def __init__(self, c, round: str, beyond: bool, hidden: set[str]):
-        self.round, self.beyond = round, beyond
+    def __init__(self, c, round: str, beyond: bool, made_of: tuple[int, set[str]]):
+        """`made_of` is how many tasks the round has, and the ids of what is hidden."""
+        self.round, self.beyond, self.made_of = round, beyond, made_of
+        _, hidden = made_of
         texts = c.execute(TEXTS, {"in_round": round})
         self.texts = {row.id: {"text": row.text, "ended": row.ended} for row in texts}
         found = c.execute(TASKS, {"in_round": round}).all()

@@ -30,7 +30,7 @@ from rlhf_lessons.feedback.payloads import (
     room_of,
     sound,
 )
-from rlhf_lessons.feedback.queue import LEASE, Given, Queue, given_to, insert_tasks
+from rlhf_lessons.feedback.queue import LEASE, SIZE, Given, Queue, given_to, insert_tasks
 from rlhf_lessons.feedback.schema import (
     BEGIN,
     FOREVER,
@@ -124,7 +124,9 @@ class Store:
                 # Only SQLite tells whether others have changed anything since, and only who writes
                 # can be sure that none does meanwhile: else what was read may no longer hold.
                 if not version or version != c.info.get("version"):
+                    queues = c.info.get("queues", {})  # see `_queue`
                     c.info.clear()
+                    c.info["queues"] = queues
                 c.info["version"] = version
                 self.local.connection = c if write else None
                 try:
@@ -217,10 +219,16 @@ class Store:
                 return {"state": "paused"}
             return self._queue(c, round, beyond).give(c, rater)
 
-    def _queue(self, c, *asked) -> Queue:
-        if asked not in c.info:
-            c.info[asked] = Queue(c, *asked, self.room().hidden)
-        return c.info[asked]
+    def _queue(self, c, round: str, beyond: bool) -> Queue:
+        """Return the tasks of a round, read anew where others have added some or hidden a text."""
+        if ("made of", round) not in c.info:
+            n = c.scalar(SIZE, {"in_round": round})
+            c.info["made of", round] = n, self.room().hidden
+        made_of, of = c.info["made of", round], (round, beyond)
+        queues = c.info.setdefault("queues", {})
+        if of not in queues or queues[of].made_of != made_of:
+            queues[of] = Queue(c, *of, made_of)
+        return queues[of]
 
     # Answers
 
