@@ -92,9 +92,12 @@ class Classroom:
         given = shown(self.store.where)
         return "runs/ratings.sqlite3" if given == str(DEFAULT) else given
 
-    def look(self) -> None:
-        """Look up raters and round, once a second: notebooks open rounds, and `forget` deletes."""
-        if time.monotonic() - self.looked > 1:
+    def look(self, rater: str | None = None) -> None:
+        """Look up raters and round, once a second: notebooks open rounds, and `forget` deletes.
+
+        At once for a `rater` not seen yet, who may have joined at another process of this class.
+        """
+        if time.monotonic() - self.looked > 1 or rater and rater not in self.people:
             self.people = {row["id"]: row for row in self.store.raters()}
             self.current = self.store.room().current
             self.looked = time.monotonic()
@@ -106,7 +109,7 @@ class Classroom:
 
         A device that has joined, as `known`, has joined.
         """
-        self.look()
+        self.look(known)
         if known in self.people:
             return known
         if self.present() >= MOST_RATERS:
@@ -128,7 +131,7 @@ class Classroom:
 
     def reply(self, rater: str, message: dict) -> dict:
         """Return the answer to a message of a rater's card; Refused where it does not fit."""
-        self.look()
+        self.look(rater)
         person = self.people.get(rater)
         if person is None:
             self.sessions.pop(rater, None)

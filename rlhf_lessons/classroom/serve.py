@@ -45,12 +45,13 @@ def serve(
     address = url or f"http://{address_of(host)}:{port}{prefix}/"
     room = classroom(db, address, answers, prefix=prefix, **options)
     teams = bool(room.teams)
-    if not room.store.room().current:
-        print("Drawing a first round …", flush=True)
-        try:
-            new_round(room.store, room.source, family="story", teams=teams)
-        except Refused:  # answers of one's own, without stories
-            new_round(room.store, room.source, teams=teams)
+    with room.store.write():  # only one of several processes draws it
+        if not room.store.room().current:
+            print("Drawing a first round …", flush=True)
+            try:
+                new_round(room.store, room.source, family="story", teams=teams)
+            except Refused:  # answers of one's own, without stories
+                new_round(room.store, room.source, teams=teams)
     here = "127.0.0.1" if host in (*LOOPBACK, "0.0.0.0", "::") else host
     hello = announce(room, db, f"http://{here}:{port}{prefix}")
     asyncio.run(run(room, host, port, hello))
@@ -62,7 +63,9 @@ def classroom(
     """Return a class; `options` are other fields of it."""
     if not source.is_file():
         raise ValueError(f"{source}: there is no such file of answers to rate")
-    store, keys = Store(db), secrets_of(db)
+    store = Store(db)
+    with store.write():  # only one of several processes makes them
+        keys = secrets_of(db)
     code = code.strip().upper() or keys["code"]
     return Classroom(store, code, keys, address.rstrip("/") + "/", source, **options)
 
