@@ -47,8 +47,8 @@ def free_port() -> int:
 class Server:
     """A class page that serves until it is closed."""
 
-    def __init__(self, folder: Path, source: Path, prefix: str = "", **options):
-        self.store, self.port = Store(folder / "class.sqlite3"), free_port()
+    def __init__(self, where: str | Path, source: Path, prefix: str = "", **options):
+        self.store, self.port = Store(where), free_port()
         self.room = Classroom(
             self.store, "FOX42", KEYS, "http://192.168.0.7:8800/", source, prefix=prefix, **options
         )
@@ -127,8 +127,8 @@ def source(tmp_path) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path, source):
-    server = Server(tmp_path, source)
+def server(database, source):
+    server = Server(database("class"), source)
     yield server
     server.close()
 

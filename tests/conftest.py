@@ -1,9 +1,36 @@
 """What tests share: a tiny tokenizer, tiny models, tiny data, an empty ratings store."""
 
+import os
 import random
+from functools import cache
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
+from postgresql import missing
 from tiny_models import WORDS, sentence, tiny_gpt2, tiny_llama
+
+DATABASES = ("SQLite", "PostgreSQL")
+NO_SERVER = (
+    "no PostgreSQL server is named in RATINGS_DATABASE: apt install postgresql, then "
+    "python tests/postgresql.py python start.py test"
+)
+
+
+def pytest_generate_tests(metafunc):
+    """Run the tests of the ratings store, and of what a class does with it, on each database;
+    SQLite is enough for the others, and for those marked `sqlite`.
+    """
+    if "database" in metafunc.fixturenames:
+        name = metafunc.module.__name__
+        on_all = name.startswith("test_feedback_") or name in (
+            "test_card_host",
+            "test_classroom",
+            "test_classroom_processes",
+        )
+        if metafunc.definition.get_closest_marker("sqlite"):
+            on_all = False
+        metafunc.parametrize("database", DATABASES if on_all else DATABASES[:1], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +88,39 @@ def rankings():
 
 
 @pytest.fixture
-def store(tmp_path):
-    """An empty ratings store in a file of its own."""
+def database(request, tmp_path):
+    """A function that gives the place of an empty ratings database by a name: a file of its own,
+    or on the server RATINGS_DATABASE a schema of its own.
+    """
+    if request.param == "SQLite":
+        yield lambda name: tmp_path / f"{name}.sqlite3"
+        return
+    server = os.environ.get("RATINGS_DATABASE")
+    if not server:
+        missing(NO_SERVER)
+    engine, made = sa.create_engine(server, isolation_level="AUTOCOMMIT"), []
+
+    @cache
+    def schema(name):
+        made.append(f"test_{uuid4().hex}")
+        with engine.connect() as c:
+            c.exec_driver_sql(f"CREATE SCHEMA {made[-1]}")
+        url = sa.make_url(server).update_query_dict({"options": f"-csearch_path={made[-1]}"})
+        return url.render_as_string(hide_password=False)
+
+    yield schema
+    with engine.connect() as c:
+        for name in made:
+            c.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+    engine.dispose()
+
+
+@pytest.fixture
+def store(database):
+    """An empty ratings store in a database of its own."""
     from rlhf_lessons.feedback import Store
 
-    store = Store(tmp_path / "ratings.sqlite3")
+    store = Store(database("ratings"))
     yield store
     store.close()
 

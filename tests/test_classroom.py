@@ -64,13 +64,13 @@ def test_joining_twice_in_one_browser_is_joining_once(server):
     assert [row["name"] for row in server.store.raters()] == ["Ann"]
 
 
-def test_after_a_restart_students_go_on_with_the_same_cookie(tmp_path, source):
-    server = Server(tmp_path, source)
+def test_after_a_restart_students_go_on_with_the_same_cookie(database, source):
+    server = Server(database("class"), source)
     ann = join(server)
     ann.vote(ann.next()["task"])
     task = ann.next()["task"]
     server.close()
-    again = Server(tmp_path, source)
+    again = Server(database("class"), source)
     ann.port = again.port
     assert ann.next()["task"] == task
     assert ann.vote(task)[1]["progress"]["done"] == 2
@@ -222,8 +222,8 @@ def guesses(n: int) -> list[dict]:
     ]
 
 
-def test_two_teams_of_equal_size_get_opposite_briefs(tmp_path, source):
-    server = Server(tmp_path, source, teams=2)
+def test_two_teams_of_equal_size_get_opposite_briefs(database, source):
+    server = Server(database("class"), source, teams=2)
     briefs = [join(server, f"s{i}").ask("/say", {"type": "ready"})[1]["brief"] for i in range(6)]
     assert sorted(briefs) == sorted([*rounds.BRIEFS.values()] * 3)
     assert sorted(row["team"] for row in server.store.raters()) == ["moon"] * 3 + ["sun"] * 3
@@ -231,9 +231,9 @@ def test_two_teams_of_equal_size_get_opposite_briefs(tmp_path, source):
 
 
 def test_whose_is_whose_asks_each_team_for_the_others_answer_and_counts_who_guesses_right(
-    tmp_path, source
+    database, source
 ):
-    server = Server(tmp_path, source, teams=2)
+    server = Server(database("class"), source, teams=2)
     people, boss = {}, teacher(server)
     for i in range(6):
         browser = join(server, f"s{i}")

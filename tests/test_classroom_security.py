@@ -407,7 +407,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(server):
 
 
 def test_under_a_prefix_all_pages_and_the_cookie_lie_there(tmp_path, source):
-    server = Server(tmp_path, source, prefix="/rate")
+    server = Server(tmp_path / "class.sqlite3", source, prefix="/rate")
     browser = Browser(server.port).join(path="/rate/join")
     assert "Path=/rate" in browser.headers["Set-Cookie"]
     assert browser.ask("/rate/say", {"type": "ready"})[0] == 200
@@ -560,7 +560,7 @@ ATTACKS = {  # of each request: path, body (None: only look), whether with the h
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacked")
-    server = Server(folder, write_answers(folder))
+    server = Server(folder / "class.sqlite3", write_answers(folder))
     server.room.requests.per_second = server.room.wrong.per_second = (
         1e9  # what is tested here is not the limit
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
-from voting import LEFT, one_of_everything, pairs, vote
+from voting import LEFT, handed_over, one_of_everything, pairs, vote
 
 from rlhf_lessons.classroom.screens import figures
 from rlhf_lessons.data import DataError, write_rows
@@ -73,9 +73,9 @@ def test_only_its_owner_reads_a_ratings_file(tmp_path):
 
 
 @pytest.fixture
-def room(tmp_path):
+def room(database):
     """A store in which Ann and Ben have voted, and what a file about it needs to name."""
-    store = Store(tmp_path / "room.sqlite3")
+    store = Store(database("room"))
     store.add_tasks("r", pairs(3, overlap=None))
     store.say("round", round="r", state="open")
     for name in ("Ann", "Ben"):
@@ -143,10 +143,12 @@ def test_what_a_merged_line_would_delete_or_change_is_said_and_asked_first(room,
     assert load(room, tmp_path / "in.jsonl")["new"] == 0  # and is no question a second time
 
 
-def test_a_file_with_rounds_and_forgotten_raters_comes_into_an_empty_store_unasked(room, tmp_path):
+def test_a_file_with_rounds_and_forgotten_raters_comes_into_an_empty_store_unasked(
+    room, tmp_path, database
+):
     forget(room, "Ann")
-    copy = Store(tmp_path / "copy.sqlite3")
-    assert load(copy, tmp_path / "room.sqlite3")["new"] == 5
+    copy = Store(database("copy"))
+    assert load(copy, handed_over(room, tmp_path))["new"] == 5
     assert copy.room() == room.room()
     assert [row["id"] for row in copy.answers()] == [row["id"] for row in room.answers()]
     copy.close()
@@ -280,11 +282,12 @@ def test_a_foreign_database_with_a_table_of_the_same_name_stays_as_it_is(tmp_pat
     assert sorted(file.name for file in tmp_path.glob("calendar*")) == ["calendar.sqlite3"]
 
 
-def test_a_source_is_only_read(tmp_path, room):
+@pytest.mark.sqlite
+def test_a_source_is_only_read(tmp_path, room, database):
     room.close()
     file = tmp_path / "room.sqlite3"
     before = file.read_bytes(), file.stat().st_mtime_ns
-    copy = Store(tmp_path / "copy.sqlite3")
+    copy = Store(database("copy"))
     load(copy, file)
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before
     copy.close()
@@ -302,6 +305,7 @@ print(rows)
 """
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="takes rights away, as root may"
 )
@@ -327,6 +331,7 @@ def text_in_files(store: Store, text: bytes) -> bool:
     return any(text in file.read_bytes() for file in Path(store.where).parent.glob("ratings*"))
 
 
+@pytest.mark.sqlite
 def test_forget_says_that_it_is_not_over_while_another_reads_and_finishes_later(store):
     one_of_everything(store)
     reader = sqlite3.connect(store.where)

@@ -5,6 +5,7 @@ does not fit.
 import json
 
 import pytest
+from voting import handed_over
 
 from rlhf_lessons.cli import main
 from rlhf_lessons.feedback import Store, new_id
@@ -20,10 +21,10 @@ def run(*arguments):
 
 
 @pytest.fixture
-def db(tmp_path):
+def db(database):
     """Three votes by anna, one of them undone."""
-    file = tmp_path / "class.sqlite3"
-    store = Store(file)
+    where = database("class")
+    store = Store(where)
     anna = store.add_rater("anna")
     store.add_tasks(
         "r",
@@ -36,7 +37,7 @@ def db(tmp_path):
         store.answer(anna, store.next_task(anna, "r")["task"], "pair", {"choice": choice}, new_id())
     store.undo(anna, "r", new_id())
     store.close()
-    return file
+    return where
 
 
 def test_help_names_every_command(capsys):
@@ -76,8 +77,9 @@ def test_a_table_is_for_reading_and_import_says_what_comes_back(db, tmp_path, ca
     assert "`events` can be imported" in capsys.readouterr().err
 
 
-def test_merge_counts_what_is_in_two_files_once(db, tmp_path, capsys):
-    assert run("merge", tmp_path / "all.sqlite3", db, db, "--json") == 0
+def test_merge_counts_what_is_in_two_files_once(db, database, tmp_path, capsys):
+    file = handed_over(Store(db), tmp_path)
+    assert run("merge", database("all"), file, file, "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"new": 4, "known": 4, "forgotten": 0}
 
 

@@ -13,12 +13,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from voting import LEFT, pairs, vote
+from sqlalchemy import select
+from voting import LEFT, handed_over, pairs, vote
 
 from rlhf_lessons.data import DataError
 from rlhf_lessons.feedback import Store
 from rlhf_lessons.feedback.exchange import load
-from rlhf_lessons.feedback.schema import on_network_disk
+from rlhf_lessons.feedback.schema import on_network_disk, raters
 
 
 def fill(path, rater, n, round="r"):
@@ -30,7 +31,7 @@ def fill(path, rater, n, round="r"):
     store.close()
 
 
-def test_sixteen_processes_write_one_file_and_nothing_is_lost_or_doubled(store):
+def test_sixteen_processes_write_one_database_and_nothing_is_lost_or_doubled(store):
     raters = [store.add_rater(f"rater {i}") for i in range(16)]
     store.add_tasks("r", pairs(60, overlap=2))
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -46,12 +47,12 @@ def test_sixteen_processes_write_one_file_and_nothing_is_lost_or_doubled(store):
     assert max(Counter(row["task"] for row in answers).values()) <= 2
 
 
-def test_processes_may_open_a_new_file_at_once(tmp_path):
-    file = tmp_path / "new.sqlite3"
-    code = f"from rlhf_lessons.feedback import Store; Store({str(file)!r}).reader()"
+def test_processes_may_open_a_new_database_at_once(database):
+    where = str(database("new"))
+    code = f"from rlhf_lessons.feedback import Store; Store({where!r}).reader()"
     workers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [worker.wait() for worker in workers] == [0] * 4
-    assert len(Store(file).raters()) == 1
+    assert len(Store(where).raters()) == 1
 
 
 def test_changing_threads_may_use_one_store(store, you):
@@ -69,7 +70,7 @@ def test_changing_threads_may_use_one_store(store, you):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_opens_the_file_anew(store, you):
+def test_a_forked_process_opens_the_database_anew(store, you):
     store.add_tasks("r", pairs(2))
     vote(store, you)
     worker = multiprocessing.get_context("fork").Process(target=vote, args=(store, you))
@@ -98,8 +99,9 @@ def test_a_process_killed_in_the_middle_loses_no_acknowledged_vote(store, you):
         and set(acknowledged) <= set(stored)
         and len(stored) <= len(acknowledged) + 1
     )
-    with sqlite3.connect(store.where) as c:
-        assert c.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with store.read() as c:
+        if c.dialect.name == "sqlite":
+            assert c.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
     assert vote(store, you)[2]
 
 
@@ -115,6 +117,31 @@ def test_calls_in_one_transaction_are_kept_or_dropped_together(store, you):
     assert len(store.answers()) == 1 and store.next_task(you, "r") == following
 
 
+def test_who_reads_sees_one_moment_and_who_writes_is_alone(store, you):
+    other, wrote = Store(store.where), []
+
+    def write():
+        with other.write():
+            other.add_rater("late")
+            wrote.append("late")
+
+    with store.read() as c:
+        names = select(raters.c.name)
+        before = c.scalars(names).all()
+        other.add_rater("meanwhile")
+        assert c.scalars(names).all() == before
+    with store.write():
+        writer = threading.Thread(target=write)
+        writer.start()
+        writer.join(0.5)
+        assert not wrote
+        store.add_rater("first")
+    writer.join()
+    assert [row["name"] for row in store.raters()][-2:] == ["first", "late"]
+    other.close()
+
+
+@pytest.mark.sqlite
 def test_a_commit_waits_for_the_disk_and_writers_take_their_turn(store):
     with store.read() as c:
         ask = lambda what: c.exec_driver_sql(f"PRAGMA {what}").scalar()  # noqa: E731
@@ -141,8 +168,19 @@ def test_no_message_shows_a_databases_password():
     assert "s3cr" not in str(error.value) and "host/db" in str(error.value)
 
 
+def test_a_missing_driver_is_named_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ValueError, match=r"pip install 'psycopg\[binary\]'"):
+        Store("postgresql://anna@127.0.0.1/ratings")
+
+
 @pytest.mark.parametrize(
-    "where, said", [("nosuch://x", "no database can be opened"), ("FILE", "as a ratings file")]
+    "where, said",
+    [
+        ("nosuch://x", "no database can be opened"),
+        ("mysql://x", "must be one of sqlite, postgresql"),
+        ("FILE", "as a ratings file"),
+    ],
 )
 def test_what_is_no_database_is_named(tmp_path, where, said):
     file = tmp_path / "notes.txt"
@@ -152,8 +190,9 @@ def test_what_is_no_database_is_named(tmp_path, where, said):
     assert file.read_text().startswith("these are notes")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("act", ["open it again", "import it elsewhere"])
-def test_a_file_in_use_keeps_its_locks_whatever_else_its_process_does(store, tmp_path, act):
+def test_a_file_in_use_keeps_its_locks_whatever_else_its_process_does(store, database, act):
     """A process that closes a file gives up its locks on it: see `schema.make`."""
     wal = Path(f"{store.where}-wal")
     store.reader()
@@ -161,7 +200,7 @@ def test_a_file_in_use_keeps_its_locks_whatever_else_its_process_does(store, tmp
     if act == "open it again":
         Store(store.where).close()
     else:
-        load(Store(tmp_path / "other.sqlite3"), store.where)
+        load(Store(database("other")), store.where)
     other = f"from rlhf_lessons.feedback import Store; Store({str(store.where)!r}).close()"
     subprocess.run([sys.executable, "-c", other], check=True)
     assert wal.stat().st_ino == number, "another process deleted the votes' WAL"
@@ -185,13 +224,13 @@ for file in sys.argv[2:]:
 """
 
 
-def test_two_processes_merge_into_a_file_while_raters_vote(store, tmp_path):
+def test_two_processes_merge_into_a_database_while_raters_vote(store, database, tmp_path):
     laptops = []
     for n in range(3):
-        laptop = Store(tmp_path / f"laptop{n}.sqlite3")
+        laptop = Store(database(f"laptop{n}"))
         laptop.add_tasks("lesson", pairs(5))
         fill(laptop.where, laptop.reader(), 5, "lesson")
-        laptops.append(str(laptop.where))
+        laptops.append(str(handed_over(laptop, tmp_path)))
     store.add_tasks("r", pairs(40, overlap=None))
     merges = [
         subprocess.Popen([sys.executable, "-c", MERGE, str(store.where), *files])
@@ -223,6 +262,7 @@ flag()
 """
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of a file's size are set as Linux does")
 def test_a_full_disk_is_named_in_a_line_loses_nothing_acknowledged_and_afterwards_all_goes_on(
     store, you
@@ -235,6 +275,7 @@ def test_a_full_disk_is_named_in_a_line_loses_nothing_acknowledged_and_afterward
     assert [row["id"] for row in store.answers()] == [*acknowledged, last] and acknowledged
 
 
+@pytest.mark.sqlite
 def test_a_broken_file_is_named_and_not_written_to(store, you, tmp_path):
     store.add_tasks("r", pairs(200))
     vote(store, you)
@@ -261,6 +302,7 @@ def test_another_programs_database_is_left_alone(tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.sqlite
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
 )
@@ -275,6 +317,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(store, tmp_path):
         os.chmod(tmp_path, 0o700)
 
 
+@pytest.mark.sqlite
 def test_a_ratings_file_with_columns_and_tables_of_before_keeps_its_votes(store, you):
     store.add_tasks("r", pairs(2))
     vote(store, you)

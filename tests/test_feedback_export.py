@@ -9,7 +9,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voting import one_of_everything, say, texts
+from voting import handed_over, one_of_everything, say, texts
 
 from rlhf_lessons.data import read_rows, safe_cell, write_rows
 from rlhf_lessons.evaluation.votes import comparisons
@@ -125,8 +125,8 @@ def test_rankings_and_demonstrations_leave_in_their_own_formats(store):
     assert row["prompt"] == "p" and row["completion"] == "+1 is right\nsaid =ben"
 
 
-def test_hidden_and_repeated_votes_are_left_out_and_counted(tmp_path):
-    store = Store(tmp_path / "r.sqlite3")
+def test_hidden_and_repeated_votes_are_left_out_and_counted(database):
+    store = Store(database("r"))
     you, other = store.reader(), store.add_rater("other")
     store.add_tasks(
         "r", [{"kind": "pair", "prompt": "p", "completions": texts("a", "b")}], repeats=1.0
@@ -142,8 +142,8 @@ def test_hidden_and_repeated_votes_are_left_out_and_counted(tmp_path):
     assert taken_back(store) == 1
 
 
-def test_a_guess_at_who_wrote_an_answer_is_no_preference(tmp_path):
-    store = Store(tmp_path / "r.sqlite3")
+def test_a_guess_at_who_wrote_an_answer_is_no_preference(database):
+    store = Store(database("r"))
     you = store.reader()
     row = {"kind": "pair", "prompt": "p", "completions": texts("a", "b"), "source": "guess"}
     store.add_tasks("whose is whose", [row])
@@ -173,7 +173,7 @@ def test_a_safe_cell_is_no_formula_however_a_line_is_split(text):
             assert not part.strip(' "\t\n\r').startswith(("=", "+", "-", "@", "＝"))
 
 
-def test_events_lose_nothing(store, tmp_path):
+def test_events_lose_nothing(store, tmp_path, database):
     anna = store.raters()[0]["id"]
     store.add_tasks(
         "r", [{"kind": "pair", "prompt": "q", "completions": texts("a", "b")}], repeats=1.0
@@ -187,7 +187,7 @@ def test_events_lose_nothing(store, tmp_path):
     store.say("report", accuracy=0.5)
     store.say("round", round="r", state="paused")
     write_rows(tmp_path / "events.jsonl", everything(store))
-    copy = Store(tmp_path / "copy.sqlite3")
+    copy = Store(database("copy"))
     found = load(copy, tmp_path / "events.jsonl")
     assert everything(copy) == everything(store) and copy.room() == store.room()
     assert copy.answers() == store.answers() and copy.seals(anna) == {task: 0.75}
@@ -196,7 +196,7 @@ def test_events_lose_nothing(store, tmp_path):
         "known": found["new"],
         "forgotten": 0,
     }
-    assert load(copy, tmp_path / "ratings.sqlite3")["new"] == 0
+    assert load(copy, handed_over(store, tmp_path))["new"] == 0
 
 
 def test_anonymous_exports_name_nobody(store):

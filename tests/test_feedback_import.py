@@ -7,14 +7,14 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from voting import one_of_everything, say, texts
+from voting import handed_over, one_of_everything, say, texts
 
 from rlhf_lessons.data import DataError, write_rows
 from rlhf_lessons.evaluation.votes import statistics
 from rlhf_lessons.feedback import Refused, Store, new_id
 from rlhf_lessons.feedback.exchange import forget, load, merge
 from rlhf_lessons.feedback.export import FORMATS, everything, training_rows
-from rlhf_lessons.feedback.schema import raters
+from rlhf_lessons.feedback.schema import META, raters
 
 
 @pytest.fixture
@@ -30,19 +30,19 @@ def plain(rows):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_format_comes_back_the_same_and_twice_is_once(store, tmp_path, format):
+def test_every_format_comes_back_the_same_and_twice_is_once(store, tmp_path, format, database):
     rows, _ = training_rows(store.answers(), format)
     write_rows(tmp_path / "out.jsonl", rows)
-    copy = Store(tmp_path / "copy.sqlite3")
+    copy = Store(database("copy"))
     assert load(copy, tmp_path / "out.jsonl")["new"] > 0
     assert load(copy, tmp_path / "out.jsonl")["new"] == 0
     assert plain(training_rows(copy.answers(), format)[0]) == plain(rows)
 
 
-def test_equal_rows_of_one_file_are_different_votes(tmp_path):
+def test_equal_rows_of_one_file_are_different_votes(tmp_path, database):
     row = {"prompt": "p", "chosen": "a", "rejected": "b", "rater": "anna"}
     write_rows(tmp_path / "in.jsonl", [row, row, row | {"chosen": "b", "rejected": "a"}])
-    store = Store(tmp_path / "r.sqlite3")
+    store = Store(database("r"))
     assert load(store, tmp_path / "in.jsonl") == {"new": 3, "known": 0, "forgotten": 0}
     assert [row["chosen"] for row in training_rows(store.answers(), "preference")[0]] == [
         "a",
@@ -51,28 +51,28 @@ def test_equal_rows_of_one_file_are_different_votes(tmp_path):
     ]
 
 
-def test_a_vote_on_two_equal_texts_leaves_and_comes_back_like_any_other(tmp_path):
+def test_a_vote_on_two_equal_texts_leaves_and_comes_back_like_any_other(tmp_path, database):
     row = {"prompt": "p", "chosen": "a", "rejected": "a", "rater": "anna"}
     write_rows(tmp_path / "in.jsonl", [row])
-    store, copy = Store(tmp_path / "r.sqlite3"), Store(tmp_path / "copy.sqlite3")
+    store, copy = Store(database("r")), Store(database("copy"))
     load(store, tmp_path / "in.jsonl")
     write_rows(tmp_path / "events.jsonl", everything(store))
     assert load(copy, tmp_path / "events.jsonl") == {"new": 1, "known": 0, "forgotten": 0}
     assert everything(copy) == everything(store)
 
 
-def test_files_from_many_laptops_merge_with_duplicates_once(tmp_path):
+def test_files_from_many_laptops_merge_with_duplicates_once(tmp_path, database):
     task = [{"kind": "pair", "prompt": "p", "completions": texts("a", "b"), "overlap": None}]
     files = []
     for name in ("anna", "ben", "cleo"):
-        laptop = Store(tmp_path / f"{name}.sqlite3")
+        laptop = Store(database(name))
         laptop.add_tasks("lesson 3", task)
         rater = laptop.reader()  # each of them is called `you`
         laptop.answer(
             rater, laptop.next_task(rater, "lesson 3")["task"], "pair", {"choice": "left"}, new_id()
         )
-        files.append(tmp_path / f"{name}.sqlite3")
-    room = Store(tmp_path / "class.sqlite3")
+        files.append(handed_over(laptop, tmp_path))
+    room = Store(database("class"))
     assert [load(room, file)["new"] for file in [*files, *files]] == [1, 1, 1, 0, 0, 0]
     answers = room.answers()
     assert (
@@ -80,16 +80,16 @@ def test_files_from_many_laptops_merge_with_duplicates_once(tmp_path):
     )
 
 
-def test_a_copy_that_went_on_brings_its_undo_along(store, tmp_path):
+def test_a_copy_that_went_on_brings_its_undo_along(store, tmp_path, database):
     you = store.add_rater("you")
     say(store, you, "pair", {"choice": "good"}, prompt="q")
-    copy = Store(tmp_path / "copy.sqlite3")
-    load(copy, tmp_path / "ratings.sqlite3")
+    copy = Store(database("copy"))
+    load(copy, handed_over(store, tmp_path))
     round = store.answers()[-1]["round"]
     store.undo(you, round, new_id())
     with pytest.raises(Refused, match=r"answers undone or changed \(1\).*--forget"):
-        load(copy, tmp_path / "ratings.sqlite3")
-    assert load(copy, tmp_path / "ratings.sqlite3", forget=True)["new"] == 1
+        load(copy, handed_over(store, tmp_path))
+    assert load(copy, handed_over(store, tmp_path), forget=True)["new"] == 1
     assert copy.answers() == store.answers()
 
 
@@ -100,7 +100,7 @@ def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(store, tmp_path
     assert {row["name"] for row in store.raters()} == {"anna"}
     assert load(store, tmp_path / "old.jsonl") == {"new": 0, "known": 4, "forgotten": 6}
     assert len(store.answers()) == 4
-    kept = b"".join(file.read_bytes() for file in tmp_path.glob("ratings.sqlite3*"))
+    kept = on_the_disk(store, tmp_path)
     assert b"Anna told me" not in kept and b"=ben" not in kept and b"anna" in kept
     with pytest.raises(Refused, match="nobody"):
         forget(store, "=ben")
@@ -110,14 +110,14 @@ def test_who_is_forgotten_leaves_no_trace_and_does_not_come_back(store, tmp_path
         forget(store, "anna")
 
 
-def test_an_import_that_was_forgotten_elsewhere_is_forgotten_here(store, tmp_path):
-    copy = Store(tmp_path / "copy.sqlite3")
-    load(copy, tmp_path / "ratings.sqlite3")
+def test_an_import_that_was_forgotten_elsewhere_is_forgotten_here(store, tmp_path, database):
+    copy = Store(database("copy"))
+    load(copy, handed_over(store, tmp_path))
     forget(store, "anna")
     with pytest.raises(Refused, match=r"all events of 'anna' deleted \(4\).*--forget"):
-        load(copy, tmp_path / "ratings.sqlite3")
+        load(copy, handed_over(store, tmp_path))
     assert len(copy.raters()) == 2
-    load(copy, tmp_path / "ratings.sqlite3", forget=True)
+    load(copy, handed_over(store, tmp_path), forget=True)
     assert [row["name"] for row in copy.raters()] == ["=ben"]
 
 
@@ -174,6 +174,15 @@ def test_a_forged_judgement_in_an_events_file_is_refused(store):
             merge(store, [(1, forged)])
 
 
+def on_the_disk(store, folder):
+    """All that the database holds: the bytes of its files, or what a server's tables give."""
+    if store.engine.name == "sqlite":
+        return b"".join(file.read_bytes() for file in folder.glob("ratings.sqlite3*"))
+    with store.read() as c:
+        rows = [c.execute(table.select()).all() for table in META.sorted_tables]
+    return repr(rows).encode()
+
+
 rows_of = st.fixed_dictionaries(
     {
         "prompt": st.sampled_from(["p", "=1+1", "q\nr"]),
@@ -188,10 +197,10 @@ rows_of = st.fixed_dictionaries(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(rows_of, min_size=1, max_size=6))
-def test_any_preferences_come_in_once_and_go_out_as_they_came(tmp_path, rows):
+def test_any_preferences_come_in_once_and_go_out_as_they_came(database, tmp_path, rows):
     folder = tmp_path / new_id()
     write_rows(folder / "in.jsonl", [row for row in rows])
-    store = Store(folder / "r.sqlite3")
+    store = Store(database(folder.name))
     assert (
         load(store, folder / "in.jsonl")["new"] == len(rows)
         and load(store, folder / "in.jsonl")["new"] == 0
@@ -239,14 +248,37 @@ absurd = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    "row, field",
+    [
+        ({"table": "rater", "id": "m" * 65}, "id"),
+        ({"table": "rater", "kind": "k" * 21}, "kind"),
+        ({"kind": "round", "payload": {"round": "a\0b", "state": "open"}}, "round"),
+        ({"kind": "hide", "payload": {"id": "a\0b", "hidden": True}}, "id"),
+    ],
+)
+def test_what_one_of_the_databases_cannot_hold_is_refused_by_all(store, row, field):
+    plain = {
+        "rater": {"id": new_id(), "name": "M", "team": "", "kind": "person"},
+        "event": {"id": new_id(), "time": 1.0, "ui": ""},
+    }
+    name = row.get("table", "event")
+    before = everything(store)
+    with pytest.raises(DataError, match=f"row 1: the field '{field}'"):
+        merge(store, [(1, plain[name] | {"table": name} | row)], forget=True)
+    assert everything(store) == before
+
+
 @pytest.mark.parametrize("field", ["id", "replaces", "rater", "task", "kind", "ui"])
-def test_half_an_emoji_in_any_field_of_an_event_is_refused_by_row_and_field(store, tmp_path, field):
+def test_half_an_emoji_in_any_field_of_an_event_is_refused_by_row_and_field(
+    store, tmp_path, field, database
+):
     rows = everything(store)
     place = next(i for i, row in enumerate(rows) if row["table"] == "event")
     rows[place][field] = "\ud800"
     file = tmp_path / "half.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    copy = Store(tmp_path / "copy.sqlite3")
+    copy = Store(database("copy"))
     with pytest.raises(
         DataError, match=rf"row {place + 1}: the field '{field}' of the table 'event'"
     ):
@@ -260,12 +292,12 @@ def test_half_an_emoji_in_any_field_of_an_event_is_refused_by_row_and_field(stor
 )
 @given(st.data())
 def test_an_events_file_with_an_absurd_value_is_refused_in_a_line_or_does_no_harm(
-    store, tmp_path, data
+    store, tmp_path, database, data
 ):
     rows = everything(store)
     row = data.draw(st.sampled_from(rows))
     row[data.draw(st.sampled_from(sorted(row)))] = data.draw(absurd)
-    file, copy = tmp_path / f"{new_id()}.jsonl", Store(tmp_path / f"{new_id()}.sqlite3")
+    file, copy = tmp_path / f"{new_id()}.jsonl", Store(database(new_id()))
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     try:
         load(copy, file)
@@ -292,8 +324,8 @@ def test_an_events_file_with_an_absurd_value_is_refused_in_a_line_or_does_no_har
         b'{"prompt": "p", "chosen": "a", "rejected": "b", "ended": 5, "group": 1}\n' * 2,
     ],
 )
-def test_what_is_no_file_of_ratings_is_named_in_a_line(tmp_path, content):
-    file, empty = tmp_path / "in.jsonl", Store(tmp_path / "r.sqlite3")
+def test_what_is_no_file_of_ratings_is_named_in_a_line(tmp_path, content, database):
+    file, empty = tmp_path / "in.jsonl", Store(database("r"))
     file.write_bytes(content)
     with pytest.raises(ValueError, match="in.jsonl") as error:
         load(empty, file)

@@ -66,10 +66,10 @@ def test_a_person_of_the_same_name_is_somebody_else(store):
 @pytest.mark.parametrize(
     "rater", [Rater(noise=0.5, flip_rate=0.2), Rater(noise=1.0, tie_margin=0.6)]
 )
-def test_choices_hang_on_name_seed_and_task_and_not_on_order_or_sides(tmp_path, rater):
+def test_choices_hang_on_name_seed_and_task_and_not_on_order_or_sides(database, rater):
     said = []
     for n, (asked, seed) in enumerate([(rows(40), 0), (rows(40)[::-1], 0), (rows(40), 1)]):
-        store = Store(tmp_path / f"{n}.sqlite3")
+        store = Store(database(str(n)))
         store.add_tasks("r", asked)
         simulate(store, "r", rater, seed=seed)
         said.append({row["prompt"]: chosen(row) for row in store.answers()})

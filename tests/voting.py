@@ -1,6 +1,10 @@
 """What the tests of the ratings store share: something to rate, and raters who rate it."""
 
+from pathlib import Path
+
+from rlhf_lessons.data import write_rows
 from rlhf_lessons.feedback import new_id
+from rlhf_lessons.feedback.export import everything
 
 SCORES = [
     {"relevance": 7, "accuracy": 6, "clarity": 5},
@@ -30,6 +34,15 @@ def vote(store, rater, round="r", payload=LEFT, **more):
     task = store.next_task(rater, round)
     event = new_id()
     return task, event, store.answer(rater, task["task"], task["kind"], payload, event, **more)
+
+
+def handed_over(store, folder):
+    """The file in which a store's ratings go elsewhere: itself, or what a server exports."""
+    if isinstance(store.where, Path):
+        return store.where
+    file = folder / f"{new_id()}.jsonl"
+    write_rows(file, everything(store))
+    return file
 
 
 def texts(*words):
