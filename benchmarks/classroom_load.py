@@ -1,14 +1,19 @@
-"""A class of simulated students: is each vote stored once, and how long does a student wait?
+r"""A class of simulated students: is each vote stored once, and how long does a student wait?
 
     python benchmarks/classroom_load.py                    # 100 students, 20 votes each, every 1 s
     python benchmarks/classroom_load.py --students 500     # a lecture
     python benchmarks/classroom_load.py --think 0          # all at once, as fast as they can
     python benchmarks/classroom_load.py --kills 20         # kill -9 at 20 random instants
+    python benchmarks/classroom_load.py --postgresql --processes 2 --students 1000 --think 10 \
+        --arrive 60        # a campus; `--kills 5 --restarts 5` crashes its database server too
 
-Every vote is sent twice, at the same moment over two connections, under one id, 0.5 to 1.5 s after
-the task was shown. A projector and a console look on. The server runs on one core where `taskset`
-can see to that, and with it the process that computes the screens' figures, whose seconds are not
-the server's; the students share the others.
+Every vote is sent twice, at the same moment over two connections, under one id, 0.5 to 1.5 times
+`--think` after the task was shown. A projector and a console look on. One server runs on one core
+where `taskset` can see to that, and with it the process that computes the screens' figures, whose
+seconds are not the server's; the students share the others. With several processes, each request
+goes to the next one, as a proxy without sticky sessions passes them on, and to another one where
+the first does not answer; what the teacher's pages ask goes to the first, as in teaching/campus.md.
+At the end PostgreSQL's database is dumped and restored into another one.
 """
 
 import argparse
@@ -19,31 +24,41 @@ import random
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
+import sqlalchemy as sa
+
 ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT), str(ROOT / "tests")]
+from postgresql import Server  # noqa: E402
+
+from rlhf_lessons.feedback.schema import META, TABLES, events  # noqa: E402
 
 
 class Connection:
-    """One kept-alive HTTP connection with cookies: as little client as will do."""
+    """One kept-alive HTTP connection to each port, used in turn, with cookies: as little client as
+    will do.
+    """
 
-    def __init__(self, port: int):
-        self.port, self.streams, self.cookies = port, None, {}
+    def __init__(self, ports: list[int]):
+        self.ports, self.streams, self.cookies = cycle(ports), {}, {}
         self.address = "10.0.0.1"  # as a tunnel passes it on
 
     async def ask(self, path: str, message: dict | None = None) -> tuple[int, dict]:
         """Return (status, JSON) of a request; OSError where there is no server."""
-        if self.streams is None:
-            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
-        reader, writer = self.streams
+        port = next(self.ports)
+        if port not in self.streams:
+            self.streams[port] = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = self.streams[port]
         body = b"" if message is None else json.dumps(message).encode()
         head = [
             f"{'GET' if message is None else 'POST'} {path} HTTP/1.1",
@@ -66,7 +81,7 @@ class Connection:
             content = await reader.readexactly(size)
         except (OSError, asyncio.IncompleteReadError) as error:
             writer.close()
-            self.streams = None
+            self.streams.pop(port, None)
             raise OSError(str(error)) from error
         return int(lines[0].split()[1]), json.loads(content) if content[:1] == b"{" else {}
 
@@ -94,11 +109,13 @@ class Measured:
     turned_away: Counter = field(default_factory=Counter)
 
 
-async def student(number: int, port: int, votes: int, think: float, seen: Measured) -> None:
+async def student(
+    number: int, ports: list[int], votes: int, think: float, arrive: float, seen: Measured
+) -> None:
     """Join, then vote; remember what was acknowledged, and how long each request took."""
-    rng, first, second = random.Random(number), Connection(port), Connection(port)
+    rng, first, second = random.Random(number), Connection(ports), Connection(ports[::-1])
     first.address = second.address = f"10.0.{number // 250}.{number % 250}"
-    await asyncio.sleep(think * rng.random())
+    await asyncio.sleep((arrive or think) * rng.random())
     try:
         await first.insist("/join", {"code": "FOX", "name": f"student {number}"})
     except RuntimeError as error:  # the class is full
@@ -138,7 +155,7 @@ async def student(number: int, port: int, votes: int, think: float, seen: Measur
 
 async def onlooker(port: int, screen: str, key: str) -> None:
     """Look at the projector or the console every two seconds."""
-    connection = Connection(port)
+    connection = Connection([port])
     while True:
         try:
             await connection.ask(f"/{screen}?key={key}")
@@ -148,28 +165,34 @@ async def onlooker(port: int, screen: str, key: str) -> None:
         await asyncio.sleep(2)
 
 
-def start(folder: Path, port: int) -> subprocess.Popen:
-    """Start the server and wait until it listens."""
-    pinned = ["taskset", "-c", "0"] if shutil.which("taskset") else []
-    command = [
-        *pinned,
-        sys.executable,
-        "-m",
-        "rlhf_lessons",
-        "classroom",
-        "serve",
-        "--db",
-        str(folder / "class.sqlite3"),
-        "--port",
-        str(port),
-        "--code",
-        "FOX",
-    ]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, db: str, port: int, alone: bool) -> subprocess.Popen:
+    """Start a server and wait until it listens; `alone`, on one core."""
+    pinned = ["taskset", "-c", "0"] if alone and shutil.which("taskset") else []
+    command = [*pinned, sys.executable, "-m", "rlhf_lessons", "classroom", "serve"]
+    command += ["--db", db, "--port", str(port), "--code", "FOX"]
+    server = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, RLHF_LESSONS_RUNS=str(folder)),
+    )
     for line in server.stdout:
         if line.startswith("Ctrl-C"):
             return server
     raise RuntimeError(f"the server ended with {server.wait()}")
+
+
+def end(server: subprocess.Popen) -> None:
+    server.kill()
+    server.wait()
+    server.stdout.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def used(pid: int) -> tuple[float, float]:
@@ -186,72 +209,134 @@ def used(pid: int) -> tuple[float, float]:
     )
 
 
-async def kill_at_random(
-    server: subprocess.Popen, folder: Path, port: int, kills: int, most: float
-) -> subprocess.Popen:
-    """Kill the server `kills` times, each after up to `most` seconds of work; return the last."""
-    rng = random.Random()
-    for _ in range(kills):
-        await asyncio.sleep(rng.uniform(0.1, most))
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        server.stdout.close()
-        server = await asyncio.to_thread(start, folder, port)
-    return server
+class Class:
+    """The processes of a class page on one database, and what happens to them."""
+
+    def __init__(self, folder: Path, processes: int, postgresql: Server | None):
+        self.folder, self.postgresql = folder, postgresql
+        self.db = postgresql.url if postgresql else str(folder / "class.sqlite3")
+        self.ports = [free_port() for _ in range(processes)]
+        self.servers = [self.start(port) for port in self.ports]
+        self.before = [used(server.pid)[1] for server in self.servers]  # until it listened
+        keys = "class.secrets.json" if postgresql else "class.sqlite3.secrets.json"
+        self.keys = json.loads((folder / keys).read_text())
+
+    def start(self, port: int) -> subprocess.Popen:
+        return start(self.folder, self.db, port, alone=len(self.ports) == 1)
+
+    async def suffer(self, kills: int, restarts: int, most: float) -> None:
+        """Kill a process `kills` times, and crash the database server `restarts` times, each after
+        up to `most` seconds of work.
+        """
+        rng = random.Random()
+        for what in rng.sample(["kill"] * kills + ["restart"] * restarts, kills + restarts):
+            await asyncio.sleep(rng.uniform(0.1, most))
+            if what == "restart":
+                await asyncio.to_thread(self.postgresql.stop, signal.SIGQUIT)
+                await asyncio.to_thread(self.postgresql.start)
+                continue
+            place = rng.randrange(len(self.ports))
+            end(self.servers[place])
+            self.servers[place] = await asyncio.to_thread(self.start, self.ports[place])
+            self.before[place] = 0
+
+    def close(self) -> dict:
+        """End the processes; return what they used."""
+        memory, cpu = zip(*(used(server.pid) for server in self.servers))
+        for server in self.servers:
+            end(server)
+        return {"memory": max(memory), "cpu": sum(cpu) - sum(self.before)}
+
+
+def rows_of(url: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Return {id: number} of the votes in a database, and how many rows each table has."""
+    engine = sa.create_engine(url)
+    with engine.connect() as c:
+        votes = sa.select(events.c.id, events.c.seq).where(events.c.kind == "pair")
+        stored = dict(c.execute(votes).all())
+        counts = {}
+        for name, table in META.tables.items():
+            counts[name] = c.scalar(sa.select(sa.func.count()).select_from(table))
+    engine.dispose()
+    return stored, counts
+
+
+def intact(folder: Path) -> bool:
+    """Return whether SQLite finds nothing wrong with its file."""
+    engine = sa.create_engine(f"sqlite:///{folder / 'class.sqlite3'}")
+    with engine.connect() as c:
+        return c.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def restored(server: Server) -> dict:
+    """Dump the database, restore it into another one, and compare them, as a campus would."""
+    began = time.perf_counter()
+    dump = server.ask("pg_dump", "postgres")
+    server.ask("createdb", "restored")
+    server.ask("psql", "-q", "-v", "ON_ERROR_STOP=1", "-d", "restored", input=dump)
+    seconds = time.perf_counter() - began
+    there = rows_of(server.url.replace("/postgres?", "/restored?"))
+    return {
+        "dump, MB": round(len(dump) / 1e6, 1),
+        "dump and restore, seconds": round(seconds, 1),
+        "restored rows": ", ".join(f"{name} {there[1][name]}" for name in TABLES),
+        "database intact": there == rows_of(server.url),
+    }
 
 
 async def attend(
-    folder: Path, students: int, votes: int, think: float, kills: int = 0, most: float = 2.0
+    folder: Path,
+    students: int,
+    votes: int,
+    think: float,
+    kills: int = 0,
+    most: float = 2.0,
+    processes: int = 1,
+    postgresql: Server | None = None,
+    restarts: int = 0,
+    arrive: float = 0,
 ) -> dict:
     """Run a class and return what was measured."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server, seen = start(folder, port), Measured()
-    cpu_before = used(server.pid)[1]
-    keys = json.loads((folder / "class.sqlite3.secrets.json").read_text())
+    page, seen = Class(folder, processes, postgresql), Measured()
     looking = [
-        asyncio.create_task(onlooker(port, screen, keys[screen]))
+        asyncio.create_task(onlooker(page.ports[0], screen, page.keys[screen]))
         for screen in ("projector", "console")
     ]
     began = time.perf_counter()
-    room = asyncio.gather(*(student(i, port, votes, think, seen) for i in range(students)))
+    room = asyncio.gather(
+        *(student(i, page.ports, votes, think, arrive, seen) for i in range(students))
+    )
     acknowledged_before = 0
     try:
-        if kills:
-            server = await kill_at_random(server, folder, port, kills, most)
+        if kills or restarts:
+            await page.suffer(kills, restarts, most)
             acknowledged_before = len(seen.acknowledged)
-            cpu_before = 0
         await room
     finally:
         for task in looking:
             task.cancel()
         seconds = time.perf_counter() - began
-        memory, cpu = used(server.pid)
-        server.kill()
-        server.wait()
-        server.stdout.close()
-    with sqlite3.connect(folder / "class.sqlite3") as database:
-        rows = database.execute("SELECT id, seq FROM event WHERE kind = 'pair'").fetchall()
-        intact = database.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    stored = dict(rows)
+        server = page.close()
+    url = page.db if postgresql else f"sqlite:///{page.db}"
+    stored, _ = rows_of(url)
     lost = sum(stored.get(id) != seq for id, seq in seen.acknowledged.items())
     return {
         "students": students,
         "turned away": dict(seen.turned_away),
         "votes sent, each twice": len(seen.votes) // 2,
-        "stored": len(rows),
+        "stored": len(stored),
         "acknowledged and not stored": lost,
         "kills": kills,
+        "crashes of the database": restarts,
         "acknowledged before the last": acknowledged_before,
-        "database intact": intact,
+        **(restored(postgresql) if postgresql else {"database intact": intact(folder)}),
         **waits("vote", seen.votes),
         **waits("next task", seen.next_tasks),
         "seconds": round(seconds, 1),
-        "votes a second": round(len(rows) / seconds, 1),
-        "server's memory, MB": round(memory, 1),
-        "server's CPU seconds": round(cpu - cpu_before, 1),
-        "server's CPU, ms a vote": round(1000 * (cpu - cpu_before) / max(len(rows), 1), 2),
+        "votes a second": round(len(stored) / seconds, 1),
+        "server's memory, MB": round(server["memory"], 1),
+        "server's CPU seconds": round(server["cpu"], 1),
+        "server's CPU, ms a vote": round(1000 * server["cpu"] / max(len(stored), 1), 2),
     }
 
 
@@ -273,7 +358,10 @@ if __name__ == "__main__":
         "--think", type=float, default=1.0, help="mean seconds between a student's votes"
     )
     parser.add_argument(
-        "--kills", type=int, default=0, help="how often the server is killed, at random instants"
+        "--arrive", type=float, default=0, help="seconds in which all come in; by default --think"
+    )
+    parser.add_argument(
+        "--kills", type=int, default=0, help="how often a server is killed, at random instants"
     )
     parser.add_argument(
         "--most", type=float, default=2.0, help="seconds that it works at most before a kill"
@@ -281,12 +369,19 @@ if __name__ == "__main__":
     parser.add_argument(
         "--folder", type=Path, help="on the disk to be measured; a temporary one otherwise"
     )
-    flags = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=flags.folder) as temporary:
-        found = asyncio.run(
-            attend(
-                Path(temporary), flags.students, flags.votes, flags.think, flags.kills, flags.most
-            )
-        )
+    parser.add_argument("--processes", type=int, default=1, help="servers on the same database")
+    parser.add_argument(
+        "--postgresql", action="store_true", help="on a throw-away server instead of SQLite"
+    )
+    parser.add_argument(
+        "--restarts", type=int, default=0, help="how often that server is crashed and restarted"
+    )
+    given = vars(parser.parse_args())
+    if given["restarts"] and not given["postgresql"]:
+        parser.error("--restarts is for --postgresql")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=given.pop("folder")))
+        server = stack.enter_context(Server(fast=False)) if given.pop("postgresql") else None
+        found = asyncio.run(attend(Path(folder), postgresql=server, **given))
     for name, value in found.items():
         print(f"{name:>28}: {value}")
