@@ -28,6 +28,7 @@ def ci(tmp_path):
         says = {
             "id": f"echo {uid}",
             "chromium": "",
+            "pg_ctlcluster": "",
             "sudo": '"${@:2}"',
             "apt-get": "exit 1" if apt_fails else "",
             "python": "",
@@ -36,8 +37,8 @@ def ci(tmp_path):
             if name not in without:
                 note = (
                     ""
-                    if name in ("id", "chromium")
-                    else f'echo "{name} $*$CI_REQUIRES_BROWSER" >>"$LOG"\n'
+                    if name in ("id", "chromium", "pg_ctlcluster")
+                    else f'echo "{name} $*$CI_REQUIRES_BROWSER$CI_REQUIRES_POSTGRESQL" >>"$LOG"\n'
                 )
                 (programs / name).write_text(f"#!{BASH}\n{note}{what}\n")
                 (programs / name).chmod(0o755)
@@ -57,23 +58,36 @@ def ci(tmp_path):
     return run
 
 
-INSTALL = ["apt-get update", "apt-get install -y --no-install-recommends chromium"]
-TEST = ["python start.py test -k this or that1"]  # the 1 is what CI_REQUIRES_BROWSER says
+INSTALL = ["apt-get update", "apt-get install -y --no-install-recommends "]
+# The last 11 is what CI_REQUIRES_BROWSER and CI_REQUIRES_POSTGRESQL say
+TEST = ["python tests/postgresql.py python start.py test -k this or that11"]
+PROGRAMS = {"chromium": "chromium", "pg_ctlcluster": "postgresql"}  # and Debian's packages
 
 
-def test_with_chromium_there_it_runs_the_readmes_command_and_requires_the_browser(ci):
+def installed(*packages):
+    return [INSTALL[0], INSTALL[1] + " ".join(packages)]
+
+
+def test_with_all_there_it_runs_the_readmes_command_beside_a_server_and_requires_both(ci):
     assert ci() == (TEST, "")
     assert "python start.py test" in (PROJECT / "README.md").read_text(encoding="utf-8")
 
 
-def test_without_chromium_root_installs_debians(ci):
-    assert ci(without=["chromium"]) == (INSTALL + TEST, "")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_root_installs_debians_package_where_a_program_is_missing(ci, program):
+    calls, said = ci(without=[program])
+    assert calls[:2] == installed(PROGRAMS[program]) and said == ""
+    assert len(calls) == 3 and calls[2].endswith("start.py test -k this or that11")
+
+
+def test_both_are_installed_at_once(ci):
+    assert ci(without=PROGRAMS)[0][:2] == installed(*PROGRAMS.values())
 
 
 def test_without_chromium_another_user_installs_it_by_sudo_without_a_password(ci):
     calls, _ = ci(uid=1000, without=["chromium"])
     assert [call for call in calls if call.startswith("sudo")] == [
-        f"sudo -n {call}" for call in INSTALL
+        f"sudo -n {call}" for call in installed("chromium")
     ]
     assert calls[-1:] == TEST
 
