@@ -39,12 +39,7 @@ class Batches:
         loop = asyncio.get_running_loop()
         while self.urgent or self.waiting:
             await asyncio.sleep(GATHER)
-            batch = self.urgent[:MOST] + self.waiting[:MOST]
-            del self.urgent[:MOST]
-            del self.waiting[:MOST]
-            actions = [action for action, _ in batch]
-            results = await loop.run_in_executor(self.thread, self._commit, actions)
-            for (_, future), result in zip(batch, results, strict=True):
+            for future, result in await loop.run_in_executor(self.thread, self._commit):
                 if future.done():  # whoever asked is gone; what was asked for is done all the same
                     continue
                 if isinstance(result, Exception):
@@ -53,18 +48,37 @@ class Batches:
                     future.set_result(result)
         self.busy = False
 
-    def _commit(self, actions: list[Callable]) -> list:
-        """Run the actions in one transaction; where that fails, each in its own.
+    def _commit(self) -> list[tuple]:
+        """Run what waits in one transaction, once it is our turn among the processes that write;
+        where that fails, each action in its own.
 
-        Return of each what it returns or raises.
+        Return the future of each, and what it returns or raises.
         """
+        batch = []
         try:
             with self.store.write():
-                return [outcome(action) for action in actions]
+                batch = self._take()
+                return [(future, outcome(action)) for action, future in batch]
+        except Exception:
+            batch = batch or self._take()
+            return [(future, self._alone(action)) for action, future in batch]
+
+    def _take(self) -> list[tuple]:
+        """Take the next batch from what waits, to which others add meanwhile."""
+        batch = []
+        for queue in (self.urgent, self.waiting):
+            taken = queue[:MOST]
+            del queue[: len(taken)]
+            batch += taken
+        return batch
+
+    def _alone(self, action: Callable) -> object:
+        """Return what an action returns or raises in a transaction of its own."""
+        try:
+            with self.store.write():
+                return outcome(action)
         except Exception as error:
-            if len(actions) == 1:
-                return [error]
-            return [self._commit([action])[0] for action in actions]
+            return error
 
 
 def outcome(action: Callable) -> object:
