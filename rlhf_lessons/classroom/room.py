@@ -95,9 +95,11 @@ class Classroom:
     def look(self, rater: str | None = None) -> None:
         """Look up raters and round, once a second: notebooks open rounds, and `forget` deletes.
 
-        At once for a `rater` not seen yet, who may have joined at another process of this class.
+        At once a `rater` not seen yet, who may have joined at another process of this class.
         """
-        if time.monotonic() - self.looked > 1 or rater and rater not in self.people:
+        if rater and rater not in self.people:
+            self.people |= {row["id"]: row for row in self.store.raters(id=rater)}
+        if time.monotonic() - self.looked > 1:
             self.people = {row["id"]: row for row in self.store.raters()}
             self.current = self.store.room().current
             self.looked = time.monotonic()
