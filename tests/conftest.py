@@ -11,6 +11,7 @@ from postgresql import missing
 from tiny_models import WORDS, sentence, tiny_gpt2, tiny_llama
 
 DATABASES = ("SQLite", "PostgreSQL")
+ALL_DATABASES = ("test_card_host", "test_classroom", "test_classroom_processes")
 NO_SERVER = (
     "no PostgreSQL server is named in RATINGS_DATABASE: apt install postgresql, then "
     "python tests/postgresql.py python start.py test"
@@ -18,19 +19,16 @@ NO_SERVER = (
 
 
 def pytest_generate_tests(metafunc):
-    """Run the tests of the ratings store, and of what a class does with it, on each database;
-    SQLite is enough for the others, and for those marked `sqlite`.
+    """Run the tests of the ratings store, and of what a class does with it, on each database; those
+    marked `sqlite` or `postgresql` on this one only. For others SQLite is enough.
     """
     if "database" in metafunc.fixturenames:
-        name = metafunc.module.__name__
-        on_all = name.startswith("test_feedback_") or name in (
-            "test_card_host",
-            "test_classroom",
-            "test_classroom_processes",
-        )
-        if metafunc.definition.get_closest_marker("sqlite"):
-            on_all = False
-        metafunc.parametrize("database", DATABASES if on_all else DATABASES[:1], indirect=True)
+        name, marked = metafunc.module.__name__, metafunc.definition.get_closest_marker
+        wanted = [database for database in DATABASES if marked(database.lower())]
+        if not wanted:
+            on_all = name.startswith("test_feedback_") or name in ALL_DATABASES
+            wanted = DATABASES if on_all else DATABASES[:1]
+        metafunc.parametrize("database", wanted, indirect=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 from voting import LEFT, handed_over, pairs, vote
 
 from rlhf_lessons.data import DataError
@@ -139,6 +139,25 @@ def test_who_reads_sees_one_moment_and_who_writes_is_alone(store, you):
     writer.join()
     assert [row["name"] for row in store.raters()][-2:] == ["first", "late"]
     other.close()
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("when", ["before a vote", "before the commit"])
+def test_a_connection_that_is_lost_fails_in_a_line_and_the_next_vote_is_kept(store, you, when):
+    store.add_tasks("r", pairs(2))
+    with pytest.raises(OSError, match="the database failed") as error:
+        with store.write() as c:
+            mine = c.scalar(select(func.pg_backend_pid()))
+            if when == "before the commit":
+                vote(store, you)
+            other = Store(store.where, readonly=True)
+            with other.read() as killer:
+                killer.execute(select(func.pg_terminate_backend(mine, 5000)))
+            other.close()
+            if when == "before a vote":
+                vote(store, you)
+    assert "\n" not in str(error.value)
+    assert store.answers() == [] and vote(store, you)[2] and len(store.answers()) == 1
 
 
 @pytest.mark.sqlite

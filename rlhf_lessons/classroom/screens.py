@@ -89,7 +89,7 @@ def answer(pipe, where: str | Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
     if hasattr(os, "nice"):  # not on Windows
         os.nice(19)
-    with closing(Store(where)) as store, suppress(EOFError):
+    with closing(Store(where)) as store, suppress(EOFError, OSError):
         while pipe.recv():
             began = time.process_time()
             found = figures(store)

@@ -123,17 +123,18 @@ class Store:
                     version = write and c.exec_driver_sql("PRAGMA data_version").scalar()
                 # Only SQLite tells whether others have changed anything since, and only who writes
                 # can be sure that none does meanwhile: else what was read may no longer hold.
-                if not version or version != c.info.get("version"):
-                    queues = c.info.get("queues", {})  # see `_queue`
-                    c.info.clear()
-                    c.info["queues"] = queues
-                c.info["version"] = version
+                info = c.info  # a connection that is lost gives it no more
+                if not version or version != info.get("version"):
+                    queues = info.get("queues", {})  # see `_queue`
+                    info.clear()
+                    info["queues"] = queues
+                info["version"] = version
                 self.local.connection = c if write else None
                 try:
                     yield c
                     c.commit()
                 except BaseException:
-                    c.info.clear()  # what was not committed among it
+                    info.clear()  # what was not committed among it
                     raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
