@@ -103,7 +103,7 @@ class Visit(web.BaseRequest):
         except Exception as error:
             self.room.sessions.clear()  # what they keep may not have reached the disk
             print(f"The class page failed: {type(error).__name__}: {error}", flush=True)
-            response = refused(503, "the teacher's computer could not write it to the disk")
+            response = refused(503, "the class's database could not write it to the disk")
         response.headers.update(HEADERS)
         return response
 
@@ -261,7 +261,7 @@ class Visit(web.BaseRequest):
         return Response(body=drawn.getvalue(), content_type="image/svg+xml")
 
     async def notice(self) -> Response:
-        return Response(text=NOTICE.format(where="a file on the teacher's computer"))
+        return Response(text=NOTICE.format(where="that of your class"))
 
     async def export(self) -> Response:
         """Give the teacher training rows, a table, or all events; `?anonymous` without names."""

@@ -39,7 +39,7 @@ NOTICE = """What is kept about you, and where
 - Kept: the nickname you chose, your team, and each thing you did: which answer you preferred, your
   scores, the texts and reasons you wrote, how long you looked, when, and what you undid. No
   address, e-mail, device or location.
-- Where: in one database, {where}. Nothing is sent anywhere else. Whoever has that file can read it.
+- Where: in one database, {where}. Nothing is sent anywhere else. Whoever may open it can read it.
 - What for: to train a small reward model in class, and to show how well people agree. While you
   rate, nobody is shown your votes under your name; the room sees counts. The teacher can export
   what is in the file.
