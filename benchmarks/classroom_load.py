@@ -170,23 +170,20 @@ def start(folder: Path, db: str, port: int, alone: bool) -> subprocess.Popen:
     pinned = ["taskset", "-c", "0"] if alone and shutil.which("taskset") else []
     command = [*pinned, sys.executable, "-m", "rlhf_lessons", "classroom", "serve"]
     command += ["--db", db, "--port", str(port), "--code", "FOX"]
-    server = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ, RLHF_LESSONS_RUNS=str(folder)),
-    )
-    for line in server.stdout:
-        if line.startswith("Ctrl-C"):
-            return server
-    raise RuntimeError(f"the server ended with {server.wait()}")
+    said = folder / f"{port}-{time.monotonic_ns()}.log"
+    env = dict(os.environ, RLHF_LESSONS_RUNS=str(folder))
+    with open(said, "w") as log:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=env)
+    while "Ctrl-C ends" not in said.read_text():
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended: {said.read_text()}")
+        time.sleep(0.05)
+    return server
 
 
 def end(server: subprocess.Popen) -> None:
     server.kill()
     server.wait()
-    server.stdout.close()
 
 
 def free_port() -> int:

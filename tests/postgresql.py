@@ -7,7 +7,6 @@ alone. The command finds its URL in RATINGS_DATABASE.
 """
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -35,7 +34,7 @@ class Server:
         self.owner = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             self.owner = {"user": "postgres", "group": "postgres", "extra_groups": []}
-            os.chown(self.folder, *pwd.getpwnam("postgres")[2:4])
+            shutil.chown(self.folder, "postgres", "postgres")
 
     def __enter__(self):
         try:
