@@ -12,7 +12,7 @@ What the reader makes in a lesson, `keep` puts into `runs/mine/`, for the next o
 from pathlib import Path
 
 from rlhf_lessons import paths
-from rlhf_lessons.lm.models import CheckpointError, load_card, load_model, save_model
+from rlhf_lessons.lm.models import NO_CARD, CheckpointError, load_card, load_model, save_model
 
 COMMANDS = {"base": "pretrain", "sft": "sft", "reward": "reward", "ppo": "ppo"}  # that make each
 STAGES = tuple(COMMANDS)  # lessons 1 to 4 make one each
@@ -85,7 +85,10 @@ def unusable(name: str, error: CheckpointError) -> tuple[Path, str]:
 
 def quality(folder: Path) -> float:
     """Return the number by which checkpoints are compared; CheckpointError if the card has none."""
-    found = load_card(folder).get("quality")
+    card = load_card(folder)
+    found = card.get("quality")
+    if card.get("about") == NO_CARD:
+        raise CheckpointError(f"{folder}: nobody measured how good it is. {NO_CARD}")
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise CheckpointError(
             f"{folder / 'card.json'}: 'quality' is {found!r}, where a number was expected"

@@ -98,7 +98,6 @@ DAMAGE = {
     "config.json: missing": lambda folder: (folder / "config.json").unlink(),
     "tokenizer.json: missing": lambda folder: (folder / "tokenizer.json").unlink(),
     "model.safetensors: missing": lambda folder: (folder / "model.safetensors").unlink(),
-    "card.json: missing": lambda folder: (folder / "card.json").unlink(),
     "card.json: damaged, not readable": lambda folder: (folder / "card.json").write_text("{"),
     "config.json|JSON": lambda folder: (folder / "config.json").write_text("{"),
     "config.json describes": lambda folder: (folder / "config.json").write_text(
@@ -130,6 +129,20 @@ def test_a_foreign_folder_is_named(tmp_path):
         load_model(tmp_path)
     with pytest.raises(CheckpointError, match="there is no such folder"):
         load_model(tmp_path / "nowhere")
+
+
+def test_a_folder_without_a_card_is_other_softwares_and_loads(made, places):
+    mine = copied(made, places[1] / "sft")
+    (mine / "card.json").unlink()
+    model, _ = load_model(mine)
+    assert load_card(mine)["weights_sha256"] == load_card(made)["weights_sha256"]
+    assert "other software made it" in checkpoints.choose("sft", "mine")[1]
+    copied(made, places[0] / "sft")
+    path, reason = checkpoints.choose("sft")
+    assert path == places[0] / "sft" and "other software made it" in reason
+    truncate(mine)
+    with pytest.raises(CheckpointError, match="SafetensorError"):
+        load_model(mine)
 
 
 def test_a_damaged_model_of_the_readers_own_is_passed_over_with_a_word(made, places):

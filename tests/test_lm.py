@@ -363,7 +363,6 @@ class TestModels:
             ),
             ("tokenizer.json", None, "tokenizer.json: missing"),
             ("tokenizer.json", lambda old: old[:50], "m: "),
-            ("card.json", None, "card.json: missing: no checkpoint of this course"),
             ("card.json", lambda old: b"\xff", "card.json: damaged"),
         ],
     )

@@ -1,7 +1,10 @@
 """One prompt to several models: what they answer, and a notice where the toy world ends."""
 
+from pathlib import Path
+
 from rlhf_lessons.checkpoints import STAGES, load
 from rlhf_lessons.data import tasks
+from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.tasks import parse
 
@@ -10,15 +13,32 @@ MOST = 200  # answers of one model at a time
 
 
 def load_writers(names: list[str], source: str = "best", say=print) -> dict:
-    """Return name to (model, tokenizer); ValueError for a name that is no model that writes."""
+    """Return name to (model, tokenizer); a name may also be the folder of a model, whoever made it.
+
+    ValueError for a name that is no model that writes.
+    """
     names = [name.strip() for name in names if name.strip()]
-    for name in names:
-        if name not in WRITERS:
-            why = "scores answers and writes none" if name in STAGES else "is not one of our models"
-            raise ValueError(f"'{name}' {why}; choose from {', '.join(WRITERS)}")
     if not names:
         raise ValueError(f"name at least one model: {', '.join(WRITERS)}")
-    return {name: load(name, source, say) for name in names}
+    return {name: load_writer(name, source, say) for name in names}
+
+
+def load_writer(name: str, source: str, say) -> tuple:
+    """Return (model, tokenizer) of one of WRITERS, or of a folder."""
+    if name in WRITERS:
+        return load(name, source, say)
+    scores = f"'{name}' scores answers and writes none; choose from {', '.join(WRITERS)}"
+    if name in STAGES:
+        raise ValueError(scores)
+    if not Path(name).is_dir():
+        raise ValueError(
+            f"'{name}' is not one of our models; choose from {', '.join(WRITERS)}, or name a folder"
+        )
+    found = load_model(name)
+    if hasattr(found[0], "score"):
+        raise ValueError(scores)
+    say(f"{name}: {load_card(name).get('about', '')!s:.200}")
+    return found
 
 
 def ask(

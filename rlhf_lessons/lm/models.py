@@ -1,8 +1,9 @@
 """Building, saving and loading models: any causal LM of transformers, and reward models from one.
 
 A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says
-how the model was made and holds the SHA-256 of its weights: a damaged, truncated or foreign folder
-is named as such. No code that a folder brings along is ever run.
+how the model was made and holds the SHA-256 of its weights: a damaged or truncated folder is named
+as such. One without a card was made by other software, such as TRL, and loads unchecked. No code
+that a folder brings along is ever run.
 """
 
 import copy
@@ -27,6 +28,8 @@ from transformers.utils import logging
 
 from rlhf_lessons.lm.sampling import check_model
 from rlhf_lessons.paths import write_text
+
+NO_CARD = "It has no card.json, so other software made it, and damage would not be noticed"
 
 logging.disable_progress_bar()  # a few megabytes load in no time
 logging.set_verbosity_error()  # `load_model` raises instead of a report
@@ -154,10 +157,17 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
 
 
 def load_card(path) -> dict:
-    """The `card.json` of a checkpoint folder; CheckpointError if it is missing or unreadable."""
+    """The `card.json` of a checkpoint folder; CheckpointError if it is unreadable.
+
+    Weights of other software have none: then the card says that, and holds their SHA-256.
+    """
     if not Path(path).is_dir():
         raise CheckpointError(f"{path}: there is no such folder")
-    return _read_object(Path(path, "card.json"), "missing: no checkpoint of this course")
+    card = Path(path, "card.json")
+    weights = Path(path, "model.safetensors")
+    if weights.is_file() and not card.exists():
+        return {"about": NO_CARD, "weights_sha256": _sha256(weights)}
+    return _read_object(card, "missing: no checkpoint of this course")
 
 
 def load_model(path) -> tuple:
@@ -197,6 +207,9 @@ def load_model(path) -> tuple:
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     if any(found.values()):
         raise CheckpointError(f"{weights}: does not hold the model that {config_file} describes")
+    if hasattr(model, "score"):  # a reward model of other software is not normalised
+        model.config.reward_mean = getattr(config, "reward_mean", 0.0)
+        model.config.reward_deviation = getattr(config, "reward_deviation", 1.0)
     return model.eval(), tokenizer
 
 
