@@ -56,7 +56,7 @@ Source = Annotated[
         "`best` takes yours if it is good enough."
     ),
 ]
-Models = Annotated[str, arg(help="The models, separated by commas.")]
+Models = Annotated[str, arg(help="The models, or folders of models, separated by commas.")]
 Seed = Annotated[int, arg(help="The same seed gives the same answers.")]
 Json = Annotated[bool, arg(help="Print one JSON object and nothing else.")]
 Out = Annotated[Path | None, arg(help="Folder for the finished model; by default in runs.")]
@@ -312,6 +312,8 @@ def make(
         if folder is None:
             folder, reason = choose(name)
             print(reason)
+        elif not made_at(folder):
+            print(f"{name}: {folder}. {load_card(folder).get('about')}")
         folders.append(folder)
     if fresh:
         forget(recipes.state_folder(out))
@@ -359,6 +361,7 @@ def export(
     format: Literal[
         "preference", "unpaired", "rankings", "demonstrations", "csv", "events"
     ] = "preference",
+    to: Literal["trl"] | None = None,
     round: Round = None,
     anonymous: bool = False,
     db: Db = None,
@@ -373,15 +376,19 @@ def export(
     Args:
         out: The file to write; what is there is replaced.
         format: What to write, see above.
+        to: `trl` writes conversations, from which TRL makes the tokens that our stages see, and
+            prints Python that trains on them.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
-    from rlhf_lessons.feedback.export import written
+    from rlhf_lessons.feedback.export import TRAINERS, snippet, written
 
+    if to and format not in TRAINERS:
+        raise ValueError(f"TRL has no trainer for {format}; choose from {', '.join(TRAINERS)}")
     if round is not None and format == "events":
         raise ValueError(
             "events are always all rounds: leave out --round, or choose another format"
         )
-    text, rows, left_out = written(opened(db), format, round, anonymous)
+    text, rows, left_out = written(opened(db), format, round, anonymous, to)
     try:
         paths.write_text(out, text)
     except OSError as error:
@@ -392,6 +399,8 @@ def export(
     print(f"{rows} rows written to {out}")
     for reason, n in left_out.items():
         print(f"  left out: {n} ({reason})")
+    if to and rows:
+        print(f"\nTo train on them with TRL:\n\n{snippet(format, out)}")
 
 
 def import_(

@@ -281,6 +281,19 @@ def as_text(value, where: str) -> str:
     return value
 
 
+def conversation(row: dict) -> dict:
+    """Return a row with its prompt and answers as conversations of one turn.
+
+    TRL puts only conversations into the chat template, in which our models read every text.
+    """
+    row = dict(row)
+    for field in ("prompt", "completion", "chosen", "rejected"):
+        if field in row:
+            role = "user" if field == "prompt" else "assistant"
+            row[field] = [{"role": role, "content": row[field]}]
+    return row
+
+
 def split_pair(chosen: str, rejected: str, where: str) -> dict:
     """Take what both texts begin with as their prompt, up to the last turn or word they share."""
     mark = TURN if TURN in chosen + rejected else " "

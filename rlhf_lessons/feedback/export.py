@@ -9,11 +9,13 @@ import random
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from statistics import mean
 
 from sqlalchemy import func, select
 
-from rlhf_lessons.data import json_lines, spreadsheet
+from rlhf_lessons import paths
+from rlhf_lessons.data import conversation, json_lines, spreadsheet
 from rlhf_lessons.evaluation.votes import compared, unusable
 from rlhf_lessons.feedback.payloads import sound
 from rlhf_lessons.feedback.schema import TABLES, events, of_round
@@ -145,6 +147,10 @@ FORMATS = {
 }
 
 
+# Trainers of TRL; DPOTrainer takes preferences, too
+TRAINERS = {"preference": "Reward", "unpaired": "KTO", "demonstrations": "SFT"}
+
+
 def training_rows(
     answers: list[dict], format: str, anonymous: bool = False
 ) -> tuple[list[dict], dict[str, int]]:
@@ -229,6 +235,37 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
     return rows
 
 
+def for_trl(rows: list[dict], left_out: dict[str, int]) -> list[dict]:
+    """Return the rows that TRL's trainers read as ours do; count the others in `left_out`.
+
+    TRL puts an end token after every answer, so an answer that was cut off would be taught to end.
+    """
+    whole = []
+    for row in rows:
+        ended = row.pop("ended", True)
+        if ended is True or ended == [True, True]:
+            whole.append(conversation(row))
+    if cut := len(rows) - len(whole):
+        left_out["an answer without an end, which TRL would give one"] = cut
+    return whole
+
+
+def snippet(format: str, file: Path) -> str:
+    """Return Python that trains one of our models by TRL, on a file that `written` made for it."""
+    trainer = TRAINERS[format]
+    return f"""\
+from datasets import load_dataset
+from trl import {trainer}Config, {trainer}Trainer
+
+trainer = {trainer}Trainer(
+    model={str(paths.DATA / "checkpoints" / "sft")!r},
+    args={trainer}Config(output_dir={str(paths.RUNS / "trl")!r}, bf16=False),
+    train_dataset=load_dataset("json", data_files={str(file)!r}, split="train"),
+)
+trainer.train()
+trainer.save_model()"""
+
+
 def taken_back(store: Store, round: str | None = None) -> int:
     """Return how many answers were undone or replaced: they are in no export but `everything`."""
     query = of_round(select(func.count(events.c.replaces)), round)
@@ -245,10 +282,14 @@ def reports(store: Store) -> list[dict]:
 
 
 def written(
-    store: Store, format: str, round: str | None = None, anonymous: bool = False
+    store: Store,
+    format: str,
+    round: str | None = None,
+    anonymous: bool = False,
+    to: str | None = None,
 ) -> tuple[str, int, dict[str, int]]:
     """Return the text of a file, its number of rows, and what is left out; formats are FORMATS,
-    "csv", "events".
+    "csv", "events". To "trl" go those of TRAINERS.
     """
     if format == "events":
         rows = everything(store, anonymous)
@@ -259,6 +300,8 @@ def written(
         text = spreadsheet(COLUMNS, rows)
     else:
         rows, left_out = training_rows(answers, format, anonymous)
+        if to == "trl":
+            rows = for_trl(rows, left_out)
         text = json_lines(rows)
     if gone := taken_back(store, round):
         left_out["undone or changed"] = gone
