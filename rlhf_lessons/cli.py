@@ -5,6 +5,7 @@ their fields along. Whatever loads torch, or the class page, is imported inside 
 that help and usage errors come at once.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -40,7 +41,14 @@ POSITIVE = (  # settings that must be above 0
     "steps epochs batch_size num_minibatches update_epochs context validate_every lr critic_lr "
     "temperature max_new_tokens max_grad_norm rankings"
 ).split()
-EXIT_CODES = {"Interrupted": 130, "Stopped": 1, "OSError": 1, "CheckpointError": 2, "ValueError": 2}
+EXIT_CODES = {
+    "Interrupted": 130,
+    "Stopped": 1,
+    "LostProcess": 1,
+    "OSError": 1,
+    "CheckpointError": 2,
+    "ValueError": 2,
+}
 COURSE = {  # each stage: its title, and the models that it starts from
     "base": ("pretrain a base model on web scraps",),
     "sft": ("supervised fine-tuning", "base"),
@@ -613,6 +621,9 @@ def main(words: list[str]) -> int:
     """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
+    if not first:
+        sys.stdout = open(os.devnull, "w")
     both = " ".join(words[:2])
     if both in COMMANDS:
         words = [both, *words[2:]]
@@ -625,6 +636,10 @@ def main(words: list[str]) -> int:
     )
     parse = tyro.extras.subcommand_cli_from_dict
     try:
+        if "WORLD_SIZE" in os.environ:
+            from rlhf_lessons.lm.processes import join
+
+            join()
         return (
             parse(group or COMMANDS, prog=PROGRAM, description=ABOUT, args=words, config=how) or 0
         )
@@ -635,7 +650,8 @@ def main(words: list[str]) -> int:
         code = exit_code(error)
         if code is None:
             raise
-        note(f"{PROGRAM} {name}: {error}")
+        if first or code == 1:
+            note(f"{PROGRAM} {name}: {error}")
         return code
 
 

@@ -20,6 +20,7 @@ from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.probes import base_probes
 from rlhf_lessons.evaluation.reward_model import report
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.models import load_card, load_model, new_model, save_model, toy_config
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.lm.tokenizer import CHAT_TEMPLATE, train_tokenizer
@@ -84,8 +85,10 @@ def save(
         "quality": round(quality, 4),
         "measured": found,
     }
-    save_model(model, tokenizer, out, card)
-    finished(state_folder(out))
+    if processes.first():
+        save_model(model, tokenizer, out, card)
+        finished(state_folder(out))
+    processes.gather(out)  # nobody reads it before it is there
     return out
 
 
@@ -242,7 +245,9 @@ def comparisons_for(
             prompts = asked[part * share :][:share]
             new = make_comparisons(*load_model(model), prompts, seed=seed + part, off_prompt=True)
             rows += [row | {"group": row["group"] + part * share} for row in new]
-        data.write_rows(file, rows)
+        if processes.first():
+            data.write_rows(file, rows)
+        processes.gather(file)
     return data.read_rows(file, "comparisons")
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.decoder import fast
 from rlhf_lessons.lm.tokenizer import Rows, check_tokenizer, check_vocabulary, encode_prompts
 
@@ -81,11 +82,15 @@ def inputs(ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = Non
 
 
 def micro_batches(attention_mask: Tensor, size: int = 128) -> Iterator[tuple[Tensor, slice]]:
-    """Row numbers in groups of `size` of similar length, each with the columns that they span."""
+    """Row numbers in groups of `size` of similar length, each with the columns that they span.
+
+    Of several processes each gets its share: what they find is to be added up.
+    """
     by_length = attention_mask.sum(1).argsort(stable=True)
-    for rows in by_length.split(size):
-        columns = attention_mask[rows].any(0).nonzero()
-        yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
+    for rows in map(processes.share, by_length.split(size)):
+        if len(rows):
+            columns = attention_mask[rows].any(0).nonzero()
+            yield rows, slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def suppressed_ids(model, tokenizer) -> list[int]:
@@ -376,4 +381,4 @@ def _decode(
                 ended = ended[keep]
                 ids = ids[keep]
                 attention_mask = attention_mask[keep]
-    return tokens, logprobs
+    return processes.total(tokens), processes.total(logprobs)

@@ -29,6 +29,7 @@ from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
 from rlhf_lessons.evaluation.best_of_n import best_places, ladder, rewards_of
 from rlhf_lessons.evaluation.intervals import interval
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
 from rlhf_lessons.stages import config as settings
@@ -293,11 +294,11 @@ def point(row: dict) -> dict:
 @torch.no_grad()
 def kl_from(reference, tokenizer, samples) -> float:
     """Return the mean of log(policy / reference) of sampled responses, in nats a response."""
-    total = samples.logprobs.sum().item()
+    theirs = 0.0
     suppressed = suppressed_ids(reference, tokenizer)
     for _, text in samples.parts():
-        total -= response_logprobs(reference, *text, suppressed=suppressed)[0].sum().item()
-    return total / len(samples.ids)
+        theirs += response_logprobs(reference, *text, suppressed=suppressed)[0].sum().item()
+    return (samples.logprobs.sum().item() - sum(processes.gather(theirs))) / len(samples.ids)
 
 
 def best_of_n(start: Start) -> list[dict]:

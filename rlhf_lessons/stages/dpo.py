@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.sampling import check_lengths, check_model, logprobs_of, micro_batches, pad
 from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
@@ -64,10 +65,10 @@ class DPO(RowStage):
         beta = self.config.beta
         loss = losses.ranking_loss(beta * chosen, beta * rejected, weight.to(chosen.device))
         return DPOStep(
-            accuracy=(chosen > rejected).float().mean().item(),
-            chosen=chosen.mean().item(),
-            rejected=rejected.mean().item(),
-            **self.descend(loss, step),
+            accuracy=processes.mean(chosen > rejected),
+            chosen=processes.mean(chosen.detach()),
+            rejected=processes.mean(rejected.detach()),
+            **self.descend(loss, weight.sum().item(), step),
         )
 
     def logratios(self, rows: Rows, starts: list[int]) -> Tensor:
@@ -113,4 +114,4 @@ def implicit_rewards(
         some = [rows[i] for i in part.tolist()], starts[part].tolist(), tokenizer.pad_token_id
         lead = response_totals(policy, *some) - response_totals(reference, *some)
         rewards[part] = beta * lead.cpu()
-    return rewards
+    return processes.total(rewards)

@@ -1,8 +1,8 @@
 """What the stages share: the shape of a run, an optimiser's step, learning rate and seeds.
 
-Left out: mixed precision and several devices, which a model of this size does not need. Dropout is
-off everywhere (models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not
-depend on chance.
+Left out: mixed precision, which a model of this size does not need. Dropout is off everywhere
+(models stay in eval mode), as in Ziegler et al. 2019: a log-probability must not depend on chance.
+Where a launcher has started several processes, they share each batch (`lm/processes.py`).
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.sampling import check_model
 
 
@@ -39,6 +40,7 @@ class Optimiser(torch.optim.AdamW):
         NonFiniteLoss, naming the step, if a gradient is no finite number.
         """
         group = self.param_groups[0]
+        processes.add_gradients(group["params"])
         norm = nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
         check_finite(norm, "the gradients' norm", step)
         group["lr"] = self.max_lr * scale
@@ -134,15 +136,20 @@ class Stage(Iterator):
         self.step += 1
         return result
 
-    def descend(self, loss: Tensor, step: int) -> dict:
-        """Take one step down `loss` in a stage of one model; return the fields of its `Step`."""
+    def descend(self, loss: Tensor, weight: float, step: int) -> dict:
+        """Take one step down `loss` in a stage of one model; return the fields of its `Step`.
+
+        `weight` is what the loss is a mean over, such as the number of its tokens.
+        """
         optimiser = self.optimisers["model"]
         scale = linear_schedule(step, self.steps, self.config.warmup)
         optimiser.zero_grad()
+        loss = processes.weighted(loss, weight)
         backward(loss, step)
         norm = optimiser.apply(step, scale)
         lr = optimiser.max_lr * scale
-        return {"step": step, "loss": loss.item(), "lr": lr, "grad_norm": norm}
+        whole = processes.total(loss.detach())
+        return {"step": step, "loss": whole.item(), "lr": lr, "grad_norm": norm}
 
     def state_dict(self) -> dict:
         """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""
@@ -187,7 +194,9 @@ class RowStage(Stage):
         self.optimisers = {"model": Optimiser(model, config.lr, **settings)}
 
     def batch(self, step: int) -> list:
-        """Return the rows that `step` learns from."""
+        """Return the rows that `step` learns from: this process's share of them, or all where there
+        are too few to share.
+        """
         size = self.config.batch_size
         numbers = length_grouped_rows(self.lengths, size, step, self.config.seed)
-        return [self.rows[i] for i in numbers]
+        return [self.rows[i] for i in processes.share(numbers) or numbers]

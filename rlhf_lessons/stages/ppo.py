@@ -8,8 +8,7 @@ the critic is a model of its own with its own optimiser, so there is no value co
 lands on the end token, not one later, and no value lies beyond it; a missing end is penalised by
 subtraction; losses are means over tokens, so a long response weighs more. Left out: entropy bonus,
 dual clip and clip-higher (the KL penalty does their work), an adaptive KL price, whitening,
-clipping and running scales of rewards (the reward model is normalised once), PPO-ptx, several
-devices.
+clipping and running scales of rewards (the reward model is normalised once), PPO-ptx.
 """
 
 import copy
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.sampling import response_logprobs, token_scores
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PPOConfig
@@ -77,6 +77,7 @@ class PPO(OnPolicy):
         values = torch.zeros_like(batch.logprobs)
         for place, text in batch.parts():
             values[place] = self.token_values(*text)
+        values = processes.total(values)
         # 2. Each token pays for its KL; the last gets the score, less the price of a missing end.
         rewards = losses.token_rewards(
             batch.logprobs, batch.reference_logprobs, mask, self.penalised(batch), config.kl_coef

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.sampling import check_lengths
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import PretrainConfig
@@ -46,7 +47,7 @@ class Pretrain(Stage):
         check_lengths(model, [range(config.context)], "window")
 
     def batch(self, step: int) -> Tensor:
-        """Return windows (batch, context + 1): all text is seen once before any is seen again.
+        """Return windows (share, context + 1): all text is seen once before any is seen again.
 
         Each pass over the text starts at another offset and shuffles the windows, as the seed
         decides.
@@ -58,12 +59,14 @@ class Pretrain(Stage):
         offset = int(torch.randint(context, (1,), generator=rng))
         order = torch.randperm(self.windows, generator=rng)[place * size :][:size]
         windows = self.tokens[offset:].unfold(0, context + 1, context)  # they share their ends
-        return windows[order].to(self.model.device)
+        order = order.tolist()
+        return windows[processes.share(order) or order].to(self.model.device)
 
     def train_step(self, step: int) -> PretrainStep:
         config = self.config
-        loss = losses.next_token_loss(self.model, self.batch(step))
-        result = PretrainStep(**self.descend(loss, step))
+        batch = self.batch(step)
+        loss = losses.next_token_loss(self.model, batch)
+        result = PretrainStep(**self.descend(loss, len(batch), step))
         done = step + 1
         if done % config.validate_every == 0 or done == config.steps:
             result.validation_loss = validation_loss(

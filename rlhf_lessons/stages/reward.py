@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rlhf_lessons.data import check_row
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.models import to_reward_model
 from rlhf_lessons.lm.sampling import check_lengths, check_model, pad
 from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
@@ -75,8 +76,8 @@ class RewardModelling(RowStage):
         chosen = scores[better]
         rejected = scores[worse]
         loss = losses.ranking_loss(chosen, rejected, weight.to(scores.device))
-        accuracy = (chosen > rejected).float().mean().item()
-        return RewardStep(accuracy=accuracy, **self.descend(loss, step))
+        accuracy = processes.mean(chosen > rejected)
+        return RewardStep(accuracy=accuracy, **self.descend(loss, weight.sum().item(), step))
 
 
 def to_rankings(tokenizer, comparisons: list[dict]) -> list[Ranking]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.sampling import (
     Samples,
     check_lengths,
@@ -181,7 +182,7 @@ class OnPolicy(Stage):
             found[place], _ = response_logprobs(
                 model, *text, self.config.temperature, self.suppressed
             )
-        return found
+        return processes.total(found)
 
     def penalised(self, batch: Rollout) -> Tensor:
         """Return the scores (batch,), less the penalty of a missing end."""
@@ -197,7 +198,7 @@ class OnPolicy(Stage):
             minibatches += order.split(config.batch_size // config.num_minibatches)
         history = []
         for rows in minibatches:
-            history.append(self.minibatch(batch, rows, step))
+            history.append(processes.summed(self.minibatch(batch, rows, step)))
             stopped = history[-1]["approx_kl"] > config.target_kl  # before this step, not after
             if stopped:
                 break
@@ -257,4 +258,4 @@ def score_ids(model, ids: Tensor, attention_mask: Tensor) -> Tensor:
     scores = torch.zeros(len(ids), device=model.device)
     for rows, columns in micro_batches(attention_mask):
         scores[rows] = last_scores(model, ids[rows, columns], attention_mask[rows, columns])
-    return scores - model.config.reward_mean
+    return processes.total(scores) - model.config.reward_mean

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from rlhf_lessons.data import json_rows, write_rows
+from rlhf_lessons.lm import processes
 from rlhf_lessons.paths import written_whole
 from rlhf_lessons.stages.loop import Stopped
 
@@ -46,15 +47,21 @@ def train(stage, folder: Path, label: str, after=None) -> list[dict]:
         resume(stage, state, start)
     metrics = read_metrics(folder)[: stage.step]
 
-    def save() -> None:
-        write_rows(folder / METRICS, metrics)  # first, so that no step of the state lacks its row
-        save_state({"start": start, **stage.state_dict()}, state)
+    def save_metrics() -> None:
+        if processes.first():
+            write_rows(folder / METRICS, metrics)
 
-    bar = tqdm(total=len(stage), initial=stage.step, desc=f"{label:8}", mininterval=1.0)
+    def save() -> None:
+        save_metrics()  # first, so that no step of the state lacks its row
+        if processes.first():
+            save_state({"start": start, **stage.state_dict()}, state)
+
+    shown = {"desc": f"{label:8}", "mininterval": 1.0, "disable": not processes.first()}
+    bar = tqdm(total=len(stage), initial=stage.step, **shown)
     saved = -math.inf  # when; the first time is before the first step
     with interruptible() as asked_to_stop, bar:
         try:
-            while stage.step < len(stage) and not asked_to_stop.is_set():
+            while stage.step < len(stage) and not any(processes.gather(asked_to_stop.is_set())):
                 if time.monotonic() - saved > SAVE_SECONDS:
                     save()
                     saved = time.monotonic()
@@ -65,7 +72,7 @@ def train(stage, folder: Path, label: str, after=None) -> list[dict]:
                 bar.set_postfix(shown, refresh=False)
                 bar.update()
         finally:
-            write_rows(folder / METRICS, metrics)  # of a run that failed, too
+            save_metrics()  # of a run that failed, too
         save()
     if stage.step < len(stage):
         raise Interrupted(

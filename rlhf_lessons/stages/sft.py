@@ -34,8 +34,10 @@ class SFT(RowStage):
         super().__init__(model, tokenizer, config, rows, list(map(len, texts)))
 
     def train_step(self, step: int) -> Step:
-        loss = sft_loss(self.model, self.batch(step), self.pad_id)
-        return Step(**self.descend(loss, step))
+        rows = self.batch(step)
+        loss = sft_loss(self.model, rows, self.pad_id)
+        tokens = sum(len(labels) - labels.count(IGNORE) for _, labels in rows)
+        return Step(**self.descend(loss, tokens, step))
 
 
 def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> Labelled:

@@ -1,0 +1,104 @@
+"""Several processes train one model: each takes its share of the rows, and what they find adds up.
+
+`accelerate launch` or `torchrun` starts them. All run the same program on the same data, so each
+knows the whole batch; only passes through a model, which take the time, are shared out. Whatever is
+counted, drawn, whitened or compared is then that of the whole batch, as in one process. There, each
+function below gives back what it was given.
+"""
+
+import os
+from collections import Counter
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class LostProcess(RuntimeError):
+    """Another process of the run has ended, so that this one cannot go on."""
+
+
+def join() -> None:
+    """Join the others, where a launcher has started several processes."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        dist.init_process_group()
+
+
+def several() -> bool:
+    """Return whether there are others."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def first() -> bool:
+    """Return whether this is the process that writes files and shows progress."""
+    return not several() or dist.get_rank() == 0
+
+
+def share(rows):
+    """Return this process's share of a list or tensor: every n-th, perhaps none."""
+    return rows[dist.get_rank() :: dist.get_world_size()] if several() else rows
+
+
+@contextmanager
+def together():
+    """Name what has happened where the others do not answer; waiting for one that ended raises."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcess(
+            "another process of this run has ended, so this one stops too; the same command "
+            f"continues from the last state that was saved ({error})"
+        ) from error
+
+
+def total(x: Tensor) -> Tensor:
+    """Return the sum over all processes, in place of `x`."""
+    if several():
+        with together():
+            dist.all_reduce(x)
+    return x
+
+
+def gather(found) -> list:
+    """Return what each process has found, plain data; it waits for all."""
+    everybody = [found]
+    if several():
+        everybody *= dist.get_world_size()
+        with together():
+            dist.all_gather_object(everybody, found)
+    return everybody
+
+
+def mean(values: Tensor) -> float:
+    """Return the mean of all processes' values (share,)."""
+    shares = gather((values.float().mean().item(), len(values)))
+    n = sum(size for _, size in shares)
+    return sum(share * (size / n) for share, size in shares)
+
+
+def weighted(loss: Tensor, weight: float) -> Tensor:
+    """Return the part of a mean over the whole batch that comes from this share, given the share's
+    own mean and what that is a mean over, such as the number of its tokens."""
+    return loss * (weight / sum(gather(weight)))
+
+
+def summed(metrics: dict) -> dict:
+    """Return the sum of all processes' metrics, of which "ratio_error" is a maximum."""
+    shares = gather(metrics)
+    found = Counter()
+    for share in shares:  # one without rows has no metrics
+        found.update(share)
+    return {**found, "ratio_error": max(share.get("ratio_error", 0.0) for share in shares)}
+
+
+def add_gradients(weights: list) -> None:
+    """Make each weight's gradient the sum of all processes'; without one anywhere it stays None."""
+    if not several():
+        return
+    learned = total(torch.tensor([float(weight.grad is not None) for weight in weights]))
+    for weight, processes in zip(weights, learned, strict=True):
+        if processes:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            total(weight.grad)
