@@ -347,13 +347,17 @@ def _decode(
     tokens = torch.zeros_like(uniforms, dtype=torch.long)
     logprobs = torch.zeros_like(uniforms)
     for rows, columns in micro_batches(prompt_mask, batch_size):
-        ids = prompt_ids[rows, columns]
-        attention_mask = prompt_mask[rows, columns]
+        both = torch.stack([prompt_ids[rows, columns], prompt_mask[rows, columns]])
+        (ids, attention_mask), place = both.unique(dim=1, return_inverse=True)
         ended = torch.zeros_like(rows, dtype=torch.bool)
         cache = DynamicCache(config=model.config)
         for t in range(uniforms.shape[1]):
-            output = model(**inputs(ids, attention_mask, cache), logits_to_keep=1)
-            logits = process_logits(output.logits[:, -1], temperature or 1.0, suppressed)
+            logits = model(**inputs(ids, attention_mask, cache), logits_to_keep=1).logits[:, -1]
+            if t == 0:  # each prompt was read once, however many its responses
+                cache.batch_select_indices(place)
+                logits = logits[place]
+                attention_mask = attention_mask[place]
+            logits = process_logits(logits, temperature or 1.0, suppressed)
             total = logits.logsumexp(-1)  # one NaN or inf spoils it, and so does -inf everywhere
             if not total.isfinite().all():
                 row = rows[~total.isfinite()][0]
