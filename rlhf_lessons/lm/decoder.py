@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from transformers.activations import SiLUActivation
 from transformers.models.llama import modeling_llama as llama
 
+from rlhf_lessons.lm.adapters import merged
+
 PLAIN = {
     llama.LlamaForCausalLM,
     llama.LlamaModel,
@@ -36,8 +38,12 @@ ROOM = 64  # columns by which a cache grows
 
 
 def fast(model):
-    """Return what gives a model's own numbers fastest: a decoder, if it fits, or the model."""
-    return Decoder(model) if fits(model) else model
+    """Return what gives a model's own numbers fastest: a decoder, if it fits, or the model.
+
+    Adapters are added to the weights first.
+    """
+    plain = merged(model)
+    return Decoder(plain) if fits(plain) else model
 
 
 def fits(model) -> bool:

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel as Model
 from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.utils import logging
 
+from rlhf_lessons.lm.adapters import adapters, merged
 from rlhf_lessons.lm.sampling import check_model
 from rlhf_lessons.paths import write_text
 
@@ -79,7 +80,12 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
         torch.manual_seed(seed)
         model = reward_class(type(lm))(config)
         torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
-    loaded = model.base_model.load_state_dict(lm.base_model.state_dict(), strict=False)
+    trunk = model.base_model
+    for name, module in adapters(lm.base_model):
+        if name in dict(trunk.named_modules()):  # its layer is kept
+            trunk.set_submodule(name, copy.deepcopy(module))
+    weights = copy.deepcopy(dict(lm.base_model.state_dict(keep_vars=True)))  # frozen ones: shared
+    loaded = trunk.load_state_dict(weights, strict=False, assign=True)
     if loaded.missing_keys:  # keys left over are those of layers left out
         raise ValueError(
             f"{type(lm).__name__} cannot be made a reward model: {loaded.missing_keys[0]} of it "
@@ -134,7 +140,7 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         new = Path(folder, "new")
-        model.save_pretrained(new)
+        merged(model).save_pretrained(new)
         tokenizer.save_pretrained(new)
         body = json.dumps(
             {**card, "weights_sha256": _sha256(new / "model.safetensors")},

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lessons.lm import processes
+from rlhf_lessons.lm.adapters import Shared
 from rlhf_lessons.lm.sampling import check_model
 
 
@@ -157,7 +158,7 @@ class Stage(Iterator):
             "stage": type(self).__name__,
             "config": repr(self.config),
             "step": self.step,
-            "models": self.models.state_dict(),
+            "models": learned_weights(self.models),
             "optimisers": {name: each.state_dict() for name, each in self.optimisers.items()},
         }
 
@@ -171,9 +172,18 @@ class Stage(Iterator):
                     f"{mine[what]}"
                 )
         self.step = state["step"]
-        self.models.load_state_dict(state["models"])
+        self.models.load_state_dict(self.models.state_dict() | state["models"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+
+
+def learned_weights(models: nn.ModuleDict) -> dict:
+    """Return the weights of models by name, without those that are frozen and shared."""
+    weights = models.state_dict()
+    for name, weight in models.named_parameters(remove_duplicate=False):
+        if isinstance(weight, Shared):
+            del weights[name]
+    return weights
 
 
 class RowStage(Stage):

@@ -1,0 +1,74 @@
+"""LoRA: train a large model by a small addition to it.
+
+With LoRA (Hu et al. 2021) a model learns by two thin matrices beside each product, and its own
+weights stay as they are: so `add_lora` freezes them, and copies of the model share them. Policy,
+reference, critic and reward model then stand on one trunk in memory, each with an adapter, or an
+adapter and a head, of its own, and the stages need to know nothing of it. The reference is a copy
+of the policy as it began, where the adapter changes nothing.
+"""
+
+import copy
+
+import torch
+from torch import nn
+
+
+class Shared(nn.Parameter):
+    """A frozen weight, of which a copy is the weight itself."""
+
+    def __new__(cls, weight):
+        return super().__new__(cls, weight.data, requires_grad=False)
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def requires_grad_(self, requires_grad=True):
+        return self  # it stays frozen, as when another model takes it over
+
+
+def add_lora(model, rank: int = 8, seed: int = 0):
+    """Give a language model an adapter in all of its products but the last, freeze the rest, and
+    return the model.
+
+    The adapter adds 2 B A x to a product W x; B begins at 0, so the model is the same at first.
+    ImportError where `peft` is missing, ValueError where the model has an adapter already.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ImportError("LoRA needs another package: pip install peft") from error
+    if adapters(model):
+        raise ValueError("this model has an adapter already")
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.add_adapter(config)
+    shared = {}
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if not weight.requires_grad:
+                shared.setdefault(id(weight), Shared(weight))
+                module.register_parameter(name, shared[id(weight)])
+    return model.eval()
+
+
+def adapters(model) -> list[tuple[str, nn.Module]]:
+    """Return the products of a model that have an adapter, with their names."""
+    return [pair for pair in model.named_modules() if hasattr(pair[1], "lora_A")]
+
+
+def merged(model):
+    """Return a model without adapters that gives the same numbers, up to rounding: a copy in which
+    they are added to the weights, or the model itself where it has none.
+    """
+    if not adapters(model):
+        return model
+    model = copy.deepcopy(model)
+    for name, module in adapters(model):
+        own = nn.Parameter(module.base_layer.weight.clone())
+        module.base_layer.register_parameter("weight", own)
+        module.merge()
+        model.set_submodule(name, module.base_layer)
+    vars(model).pop("peft_config", None)
+    model._hf_peft_config_loaded = False  # so that transformers saves the whole model
+    return model
