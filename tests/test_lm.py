@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rlhf_lessons.lm import models
+from rlhf_lessons.lm.filters import filter_top_k_top_p
 from rlhf_lessons.lm.sampling import (
-    filter_top_k_top_p,
     generate,
     inputs,
     logprobs_of,

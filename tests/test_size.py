@@ -1,13 +1,14 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 37,500 tokens for the core, with the methods beyond PPO and what measures them, 100,500 for
-the package and nine a line. The core is what a learner reads: without the fast decoder, which only
-repeats what `lm/sampling.py` and the model do. Hints and known mistakes of exercises are data
-(`exercises/hints/*.toml`), and not counted.
+At most 38,000 tokens for the core, with the methods beyond PPO and what measures them, 103,500 for
+the package and nine a line. The core is what a learner reads, without what only carries it to other
+machines and models: the fast decoder, several processes, adapters and pretrained models (`CARRY`).
+Hints and known mistakes of exercises are data (`exercises/hints/*.toml`), and not counted.
 """
 
 import io
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ import rlhf_lessons
 PACKAGE = Path(rlhf_lessons.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
+CARRY = {PACKAGE / "lm" / f"{name}.py" for name in "decoder processes adapters pretrained".split()}
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
-CORE_LIMIT = 37_500
-PACKAGE_LIMIT = 100_500
+CORE_LIMIT = 38_000
+PACKAGE_LIMIT = 103_500
 LINE_LIMIT = 9
 
 
@@ -37,18 +39,18 @@ def tokens(file: Path) -> list[tokenize.TokenInfo]:
     return found
 
 
-def size(files: list[Path]) -> int:
+def size(files: Iterable[Path]) -> int:
     return sum(len(tokens(file)) for file in files)
 
 
-def test_the_core_fits_into_37_500_tokens():
+def test_the_core_fits_into_38_000_tokens():
     """What a learner of RLHF reads: the toy world, the model, the stages, their evaluation."""
     core = [file for file in FILES if file.relative_to(PACKAGE).parts[0] in CORE]
-    core.remove(PACKAGE / "lm" / "decoder.py")
-    assert size(core) <= CORE_LIMIT
+    assert CARRY < set(core)
+    assert size(set(core) - CARRY) <= CORE_LIMIT
 
 
-def test_the_package_fits_into_100_500_tokens():
+def test_the_package_fits_into_103_500_tokens():
     assert size(FILES) <= PACKAGE_LIMIT
 
 

@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 
 from rlhf_lessons.lm import models
-from rlhf_lessons.lm.sampling import filter_top_k_top_p, token_scores
+from rlhf_lessons.lm.filters import filter_top_k_top_p
+from rlhf_lessons.lm.sampling import token_scores
 
 END = 2  # the id of <eos> in the tokenizers that `train_tokenizer` makes
 

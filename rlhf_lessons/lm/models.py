@@ -84,7 +84,7 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
     for name, module in adapters(lm.base_model):
         if name in dict(trunk.named_modules()):  # its layer is kept
             trunk.set_submodule(name, copy.deepcopy(module))
-    weights = copy.deepcopy(dict(lm.base_model.state_dict(keep_vars=True)))  # frozen ones: shared
+    weights = copy.deepcopy(lm.base_model.state_dict(keep_vars=True))  # frozen ones: shared
     loaded = trunk.load_state_dict(weights, strict=False, assign=True)
     if loaded.missing_keys:  # keys left over are those of layers left out
         raise ValueError(

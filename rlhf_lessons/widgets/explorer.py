@@ -5,8 +5,8 @@ import ipywidgets as w
 import torch
 import torch.nn.functional as F
 
+from rlhf_lessons.lm.filters import filter_top_k_top_p
 from rlhf_lessons.lm.sampling import (
-    filter_top_k_top_p,
     most_tokens,
     process_logits,
     sample_next_token,
