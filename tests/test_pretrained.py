@@ -51,9 +51,9 @@ def grouped(tokenizer):
     return louder(new_model(config))
 
 
-def write_gguf(path: Path, model, tokenizer) -> Path:
-    """Write a Llama as llama.cpp does: with its names, the end of GPT-2's texts as a token, and the
-    rows of queries and keys interleaved.
+def write_gguf(path: Path, model, tokenizer, more=("<|endoftext|>",)) -> Path:
+    """Write a Llama as llama.cpp does: with its names, `more` tokens such as the end of GPT-2's
+    texts, and the rows of queries and keys interleaved.
     """
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
@@ -68,7 +68,7 @@ def write_gguf(path: Path, model, tokenizer) -> Path:
     writer.add_vocab_size(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get) + ["<|endoftext|>"]
+    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get) + [*more]
     writer.add_token_list(vocabulary)
     kinds = (gguf.TokenType.NORMAL, gguf.TokenType.CONTROL)
     writer.add_token_types(
@@ -109,6 +109,16 @@ def test_a_gguf_file_holds_the_numbers_of_its_model(grouped, tokenizer, tmp_path
     again, _ = load_pretrained(str(file))
     assert capsys.readouterr().out == ""
     assert all(map(torch.equal, model.parameters(), again.parameters()))
+
+
+def test_a_gguf_file_whose_tokenizer_does_not_fit_is_refused_and_not_kept(
+    grouped, tokenizer, tmp_path
+):
+    grouped.resize_token_embeddings(len(tokenizer))  # no row for the end of GPT-2's texts
+    file = write_gguf(tmp_path / "short.gguf", grouped, tokenizer, ())
+    with pytest.raises(CheckpointError, match="short.gguf: ValueError: the tokenizer's last token"):
+        load_pretrained(str(file))
+    assert not (paths.RUNS / "pretrained").exists()
 
 
 def test_a_folder_of_transformers_and_one_of_this_course_are_loaded(grouped, tokenizer, tmp_path):

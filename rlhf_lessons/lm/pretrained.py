@@ -67,6 +67,7 @@ def unpacked(file: Path) -> Path:
         try:
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(**where)
+            check_model(model.eval(), tokenizer)
         except ImportError as error:
             raise CheckpointError("GGUF files need another package: pip install gguf") from error
         except Exception as error:
