@@ -8,12 +8,12 @@ r"""A class of simulated students: is each vote stored once, and how long does a
         --arrive 60        # a campus; `--kills 5 --restarts 5` crashes its database server too
 
 Every vote is sent twice, at the same moment over two connections, under one id, 0.5 to 1.5 times
-`--think` after the task was shown. A projector and a console look on. One server runs on one core
-where `taskset` can see to that, and with it the process that computes the screens' figures, whose
-seconds are not the server's; the students share the others. With several processes, each request
-goes to the next one, as a proxy without sticky sessions passes them on, and to another one where
-the first does not answer; what the teacher's pages ask goes to the first, as in teaching/campus.md.
-At the end PostgreSQL's database is dumped and restored into another one.
+`--think` after the task was shown. A projector and a console look on. A single server runs on one
+core, where there is `taskset`. So does the process that computes the screens' figures, whose
+seconds are not counted as the server's; the students share the other cores. Several processes take
+requests in turn, as behind a proxy without sticky sessions; if one does not answer, the request
+goes to another. The teacher's pages ask the first process only, as in teaching/campus.md. At the
+end a PostgreSQL database is dumped and restored into another one.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from rlhf_lessons.feedback.schema import META, TABLES, events  # noqa: E402
 
 
 class Connection:
-    """One kept-alive HTTP connection to each port, used in turn, with cookies: as little client as
+    """One kept-alive HTTP connection to each port, used in turn, with cookies: as small a client as
     will do.
     """
 
@@ -166,7 +166,7 @@ async def onlooker(port: int, screen: str, key: str) -> None:
 
 
 def start(folder: Path, db: str, port: int, alone: bool) -> subprocess.Popen:
-    """Start a server and wait until it listens; `alone`, on one core."""
+    """Start a server, on one core if it is `alone`, and wait until it listens."""
     pinned = ["taskset", "-c", "0"] if alone and shutil.which("taskset") else []
     command = [*pinned, sys.executable, "-m", "rlhf_lessons", "classroom", "serve"]
     command += ["--db", db, "--port", str(port), "--code", "FOX"]
@@ -355,7 +355,7 @@ if __name__ == "__main__":
         "--think", type=float, default=1.0, help="mean seconds between a student's votes"
     )
     parser.add_argument(
-        "--arrive", type=float, default=0, help="seconds in which all come in; by default --think"
+        "--arrive", type=float, default=0, help="seconds within which all join; by default --think"
     )
     parser.add_argument(
         "--kills", type=int, default=0, help="how often a server is killed, at random instants"
@@ -368,14 +368,14 @@ if __name__ == "__main__":
     )
     parser.add_argument("--processes", type=int, default=1, help="servers on the same database")
     parser.add_argument(
-        "--postgresql", action="store_true", help="on a throw-away server instead of SQLite"
+        "--postgresql", action="store_true", help="use a temporary PostgreSQL server, not SQLite"
     )
     parser.add_argument(
-        "--restarts", type=int, default=0, help="how often that server is crashed and restarted"
+        "--restarts", type=int, default=0, help="how often PostgreSQL is crashed and restarted"
     )
     given = vars(parser.parse_args())
     if given["restarts"] and not given["postgresql"]:
-        parser.error("--restarts is for --postgresql")
+        parser.error("--restarts needs --postgresql")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=given.pop("folder")))
         server = stack.enter_context(Server(fast=False)) if given.pop("postgresql") else None

@@ -88,7 +88,7 @@ def quality(folder: Path) -> float:
     card = load_card(folder)
     found = card.get("quality")
     if card.get("about") == NO_CARD:
-        raise CheckpointError(f"{folder}: nobody measured how good it is. {NO_CARD}")
+        raise CheckpointError(f"{folder}: its quality was never measured. {NO_CARD}")
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise CheckpointError(
             f"{folder / 'card.json'}: 'quality' is {found!r}, where a number was expected"

@@ -64,7 +64,7 @@ Source = Annotated[
         "`best` takes yours if it is good enough."
     ),
 ]
-Models = Annotated[str, arg(help="The models, or folders of models, separated by commas.")]
+Models = Annotated[str, arg(help="The models, by name or by folder, separated by commas.")]
 Seed = Annotated[int, arg(help="The same seed gives the same answers.")]
 Json = Annotated[bool, arg(help="Print one JSON object and nothing else.")]
 Out = Annotated[Path | None, arg(help="Folder for the finished model; by default in runs.")]
@@ -384,8 +384,8 @@ def export(
     Args:
         out: The file to write; what is there is replaced.
         format: What to write, see above.
-        to: `trl` writes conversations, from which TRL makes the tokens that our stages see, and
-            prints Python that trains on them.
+        to: `trl` writes conversations, which TRL turns into the same tokens as our stages, and
+            prints Python code that trains on them.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
     from rlhf_lessons.feedback.export import TRAINERS, snippet, written
@@ -442,7 +442,7 @@ def merge(
     """Put the ratings of many laptops into one file. What is in several of them counts once.
 
     Args:
-        out: The ratings file to add to, made where there is none; or a database's URL.
+        out: The ratings file to add to, created if there is none; or a database's URL.
         files: Ratings files, or files that `ratings export --format events` wrote.
     """
     from rlhf_lessons.feedback import exchange
@@ -621,7 +621,7 @@ def main(words: list[str]) -> int:
     """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
-    first = os.environ.get("RANK", "0") == "0"  # of several processes, the one that speaks
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, the one that prints
     if not first:
         sys.stdout = open(os.devnull, "w")
     both = " ".join(words[:2])

@@ -284,7 +284,7 @@ def as_text(value, where: str) -> str:
 def conversation(row: dict) -> dict:
     """Return a row with its prompt and answers as conversations of one turn.
 
-    TRL puts only conversations into the chat template, in which our models read every text.
+    TRL applies the chat template, in which our models read every text, only to conversations.
     """
     row = dict(row)
     for field in ("prompt", "completion", "chosen", "rejected"):

@@ -88,7 +88,7 @@ def save(
     if processes.first():
         save_model(model, tokenizer, out, card)
         finished(state_folder(out))
-    processes.gather(out)  # nobody reads it before it is there
+    processes.gather(out)  # no process reads it before it is there
     return out
 
 

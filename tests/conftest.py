@@ -19,8 +19,8 @@ NO_SERVER = (
 
 
 def pytest_generate_tests(metafunc):
-    """Run the tests of the ratings store, and of what a class does with it, on each database; those
-    marked `sqlite` or `postgresql` on this one only. For others SQLite is enough.
+    """Run the tests of the ratings store, and of what a class does with it, on each database, but
+    those marked `sqlite` or `postgresql` only on that one. For other tests SQLite is enough.
     """
     if "database" in metafunc.fixturenames:
         name, marked = metafunc.module.__name__, metafunc.definition.get_closest_marker
@@ -87,8 +87,8 @@ def rankings():
 
 @pytest.fixture
 def database(request, tmp_path):
-    """A function that gives the place of an empty ratings database by a name: a file of its own,
-    or on the server RATINGS_DATABASE a schema of its own.
+    """A function that returns, for a name, the path or URL of an empty ratings database: a file of
+    its own, or a schema of its own on the server that RATINGS_DATABASE names.
     """
     if request.param == "SQLite":
         yield lambda name: tmp_path / f"{name}.sqlite3"

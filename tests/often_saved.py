@@ -1,5 +1,5 @@
 """The command line with a state saved after almost every step, for tests that kill it:
-`python tests/often_saved.py COMMAND ...`. Each process writes its id beside the runs."""
+`python tests/often_saved.py COMMAND ...`. Each process writes its process id beside the runs."""
 
 import os
 import sys

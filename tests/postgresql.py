@@ -2,8 +2,8 @@
 
     python tests/postgresql.py python start.py test
 
-It is Debian's (`apt install postgresql`), in a temporary folder, and reached through a socket in it
-alone. The command finds its URL in RATINGS_DATABASE.
+It is Debian's (`apt install postgresql`). It lives in a temporary folder, and can be reached only
+through a socket there. The command finds its URL in RATINGS_DATABASE.
 """
 
 import os
@@ -21,13 +21,14 @@ DEBIAN = Path("/usr/lib/postgresql")  # where each version has its programs
 class Server:
     """A server in a folder of its own; use it in a `with`.
 
-    `fast` writes nothing to the disk for sure: for tests, which lose no server to a power cut.
+    `fast` does not wait for the disk (no fsync): good enough for tests, which need not survive a
+    power cut.
     """
 
     def __init__(self, fast=True):
         self.fast = fast
         program_of("postgres")
-        # A socket's path is short, and so is not always that of TMPDIR
+        # A socket's path must be short, and TMPDIR may be long
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.url = f"postgresql+psycopg://tests@/postgres?host={self.folder}"
         self.process = None
@@ -87,7 +88,7 @@ class Server:
         raise RuntimeError((self.folder / "log").read_text(errors="replace"))
 
     def stop(self, how=signal.SIGINT):
-        """End it: SIGINT throws its clients out, SIGQUIT ends it as a crash does."""
+        """Stop it: SIGINT disconnects its clients, SIGQUIT ends it as a crash would."""
         if self.process:
             self.process.send_signal(how)
             self.process.wait()
@@ -104,7 +105,7 @@ def program_of(name):
 
 
 def missing(what):
-    """Skip a test that needs a server; in the continuous integration it must be there."""
+    """Skip a test that needs a server, or fail it in continuous integration."""
     import pytest
 
     (pytest.fail if os.environ.get("CI_REQUIRES_POSTGRESQL") else pytest.skip)(what)

@@ -1,6 +1,6 @@
-"""Every stage, tiny and for twenty steps: `python tests/several_processes.py FILE`.
+"""Twenty steps of every stage on tiny models: `python tests/several_processes.py FILE`.
 
-Alone or started by a launcher in several processes, it writes the metrics of each step into FILE.
+Alone, or in several processes that a launcher started, it writes each step's metrics into FILE.
 """
 
 import json
@@ -36,7 +36,7 @@ SAMPLED = {"steps": STEPS, "batch_size": 24, "max_new_tokens": 12, "lr": 5e-3, "
 
 
 def stages(words) -> dict:
-    """Each stage of twenty steps; of 37 rows in batches of 4 the last of a pass is a single row."""
+    """Each stage. With 37 rows in batches of 4, the last batch of a pass is a single row."""
     tokens = torch.tensor(words("\n".join(scraps(200)))["input_ids"])
     prompts = data.prompts_of("train")[:16]
     rows = tiny.comparisons(37)
@@ -71,7 +71,7 @@ def run_all() -> dict:
     for name, stage in stages(tiny.tokenizer()).items():
         found[name] = [asdict(step) for step in stage]
         weights = sum(weight.double().abs().sum().item() for weight in stage.models.parameters())
-        assert len(set(processes.gather(weights))) == 1, "the processes' weights must not part"
+        assert len(set(processes.gather(weights))) == 1, "the processes' weights must not diverge"
     return found
 
 

@@ -1,4 +1,4 @@
-"""LoRA: the same model at first, one trunk that no training changes, plain models at the end."""
+"""LoRA: at first the same model; a trunk that training leaves alone; in the end plain models."""
 
 import copy
 

@@ -131,7 +131,7 @@ def test_a_foreign_folder_is_named(tmp_path):
         load_model(tmp_path / "nowhere")
 
 
-def test_a_folder_without_a_card_is_other_softwares_and_loads(made, places):
+def test_a_folder_without_a_card_is_from_other_software_and_loads(made, places):
     mine = copied(made, places[1] / "sft")
     (mine / "card.json").unlink()
     model, _ = load_model(mine)

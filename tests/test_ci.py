@@ -59,7 +59,7 @@ def ci(tmp_path):
 
 
 INSTALL = ["apt-get update", "apt-get install -y --no-install-recommends "]
-# The last 11 is what CI_REQUIRES_BROWSER and CI_REQUIRES_POSTGRESQL say
+# The 11 at the end: CI_REQUIRES_BROWSER and CI_REQUIRES_POSTGRESQL are both 1
 TEST = ["python tests/postgresql.py python start.py test -k this or that11"]
 PROGRAMS = {"chromium": "chromium", "pg_ctlcluster": "postgresql"}  # and Debian's packages
 

@@ -100,7 +100,7 @@ def test_two_processes_started_at_once_draw_one_round_and_share_code_and_keys(da
 
 
 def test_a_class_whose_processes_and_database_server_are_killed_loses_no_vote(tmp_path):
-    """A campus in benchmarks/classroom_load.py, in small: with its dump and restore."""
+    """The campus of benchmarks/classroom_load.py on a small scale, with its dump and restore."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from classroom_load import attend
 

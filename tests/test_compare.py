@@ -52,7 +52,7 @@ def rows_of(small, seed: int, method: str) -> list[dict]:
 
 
 def test_every_method_is_trained_measured_and_kept(small, capsys, monkeypatch):
-    # An untrained model does nothing that is asked: here, all that says something is right.
+    # An untrained model never does what is asked: here any answer that says something is right.
     def said(prompts, texts, ended):
         return torch.tensor([bool(text.strip()) for text in texts]).float()
 

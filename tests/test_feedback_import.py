@@ -175,7 +175,7 @@ def test_a_forged_judgement_in_an_events_file_is_refused(store):
 
 
 def on_the_disk(store, folder):
-    """All that the database holds: the bytes of its files, or what a server's tables give."""
+    """All that the database holds: the bytes of its files, or the rows of a server's tables."""
     if store.engine.name == "sqlite":
         return b"".join(file.read_bytes() for file in folder.glob("ratings.sqlite3*"))
     with store.read() as c:

@@ -124,7 +124,7 @@ def test_one_step_of_ppo_is_read_in_at_most_five_files(monkeypatch):
 
     About 320 of ours are formulas of RLOO and GRPO, which stand in the same file. Sampling takes
     the readable loop: what the fast decoder does, it does too. `lm/processes.py` is not counted: in
-    one process its functions give back what they were given; calling them takes about 110.
+    one process its functions change nothing; calling them takes about 110 tokens.
     """
     monkeypatch.setattr(sampling, "fast", lambda model: model)
     ppo = tiny.stage("ppo")

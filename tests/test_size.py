@@ -1,9 +1,10 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 38,000 tokens for the core, with the methods beyond PPO and what measures them, 103,500 for
-the package and nine a line. The core is what a learner reads, without what only carries it to other
-machines and models: the fast decoder, several processes, adapters and pretrained models (`CARRY`).
-Hints and known mistakes of exercises are data (`exercises/hints/*.toml`), and not counted.
+At most 38,000 tokens for the core, 103,500 for the package, and nine a line on average. The core is
+what a learner reads: it includes the methods beyond PPO and what measures them, but not what only
+carries it to other machines and models (`CARRY`): the fast decoder, several processes, adapters and
+pretrained models. The hints and known mistakes of exercises are data (`exercises/hints/*.toml`),
+and are not counted.
 """
 
 import io

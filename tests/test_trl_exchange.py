@@ -1,4 +1,4 @@
-"""To TRL and back: its trainers learn from our files and checkpoints, and ours from what it saves.
+"""To TRL and back: its trainers start from our files and models, our stages from what it saves.
 
 TRL is installed as for `test_trl_parity.py`. All trainers run in one process, `trl_exchange.py`.
 """
@@ -25,7 +25,7 @@ STORY = "Write a fictional story about Captain Emma learning to cook."
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Exports, the Python printed for them, and after a run of all trainers, what TRL saved."""
+    """Exports, the Python code printed for them, and what all of TRL's trainers saved."""
     path = installed(CURRENT)
     folder = tmp_path_factory.mktemp("trl")
     rows = data.comparisons()[:24] + data.demonstrations()[:8]
@@ -94,7 +94,7 @@ def test_an_answer_without_an_end_is_left_out_and_counted(folder):
 
 
 @pytest.mark.parametrize("kind", ("GRPO", "RLOO"))
-def test_our_reward_model_is_one_to_trl_but_for_the_mean_it_does_not_take_off(found, kind):
+def test_our_reward_model_scores_in_trl_as_here_except_for_the_mean(found, kind):
     batches = found["shipped"][kind]["rewards"]
     assert len(batches) == 2
     for batch in batches:
@@ -139,7 +139,7 @@ def test_a_reward_model_that_trl_saved_scores_here_as_there(folder, capsys, kind
     assert "scores answers and writes none" in capsys.readouterr().err
 
 
-def test_our_stages_go_on_from_what_trl_saved(folder, small, capsys):
+def test_our_stages_continue_from_what_trl_saved(folder, small, capsys):
     out = str(small / "sft")
     demonstrations = str(small / "few.jsonl")
     settings = ["--demonstrations", demonstrations, "--epochs", "1", "--out", out]
@@ -156,7 +156,7 @@ def test_what_was_exported_for_trl_can_be_imported(folder, tmp_path, capsys):
         assert main(["ratings", "import", str(folder / f"{format}.jsonl"), "--db", db]) == 0
         plain = tmp_path / "back.jsonl"
         export = ["ratings", "export", str(plain), "--format", format, "--db", db]
-        if format == "unpaired":  # one text alone comes back as scores of it
+        if format == "unpaired":  # single texts come back as scores
             continue
         assert main(export) == 0
         texts = [row["prompt"] for row in data.json_rows(folder / f"{format}.jsonl")]

@@ -38,7 +38,7 @@ _, TOKENIZER = load_model(SFT)
 
 
 def trainer_of(kind: str, rows, out: str):
-    """One of TRL's trainers on rows, from our SFT checkpoint and for two steps, its model saved."""
+    """Train our SFT model on rows for two steps with one of TRL's trainers, and save it."""
     more = {"max_completion_length": 12} if kind in SAMPLING else {}
     rewards = {"reward_funcs": REWARD} if kind in SAMPLING else {}
     args = getattr(trl, f"{kind}Config")(
@@ -52,7 +52,7 @@ def trainer_of(kind: str, rows, out: str):
 
 
 def spy(trainer) -> list:
-    """Where what a trainer samples, and the rewards of it, will be found."""
+    """Return a list to which a trainer's samples and their rewards will be added."""
     found, calculate = [], trainer._calculate_rewards
 
     def calculate_and_keep(inputs, prompts, completions, ids):
@@ -118,7 +118,7 @@ def exchanged(kind: str) -> dict:
 
 
 def beside_ours(scored: tuple) -> dict:
-    """TRL's rewards of answers, and ours: without the mean, which TRL does not take off."""
+    """TRL's rewards of answers, and ours plus the mean, which TRL does not subtract."""
     prompts, answers, theirs = scored
     model, tokenizer = load_model(REWARD)
     texts = [[turns[0]["content"] for turns in column] for column in (prompts, answers)]

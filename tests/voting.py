@@ -37,7 +37,7 @@ def vote(store, rater, round="r", payload=LEFT, **more):
 
 
 def handed_over(store, folder):
-    """The file in which a store's ratings go elsewhere: itself, or what a server exports."""
+    """The file that takes a store's ratings elsewhere: its own, or an export of a server's."""
     if isinstance(store.where, Path):
         return store.where
     file = folder / f"{new_id()}.jsonl"

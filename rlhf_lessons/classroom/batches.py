@@ -49,10 +49,10 @@ class Batches:
         self.busy = False
 
     def _commit(self) -> list[tuple]:
-        """Run what waits in one transaction, once it is our turn among the processes that write;
-        where that fails, each action in its own.
+        """Run all waiting actions in one transaction, once it is this process's turn to write; if
+        that fails, run each in a transaction of its own.
 
-        Return the future of each, and what it returns or raises.
+        Return the future of each, and what it returned or raised.
         """
         batch = []
         try:
@@ -64,7 +64,7 @@ class Batches:
             return [(future, self._alone(action)) for action, future in batch]
 
     def _take(self) -> list[tuple]:
-        """Take the next batch from what waits, to which others add meanwhile."""
+        """Take the next batch from the queues, to which others may be adding meanwhile."""
         batch = []
         for queue in (self.urgent, self.waiting):
             taken = queue[:MOST]

@@ -95,7 +95,7 @@ class Classroom:
     def look(self, rater: str | None = None) -> None:
         """Look up raters and round, once a second: notebooks open rounds, and `forget` deletes.
 
-        At once a `rater` not seen yet, who may have joined at another process of this class.
+        A `rater` not seen yet is looked up at once: they may have joined at another process.
         """
         if rater and rater not in self.people:
             self.people |= {row["id"]: row for row in self.store.raters(id=rater)}

@@ -103,7 +103,7 @@ class Visit(web.BaseRequest):
         except Exception as error:
             self.room.sessions.clear()  # what they keep may not have reached the disk
             print(f"The class page failed: {type(error).__name__}: {error}", flush=True)
-            response = refused(503, "the class's database could not write it to the disk")
+            response = refused(503, "the class's database could not be written to")
         response.headers.update(HEADERS)
         return response
 

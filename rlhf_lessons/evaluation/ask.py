@@ -13,9 +13,9 @@ MOST = 200  # answers of one model at a time
 
 
 def load_writers(names: list[str], source: str = "best", say=print) -> dict:
-    """Return name to (model, tokenizer); a name may also be the folder of a model, whoever made it.
+    """Return {name: (model, tokenizer)}; a name may also be a model's folder, whoever made it.
 
-    ValueError for a name that is no model that writes.
+    ValueError for a name that is not that of a model that writes.
     """
     names = [name.strip() for name in names if name.strip()]
     if not names:

@@ -41,10 +41,10 @@ NOTICE = """What is kept about you, and where
 - Kept: the nickname you chose, your team, and each thing you did: which answer you preferred, your
   scores, the texts and reasons you wrote, how long you looked, when, and what you undid. No
   address, e-mail, device or location.
-- Where: in one database, {where}. Nothing is sent anywhere else. Whoever may open it can read it.
+- Where: in one database, {where}. Nothing is sent anywhere else. Anyone with access can read it.
 - What for: to train a small reward model in class, and to show how well people agree. While you
   rate, nobody is shown your votes under your name; the room sees counts. The teacher can export
-  what is in the file.
+  what is in the database.
 - Leaving: you may stop at any time. `python -m rlhf_lessons ratings forget "your name"` deletes all
   that is about you; only that somebody was deleted is noted. Copies and exports made before must be
   deleted by whoever made them.
@@ -147,7 +147,7 @@ FORMATS = {
 }
 
 
-# Trainers of TRL; DPOTrainer takes preferences, too
+# TRL's trainer of each format; DPOTrainer takes preferences, too
 TRAINERS = {"preference": "Reward", "unpaired": "KTO", "demonstrations": "SFT"}
 
 
@@ -238,7 +238,8 @@ def everything(store: Store, anonymous: bool = False) -> list[dict]:
 def for_trl(rows: list[dict], left_out: dict[str, int]) -> list[dict]:
     """Return the rows that TRL's trainers read as ours do; count the others in `left_out`.
 
-    TRL puts an end token after every answer, so an answer that was cut off would be taught to end.
+    TRL puts an end token after every answer, so its models would learn to end where an answer was
+    cut off.
     """
     whole = []
     for row in rows:
@@ -246,12 +247,12 @@ def for_trl(rows: list[dict], left_out: dict[str, int]) -> list[dict]:
         if ended is True or ended == [True, True]:
             whole.append(conversation(row))
     if cut := len(rows) - len(whole):
-        left_out["an answer without an end, which TRL would give one"] = cut
+        left_out["an answer without an end token, which TRL would add"] = cut
     return whole
 
 
 def snippet(format: str, file: Path) -> str:
-    """Return Python that trains one of our models by TRL, on a file that `written` made for it."""
+    """Return Python code that trains our SFT model with TRL on a file that `written` made."""
     trainer = TRAINERS[format]
     return f"""\
 from datasets import load_dataset
@@ -289,7 +290,7 @@ def written(
     to: str | None = None,
 ) -> tuple[str, int, dict[str, int]]:
     """Return the text of a file, its number of rows, and what is left out; formats are FORMATS,
-    "csv", "events". To "trl" go those of TRAINERS.
+    "csv", "events". With `to="trl"` only those in TRAINERS.
     """
     if format == "events":
         rows = everything(store, anonymous)

@@ -58,7 +58,7 @@ def model(name: str, fields: dict) -> type[BaseModel]:
 
 WHOLE = conint(ge=0, lt=2**31)
 NUMBER = confloat(gt=-(2**31), lt=2**31) | None
-NO_NUL = {"pattern": r"^[^\x00]*$"}  # no database holds one
+NO_NUL = {"pattern": r"^[^\x00]*$"}  # PostgreSQL stores none
 NAMED = constr(**NO_NUL)
 WORDS = {"strip_whitespace": True, **NO_NUL}
 REASON = {"reason": (constr(**WORDS, max_length=500), "")}

@@ -134,7 +134,7 @@ class Queue:
     """
 
     def __init__(self, c, round: str, beyond: bool, made_of: tuple[int, set[str]]):
-        """`made_of` is how many tasks the round has, and the ids of what is hidden."""
+        """`made_of` is the number of tasks in the round, and the ids of what is hidden."""
         self.round, self.beyond, self.made_of = round, beyond, made_of
         _, hidden = made_of
         texts = c.execute(TEXTS, {"in_round": round})

@@ -115,7 +115,7 @@ current_answers = (
     .join(prompts, prompts.c.id == tasks.c.prompt)
     .subquery("current_answer")
 )
-BEGIN = {  # what a transaction begins with: one that sees one moment, and one that alone writes
+BEGIN = {  # a transaction's first statement: to read one snapshot, or to be the only writer
     "sqlite": ("BEGIN", "BEGIN IMMEDIATE"),
     "postgresql": (
         "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -176,7 +176,7 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
             file = Path(url.database or "").absolute()
         options = {"creator": lambda: connect(file, readonly)} if file else {}
         if url.get_backend_name() not in BEGIN:
-            raise sa.exc.ArgumentError(f"it must be one of {', '.join(BEGIN)}")
+            raise sa.exc.ArgumentError(f"its kind must be one of {', '.join(BEGIN)}")
         # The connection that was used last, since that knows the latest
         engine = sa.create_engine(url, pool_use_lifo=True, **options)
     except ImportError as error:
@@ -197,10 +197,10 @@ def open_engine(where: str | Path, readonly: bool = False) -> sa.Engine:
                 META.create_all(connection)
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         engine.dispose()
-        what = "a ratings file, in a folder" if file else "a ratings database"
+        what = "a ratings file, which needs its folder too," if file else "a ratings database"
         raise ValueError(
-            f"{shown(where)}: cannot be opened as {what} to {'read' if readonly else 'write in'} "
-            f"({in_short(error)})"
+            f"{shown(where)}: cannot be opened as {what} for {'reading' if readonly else 'writing'}"
+            f" ({in_short(error)})"
         ) from error
     return engine
 

@@ -115,15 +115,15 @@ class Store:
             self.engine = open_engine(self.where, self.readonly)
         try:
             with self.engine.connect() as c:
-                # Who writes takes the lock at once: SQLite throws out without waiting who reads
-                # first and then finds the file changed, and the votes with it.
+                # A writer takes the lock at once: if it read first, and the file then changed,
+                # SQLite would refuse it without waiting, and its votes would be lost.
                 c.exec_driver_sql(BEGIN[c.dialect.name][write])
                 version = None
                 if c.dialect.name == "sqlite":
                     version = write and c.exec_driver_sql("PRAGMA data_version").scalar()
                 # Only SQLite tells whether others have changed anything since, and only who writes
                 # can be sure that none does meanwhile: else what was read may no longer hold.
-                info = c.info  # a connection that is lost gives it no more
+                info = c.info  # a lost connection would not give it
                 if not version or version != info.get("version"):
                     queues = info.get("queues", {})  # see `_queue`
                     info.clear()
@@ -134,7 +134,7 @@ class Store:
                     yield c
                     c.commit()
                 except BaseException:
-                    info.clear()  # what was not committed among it
+                    info.clear()  # it may hold what was not committed
                     raise
         except (DBAPIError, JSONDecodeError) as error:
             raise OSError(
@@ -221,7 +221,7 @@ class Store:
             return self._queue(c, round, beyond).give(c, rater)
 
     def _queue(self, c, round: str, beyond: bool) -> Queue:
-        """Return the tasks of a round, read anew where others have added some or hidden a text."""
+        """Return a round's tasks, read again if others have added some or hidden a text."""
         if ("made of", round) not in c.info:
             n = c.scalar(SIZE, {"in_round": round})
             c.info["made of", round] = n, self.room().hidden

@@ -1,10 +1,10 @@
 """LoRA: train a large model by a small addition to it.
 
-With LoRA (Hu et al. 2021) a model learns by two thin matrices beside each product, and its own
-weights stay as they are: so `add_lora` freezes them, and copies of the model share them. Policy,
-reference, critic and reward model then stand on one trunk in memory, each with an adapter, or an
-adapter and a head, of its own, and the stages need to know nothing of it. The reference is a copy
-of the policy as it began, where the adapter changes nothing.
+With LoRA (Hu et al. 2021) only an adapter learns: two low-rank matrices beside each linear layer.
+The model's own weights, its trunk, stay as they are: so `add_lora` freezes them, and copies of the
+model share them. Policy, reference, critic and reward model then share one trunk in memory. Each
+has its own adapter, and a head where it needs one; the stages need not know. The reference is a
+copy of the policy at its start, where the adapter changes nothing.
 """
 
 import copy
@@ -14,7 +14,7 @@ from torch import nn
 
 
 class Shared(nn.Parameter):
-    """A frozen weight, of which a copy is the weight itself."""
+    """A frozen weight that copies of its model share: `deepcopy` returns the weight itself."""
 
     def __new__(cls, weight):
         return super().__new__(cls, weight.data, requires_grad=False)
@@ -27,10 +27,10 @@ class Shared(nn.Parameter):
 
 
 def add_lora(model, rank: int = 8, seed: int = 0):
-    """Give a language model an adapter in all of its products but the last, freeze the rest, and
-    return the model.
+    """Give a language model an adapter in every linear layer but the output layer, freeze the rest,
+    and return the model.
 
-    The adapter adds 2 B A x to a product W x; B begins at 0, so the model is the same at first.
+    The adapter adds 2 B A x to W x; B begins at 0, so the model is the same at first.
     ImportError where `peft` is missing, ValueError where the model has an adapter already.
     """
     try:
@@ -53,13 +53,13 @@ def add_lora(model, rank: int = 8, seed: int = 0):
 
 
 def adapters(model) -> list[tuple[str, nn.Module]]:
-    """Return the products of a model that have an adapter, with their names."""
+    """Return the layers of a model that have an adapter, with their names."""
     return [pair for pair in model.named_modules() if hasattr(pair[1], "lora_A")]
 
 
 def merged(model):
     """Return a model without adapters that gives the same numbers, up to rounding: a copy in which
-    they are added to the weights, or the model itself where it has none.
+    they are merged into the weights, or the model itself where it has none.
     """
     if not adapters(model):
         return model

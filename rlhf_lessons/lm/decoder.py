@@ -40,7 +40,7 @@ ROOM = 64  # columns by which a cache grows
 def fast(model):
     """Return what gives a model's own numbers fastest: a decoder, if it fits, or the model.
 
-    Adapters are added to the weights first.
+    Adapters are merged into the weights first.
     """
     plain = merged(model)
     return Decoder(plain) if fits(plain) else model

@@ -1,4 +1,4 @@
-"""Top-k and top-p, which leave out unlikely tokens: to be looked at, not trained with."""
+"""Top-k and top-p, which leave out unlikely tokens: to look at, not to train with."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ def filter_top_k_top_p(logits: Tensor, top_k: int = 0, top_p: float = 1.0) -> Te
     """Keep the `top_k` likeliest tokens (0: all), or the likeliest of total probability `top_p`.
 
     The others get -inf. For display only: training samples from the whole distribution, or its
-    log-probs would be of another one. ValueError unless top_k >= 0 and 0 < top_p <= 1.
+    log-probs would be those of another one. ValueError unless top_k >= 0 and 0 < top_p <= 1.
     """
     if not top_k >= 0:
         raise ValueError(f"top_k must be 0, which keeps all tokens, or more, not {top_k}")

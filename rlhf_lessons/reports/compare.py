@@ -3,11 +3,11 @@
 PPO, RLOO, GRPO and Dr. GRPO sample and ask the reward model; DPO learns from the comparisons that
 the reward model learned from; rejection sampling (`rs`) fine-tunes on the best of 16 answers by
 reward; best-of-n (`bon`) trains nothing. `verified` is RLOO with a second reward, for sums and code
-that a program finds right: there the reward is the measure itself. `warm_verified` is the same, but
-since RLOO learns nothing where all answers are wrong, the policy is first fine-tuned on right ones
-that it finds among 64 (as in STaR, Zelikman et al. 2022). Each is measured on its way:
-true utility against KL from the SFT model, and against the processor's seconds in training, which
-other work on the machine does not lengthen; those of the reward model are not counted.
+that a program finds right: there the reward is the measure itself. `warm_verified` is the same with
+a warm start: RLOO learns nothing where all answers are wrong, so the policy is first fine-tuned on
+right ones among 64 of its own to each prompt (as in STaR, Zelikman et al. 2022). Each is measured
+in the course of its training: true utility against KL from the SFT model, and against CPU seconds,
+which other work on the machine does not lengthen; those of the reward model are not counted.
 
 What a folder holds of the same models and settings is not made again, and a stopped run continues.
 """
@@ -56,9 +56,9 @@ METHODS = (*ON_POLICY, "dpo", "rs", "bon", "verified", "warm_verified")
 MADE = ("sft", "reward")  # the models that all begin with
 NATS = (1.0, 2.0, 4.0)  # KL at which methods are compared
 WEIGHT = 2.0  # of the verified reward, beside the reward model's
-TRIES = 64  # answers to a prompt among which right ones are looked for,
-KEPT = 4  # of which at most so many are learned from,
-WARM_STEPS = 48  # before so many steps of RLOO
+TRIES = 64  # warm start: answers sampled for each prompt, in search of right ones
+KEPT = 4  # right answers to a prompt that it learns from, at most
+WARM_STEPS = 48  # of RLOO after it
 
 
 @dataclass
@@ -227,8 +227,8 @@ def rejection_sample(sft, tokenizer, reward, seed: int) -> list[dict]:
 
 
 def right_answers(sft, tokenizer, seed: int) -> list[dict]:
-    """Return, as demonstrations, up to four different right ones of 64 answers to each training
-    prompt that a program can check. ValueError where there is none at all.
+    """Return demonstrations for the training prompts whose answers a program can check: for each,
+    up to KEPT different right ones of TRIES answers. ValueError where no answer at all is right.
     """
     rows = []
     prompts = [p for p in data.prompts_of("train") if parse(p)["family"] in recipes.VERIFIABLE]
@@ -240,7 +240,7 @@ def right_answers(sft, tokenizer, seed: int) -> list[dict]:
     if not rows:
         raise ValueError(
             f"none of {TRIES} answers to any prompt is right, so there is nothing to start from: "
-            "take `verified`, or another SFT model"
+            "use `verified`, or another SFT model"
         )
     return rows
 
