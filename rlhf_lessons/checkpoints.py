@@ -12,6 +12,7 @@ What the reader makes in a lesson, `keep` puts into `runs/mine/`, for the next o
 from pathlib import Path
 
 from rlhf_lessons import paths
+from rlhf_lessons.data import printable
 from rlhf_lessons.lm.models import NO_CARD, CheckpointError, load_card, load_model, save_model
 
 COMMANDS = {"base": "pretrain", "sft": "sft", "reward": "reward", "ppo": "ppo"}  # that make each
@@ -58,7 +59,7 @@ def choose(name: str, source: str = "best") -> tuple[Path, str]:
                 "'shipped' you get the course's"
             )
         about = load_card(folder).get("about", "")
-        return folder, f"{name}: your own model. {about!s:.200}"
+        return folder, printable(f"{name}: your own model. {about!s:.200}")
     own = paths.RUNS / name
     if source == "shipped" or not own.is_dir():
         return shipped(name), f"{name}: the shipped model."

@@ -388,10 +388,8 @@ def export(
             prints Python code that trains on them.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
-    from rlhf_lessons.feedback.export import TRAINERS, snippet, written
+    from rlhf_lessons.feedback.export import snippet, written
 
-    if to and format not in TRAINERS:
-        raise ValueError(f"TRL has no trainer for {format}; choose from {', '.join(TRAINERS)}")
     if round is not None and format == "events":
         raise ValueError(
             "events are always all rounds: leave out --round, or choose another format"
@@ -621,7 +619,8 @@ def main(words: list[str]) -> int:
     """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
-    first = os.environ.get("RANK", "0") == "0"  # of several processes, the one that prints
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    first = not several or os.environ["RANK"] == "0"  # the one that prints
     if not first:
         sys.stdout = open(os.devnull, "w")
     both = " ".join(words[:2])
@@ -636,7 +635,7 @@ def main(words: list[str]) -> int:
     )
     parse = tyro.extras.subcommand_cli_from_dict
     try:
-        if "WORLD_SIZE" in os.environ:
+        if several:
             from rlhf_lessons.lm.processes import join
 
             join()

@@ -92,6 +92,26 @@ def test_merged_gives_the_same_numbers_and_leaves_the_model_as_it_was(any_model)
     assert all(map(torch.equal, trunk(model), weights))
 
 
+def test_what_is_merged_shares_nothing_and_can_be_moved_and_trained(any_model, tokenizer):
+    model = moved(add_lora(any_model))
+    before = numbers(model)
+    plain = merged(model)
+    assert not trunk(plain)
+    assert all(weight.requires_grad for weight in plain.parameters())
+    tied = plain.get_input_embeddings().weight is plain.get_output_embeddings().weight
+    assert tied == (any_model.get_input_embeddings().weight is any_model.lm_head.weight)
+    plain.to(torch.bfloat16)
+    assert torch.equal(numbers(model), before)
+
+
+def test_an_adapter_that_is_switched_off_is_not_merged(any_model):
+    before = numbers(any_model)
+    model = moved(add_lora(any_model))
+    model.disable_adapters()
+    assert torch.allclose(numbers(model), before, atol=1e-5)
+    assert torch.allclose(numbers(merged(model)), before, atol=1e-5)
+
+
 def test_a_checkpoint_is_a_plain_model(any_model, tokenizer, tmp_path):
     model = moved(add_lora(any_model))
     save_model(model, tokenizer, tmp_path / "policy", {})

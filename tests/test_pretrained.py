@@ -18,7 +18,8 @@ from tiny_models import louder
 from transformers import LlamaConfig
 
 from rlhf_lessons import paths
-from rlhf_lessons.lm.models import CheckpointError, new_model, save_model
+from rlhf_lessons.lm.adapters import add_lora
+from rlhf_lessons.lm.models import CheckpointError, load_model, new_model, save_model
 from rlhf_lessons.lm.pretrained import load_pretrained, smollm2_file
 from rlhf_lessons.lm.sampling import generate, logprobs_of, pad
 from rlhf_lessons.lm.tokenizer import encode_prompts
@@ -158,7 +159,8 @@ def test_what_cannot_be_loaded_is_named(grouped, tokenizer, tmp_path, monkeypatc
         load_pretrained(str(tmp_path / "pickled"))
 
 
-def test_a_folder_that_brings_code_does_not_run_it(grouped, tokenizer, tmp_path):
+def test_a_folder_that_brings_code_does_not_run_it(grouped, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # whatever is asked
     folder = tmp_path / "brings code"
     grouped.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -169,6 +171,19 @@ def test_a_folder_that_brings_code_does_not_run_it(grouped, tokenizer, tmp_path)
     with pytest.raises(CheckpointError, match="brings code"):
         load_pretrained(str(folder))
     assert not Path("it_ran").exists()
+
+
+def test_a_folder_that_brings_an_adapter_is_refused(grouped, tokenizer, tmp_path):
+    pytest.importorskip("peft")
+    save_model(grouped, tokenizer, tmp_path / "ours", {})
+    add_lora(grouped).save_pretrained(tmp_path / "ours")
+    assert (tmp_path / "ours" / "adapter_config.json").is_file()
+    for load in (load_pretrained, load_model):
+        with pytest.raises(CheckpointError, match="adapter_config.json: an adapter makes it anoth"):
+            load(str(tmp_path / "ours"))
+    (tmp_path / "ours" / "card.json").unlink()
+    with pytest.raises(CheckpointError, match="merge it"):
+        load_pretrained(str(tmp_path / "ours"))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from test_trl_parity import CURRENT, ROOT, installed
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.cli import main
+from rlhf_lessons.lm import processes
 from rlhf_lessons.stages.run import load_state, read_metrics
 
 PROCESSES = 2
@@ -94,9 +95,13 @@ def test_a_killed_process_ends_the_run_with_one_error_and_the_same_command_resum
         assert step == pytest.approx(other, abs=1e-4)
 
 
-@pytest.mark.parametrize("rank, times", [("0", 1), ("1", 0)])
-def test_what_does_not_fit_is_said_by_the_first_process_only(monkeypatch, capsys, rank, times):
+@pytest.mark.parametrize("rank, size, times", [("0", "2", 1), ("1", "2", 0), ("1", "1", 1)])
+def test_what_does_not_fit_is_said_by_the_first_process_only(
+    monkeypatch, capsys, rank, size, times
+):
     monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setattr(processes, "join", lambda: None)
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back after the test
     assert main(["sft", "--epochs", "0"]) == 2
     assert capsys.readouterr().err.count("epochs must be above 0") == times

@@ -102,6 +102,14 @@ def test_bad_number_stops_the_run_at_its_step_with_the_weights_of_the_step_befor
     assert_same(run.models[name].state_dict(), before)
 
 
+def test_a_state_that_lacks_a_weight_is_refused(make_stage):
+    run = make_stage()
+    state = run.state_dict()
+    del state["models"][next(iter(state["models"]))]
+    with pytest.raises(RuntimeError, match="Missing key"):
+        run.load_state_dict(state)
+
+
 def test_state_of_another_run_is_refused(make_stage):
     run = make_stage()
     state = run.state_dict()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rlhf_lessons.checkpoints import STAGES, load
-from rlhf_lessons.data import tasks
+from rlhf_lessons.data import printable, tasks
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.tasks import parse
@@ -37,7 +37,7 @@ def load_writer(name: str, source: str, say) -> tuple:
     found = load_model(name)
     if hasattr(found[0], "score"):
         raise ValueError(scores)
-    say(f"{name}: {load_card(name).get('about', '')!s:.200}")
+    say(printable(f"{name}: {load_card(name).get('about', '')!s:.200}"))
     return found
 
 

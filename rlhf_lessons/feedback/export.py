@@ -4,6 +4,7 @@ Exports are made of current answers (`Store.answers`). What does not fit a forma
 the reason.
 """
 
+import glob
 import json
 import random
 import secrets
@@ -261,7 +262,7 @@ from trl import {trainer}Config, {trainer}Trainer
 trainer = {trainer}Trainer(
     model={str(paths.DATA / "checkpoints" / "sft")!r},
     args={trainer}Config(output_dir={str(paths.RUNS / "trl")!r}, bf16=False),
-    train_dataset=load_dataset("json", data_files={str(file)!r}, split="train"),
+    train_dataset=load_dataset("json", data_files={glob.escape(str(file))!r}, split="train"),
 )
 trainer.train()
 trainer.save_model()"""
@@ -290,8 +291,10 @@ def written(
     to: str | None = None,
 ) -> tuple[str, int, dict[str, int]]:
     """Return the text of a file, its number of rows, and what is left out; formats are FORMATS,
-    "csv", "events". With `to="trl"` only those in TRAINERS.
+    "csv", "events". With `to="trl"`, ValueError for one that is not in TRAINERS.
     """
+    if to and format not in TRAINERS:
+        raise ValueError(f"TRL has no trainer for {format}; choose from {', '.join(TRAINERS)}")
     if format == "events":
         rows = everything(store, anonymous)
         return json_lines(rows), len(rows), {}

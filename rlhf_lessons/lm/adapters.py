@@ -4,7 +4,8 @@ With LoRA (Hu et al. 2021) only an adapter learns: two low-rank matrices beside 
 The model's own weights, its trunk, stay as they are: so `add_lora` freezes them, and copies of the
 model share them. Policy, reference, critic and reward model then share one trunk in memory. Each
 has its own adapter, and a head where it needs one; the stages need not know. The reference is a
-copy of the policy at its start, where the adapter changes nothing.
+copy of the policy at its start, where the adapter changes nothing. Sampling makes a merged copy for
+as long as it takes.
 """
 
 import copy
@@ -14,7 +15,10 @@ from torch import nn
 
 
 class Shared(nn.Parameter):
-    """A frozen weight that copies of its model share: `deepcopy` returns the weight itself."""
+    """A frozen weight that copies of its model share: `deepcopy` returns the weight itself.
+
+    So `.to(device)` or `.to(dtype)` of one copy moves it for all: move the model before `add_lora`.
+    """
 
     def __new__(cls, weight):
         return super().__new__(cls, weight.data, requires_grad=False)
@@ -36,20 +40,29 @@ def add_lora(model, rank: int = 8, seed: int = 0):
     try:
         from peft import LoraConfig
     except ImportError as error:
-        raise ImportError("LoRA needs another package: pip install peft") from error
+        raise ImportError(f"LoRA needs another package: pip install peft ({error})") from error
     if adapters(model):
         raise ValueError("this model has an adapter already")
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_adapter(config)
-    shared = {}
-    for module in model.modules():
-        for name, weight in module.named_parameters(recurse=False):
-            if not weight.requires_grad:
-                shared.setdefault(id(weight), Shared(weight))
-                module.register_parameter(name, shared[id(weight)])
+    replace(model, lambda weight: not weight.requires_grad, Shared)
     return model.eval()
+
+
+def replace(model, which, make) -> None:
+    """Put `make(weight)` in the place of each weight for which `which(weight)` is true.
+
+    One that stands in several places, as tied weights do, stays one.
+    """
+    new = {}
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if which(weight):
+                if id(weight) not in new:
+                    new[id(weight)] = make(weight)
+                setattr(module, name, new[id(weight)])
 
 
 def adapters(model) -> list[tuple[str, nn.Module]]:
@@ -59,16 +72,22 @@ def adapters(model) -> list[tuple[str, nn.Module]]:
 
 def merged(model):
     """Return a model without adapters that gives the same numbers, up to rounding: a copy in which
-    they are merged into the weights, or the model itself where it has none.
+    they are merged into the weights, all of which are its own, or the model itself where it has
+    none.
     """
     if not adapters(model):
         return model
     model = copy.deepcopy(model)
+    replace(model, lambda weight: isinstance(weight, Shared), own)
     for name, module in adapters(model):
-        own = nn.Parameter(module.base_layer.weight.clone())
-        module.base_layer.register_parameter("weight", own)
-        module.merge()
+        if not module.disable_adapters:
+            module.merge()
         model.set_submodule(name, module.base_layer)
     vars(model).pop("peft_config", None)
     model._hf_peft_config_loaded = False  # so that transformers saves the whole model
     return model
+
+
+def own(weight: torch.Tensor) -> nn.Parameter:
+    """Return a copy of a weight that can be trained and moved."""
+    return nn.Parameter(weight.detach().clone())

@@ -42,6 +42,8 @@ def fast(model):
 
     Adapters are merged into the weights first.
     """
+    if type(model) is not llama.LlamaForCausalLM:
+        return model
     plain = merged(model)
     return Decoder(plain) if fits(plain) else model
 
@@ -51,7 +53,7 @@ def fits(model) -> bool:
 
     A bias, an adapter, a quantised layer, a hook or autocast makes it another model.
     """
-    if type(model) is not llama.LlamaForCausalLM or torch.is_autocast_enabled(model.device.type):
+    if torch.is_autocast_enabled(model.device.type):
         return False
     for module in model.modules():
         hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)

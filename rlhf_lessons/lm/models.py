@@ -185,6 +185,7 @@ def load_model(path) -> tuple:
     card = load_card(path)
     weights = Path(path, "model.safetensors")
     config_file = Path(path, "config.json")
+    refuse_adapters(path)
     plain_config = _read_object(config_file)
     for file in (weights, Path(path, "tokenizer.json")):
         if not file.is_file():
@@ -219,8 +220,19 @@ def load_model(path) -> tuple:
     return model.eval(), tokenizer
 
 
+def refuse_adapters(path) -> None:
+    """CheckpointError where a folder brings an adapter, which transformers would add unasked."""
+    file = Path(path, "adapter_config.json")
+    if file.exists():
+        raise CheckpointError(
+            f"{file}: an adapter makes it another model; merge it into the weights first, with "
+            "`merge_and_unload` of peft"
+        )
+
+
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _read_object(file: Path, missing: str = "missing") -> dict:

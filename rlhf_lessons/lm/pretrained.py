@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rlhf_lessons import paths
-from rlhf_lessons.lm.models import CheckpointError, load_model, save_model
+from rlhf_lessons.lm.models import CheckpointError, load_model, refuse_adapters, save_model
 from rlhf_lessons.lm.sampling import check_model
 
 SMOLLM2 = "smollm2"
@@ -31,9 +31,12 @@ def load_pretrained(name: str = SMOLLM2, dtype: torch.dtype = torch.float32) -> 
     if Path(path, "card.json").is_file():
         model, tokenizer = load_model(path)
         return model.to(dtype), tokenizer
+    refuse_adapters(path)
     try:
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # transformers has a dozen kinds; the reader needs one
         raise CheckpointError(f"{name}: {type(error).__name__}: {error}") from error
     if tokenizer.pad_token is None:
@@ -63,7 +66,11 @@ def unpacked(file: Path) -> Path:
     folder = paths.RUNS / "pretrained" / f"{file.stem}-{digest[:8]}"
     if not folder.is_dir():
         print(f"Unpacking {file.name} into {folder} (only once).")
-        where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
+        where = {
+            "pretrained_model_name_or_path": file.parent,
+            "gguf_file": file.name,
+            "trust_remote_code": False,
+        }
         try:
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(**where)
@@ -73,6 +80,6 @@ def unpacked(file: Path) -> Path:
         except Exception as error:
             raise CheckpointError(f"{file}: {type(error).__name__}: {error}") from error
         del model.config.quantization_config, model.hf_quantizer  # the weights are plain now
-        about = f"Unpacked from {file.name}, whose weights were quantised."
+        about = f"Unpacked from {file.name}; weights that were quantised there stay rounded."
         save_model(model, tokenizer, folder, {"title": file.stem, "about": about, "file": digest})
     return folder

@@ -47,8 +47,9 @@ def together():
         yield
     except RuntimeError as error:
         raise LostProcess(
-            "another process of this run has ended, so this one stops too; the same command "
-            f"continues from the last saved state ({error})"
+            "another process of this run has ended, so this one stops too. If the other has said "
+            "why, that counts; else the same command continues from the last saved state "
+            f"({error})"
         ) from error
 
 

@@ -172,7 +172,9 @@ class Stage(Iterator):
                     f"{mine[what]}"
                 )
         self.step = state["step"]
-        self.models.load_state_dict(self.models.state_dict() | state["models"])
+        learned = learned_weights(self.models)
+        frozen = {n: w for n, w in self.models.state_dict().items() if n not in learned}
+        self.models.load_state_dict(frozen | state["models"])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
 
