@@ -33,6 +33,11 @@ def card(folder: Path, name: str, **content) -> Path:
     return folder / name
 
 
+def test_what_a_card_says_does_not_steer_the_terminal(places):
+    card(places[1], "sft", about="mine\x1b]0;owned\x07")
+    assert checkpoints.choose("sft", "mine")[1] == "sft: your own model. mine?]0;owned?"
+
+
 def test_the_shipped_model_is_taken_where_the_reader_has_none(places):
     shipped = card(places[0], "sft", quality=0.6)
     assert checkpoints.choose("sft") == (shipped, "sft: the shipped model.")

@@ -2,9 +2,12 @@
 unseen.
 """
 
+import ast
 import csv
+import glob
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -19,6 +22,7 @@ from rlhf_lessons.feedback.export import (
     FORMATS,
     NOTICE,
     everything,
+    snippet,
     table,
     taken_back,
     training_rows,
@@ -228,3 +232,13 @@ def test_every_file_says_how_many_rows_it_has_and_what_it_leaves_out(store):
         assert n == lines == rows and ("a tie" in left_out) == (format == "preference")
     store.undo(store.raters()[1]["id"], store.answers()[-1]["round"], new_id())
     assert written(store, "csv")[1:] == (9, {"undone or changed": 1})
+
+
+def test_the_code_for_trl_reads_the_file_that_was_written_and_no_other(tmp_path):
+    for name in ("votes[1].jsonl", "votes1.jsonl", "it's.jsonl"):
+        (tmp_path / name).write_text("{}\n")
+    for name in ("votes[1].jsonl", "it's.jsonl"):
+        code = snippet("preference", tmp_path / name)
+        compile(code, "code", "exec")
+        named = ast.literal_eval(re.search(r"data_files=(.*), split", code)[1])
+        assert glob.glob(named) == [str(tmp_path / name)]
