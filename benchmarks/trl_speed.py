@@ -233,7 +233,7 @@ def alone(method: str, rounds: int, threads: int) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     measure = sampled if method in ("ppo", "rloo", "grpo") else from_rows
-    found = measure(method, rounds * (1 if measure is sampled else 10))
+    found = measure(method, rounds * (1 if measure is sampled else 4))
     seconds = {side: median(times) for side, times in found.items()}
     ratio = median(t / o for t, o in zip(found["TRL"], found["ours"], strict=True))
     print(

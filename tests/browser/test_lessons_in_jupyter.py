@@ -359,7 +359,7 @@ def test_lesson_7_a_guess_about_the_frontier_is_compared_with_what_was_measured(
     expect(guess.get_by_label("PPO", exact=True)).to_be_checked()
     frontier = reader.run("l07-frontier-code")
     expect(frontier).to_contain_text("you guessed: PPO")
-    expect(reader.run("l07-frontier-table").locator("tbody tr")).to_have_count(7)
+    expect(reader.run("l07-frontier-table").locator("tbody tr")).to_have_count(8)
     expect(frontier.locator("img")).to_be_visible()
     shot(frontier, "lesson_7_frontier")
     expect(reader.run("l07-toy").locator("tbody tr").last).to_contain_text("Yes")
