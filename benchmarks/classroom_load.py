@@ -56,7 +56,8 @@ class Connection:
     async def ask(self, path: str, message: dict | None = None) -> tuple[int, dict]:
         """Return (status, JSON) of a request; OSError where there is no server."""
         port = next(self.ports)
-        if port not in self.streams:
+        reader, _ = self.streams.get(port, (None, None))
+        if reader is None or reader.at_eof():  # the server has closed it, as it does when idle
             self.streams[port] = await asyncio.open_connection("127.0.0.1", port)
         reader, writer = self.streams[port]
         body = b"" if message is None else json.dumps(message).encode()
