@@ -388,12 +388,14 @@ def export(
             prints Python code that trains on them.
         anonymous: Call the raters `rater 1` and so on, and leave out times and reasons.
     """
-    from rlhf_lessons.feedback.export import snippet, written
+    from rlhf_lessons.feedback.export import snippet, trainer, written
 
     if round is not None and format == "events":
         raise ValueError(
             "events are always all rounds: leave out --round, or choose another format"
         )
+    if to:
+        trainer(format)  # it must have one
     text, rows, left_out = written(opened(db), format, round, anonymous, to)
     try:
         paths.write_text(out, text)
@@ -619,7 +621,7 @@ def main(words: list[str]) -> int:
     """Run a command and return its exit code; errors that a person can fix are one line."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
     first = not several or os.environ["RANK"] == "0"  # the one that prints
     if not first:
         sys.stdout = open(os.devnull, "w")

@@ -252,16 +252,23 @@ def for_trl(rows: list[dict], left_out: dict[str, int]) -> list[dict]:
     return whole
 
 
+def trainer(format: str) -> str:
+    """Return the name of TRL's trainer for a format; ValueError where there is none."""
+    if format not in TRAINERS:
+        raise ValueError(f"TRL has no trainer for {format}; choose from {', '.join(TRAINERS)}")
+    return TRAINERS[format]
+
+
 def snippet(format: str, file: Path) -> str:
     """Return Python code that trains our SFT model with TRL on a file that `written` made."""
-    trainer = TRAINERS[format]
+    name = trainer(format)
     return f"""\
 from datasets import load_dataset
-from trl import {trainer}Config, {trainer}Trainer
+from trl import {name}Config, {name}Trainer
 
-trainer = {trainer}Trainer(
+trainer = {name}Trainer(
     model={str(paths.DATA / "checkpoints" / "sft")!r},
-    args={trainer}Config(output_dir={str(paths.RUNS / "trl")!r}, bf16=False),
+    args={name}Config(output_dir={str(paths.RUNS / "trl")!r}, bf16=False),
     train_dataset=load_dataset("json", data_files={glob.escape(str(file))!r}, split="train"),
 )
 trainer.train()
@@ -291,10 +298,8 @@ def written(
     to: str | None = None,
 ) -> tuple[str, int, dict[str, int]]:
     """Return the text of a file, its number of rows, and what is left out; formats are FORMATS,
-    "csv", "events". With `to="trl"`, ValueError for one that is not in TRAINERS.
+    "csv", "events". To "trl" go those that have a `trainer` there.
     """
-    if to and format not in TRAINERS:
-        raise ValueError(f"TRL has no trainer for {format}; choose from {', '.join(TRAINERS)}")
     if format == "events":
         rows = everything(store, anonymous)
         return json_lines(rows), len(rows), {}
