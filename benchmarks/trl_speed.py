@@ -13,7 +13,10 @@ busy machine slows both. An update is
 - of SFT: 16 demonstrations; of the reward model and DPO: the pairs of 16 rankings.
 
 The last two read an answer once, however many pairs it is in: that is part of our lead, and the
-rows that each side reads are printed. The first updates warm up, and are not counted.
+rows that each side reads are printed. TRL gets all pairs of an update in one batch; smaller ones
+may suit it better. For PPO it scores answers without the suppression under which they were sampled,
+so its KL and ratios mean nothing here; the work is the same. The first updates warm up, and
+are not counted.
 """
 
 import argparse
