@@ -69,13 +69,21 @@ def test_the_same_seed_gives_the_same_choices():
 
 def test_a_ranking_puts_the_best_first_and_leaves_ties_equal():
     rater = Rater(tie_margin=0.01)
-    assert rater.rank(PROMPT, [HALF, GOOD, BAD], random.Random(0)) == [1, 0, 2]
-    assert rater.rank(PROMPT, [GOOD, BAD, GOOD], random.Random(0)) == [0, 1, 0]
+    assert rater.rank(PROMPT, [(HALF, True), (GOOD, True), (BAD, True)], random.Random(0)) == [
+        1,
+        0,
+        2,
+    ]
+    assert rater.rank(PROMPT, [(GOOD, True), (BAD, True), (GOOD, True)], random.Random(0)) == [
+        0,
+        1,
+        0,
+    ]
 
 
 def test_flips_mix_up_a_ranking_now_and_then():
     rng = random.Random(1)
-    ranks = [Rater(flip_rate=0.1).rank(PROMPT, [GOOD, BAD], rng) for _ in range(N)]
+    ranks = [Rater(flip_rate=0.1).rank(PROMPT, [(GOOD, True), (BAD, True)], rng) for _ in range(N)]
     assert sum(rank == [1, 0] for rank in ranks) / N == near(0.1)
 
 

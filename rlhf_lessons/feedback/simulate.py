@@ -72,7 +72,7 @@ def judgement(rater: Rater, task: dict, rng: random.Random) -> tuple[str, dict]:
             choice = {"left": "right", "right": "left"}.get(choice, choice)
         return kind, {"choice": choice, "strength": 1 + (abs(first - second) >= MUCH)}
     if kind == "ranking":
-        found = rater.rank(prompt, [shown[i][0] for i in order], rng)
+        found = rater.rank(prompt, [shown[i] for i in order], rng)
         ranks = dict(zip(order, found, strict=True))
         return kind, {"ranks": [1 + ranks[i] for i in sorted(order)]}
     if kind == "scores":

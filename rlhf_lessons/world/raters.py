@@ -55,12 +55,13 @@ class Rater:
             left = difference > 0
         return "left" if left != flipped else "right"
 
-    def rank(self, prompt: str, completions: list[str], rng: random.Random) -> list[int]:
-        """Return the rank of each completion: 0 for the best, equal ranks for ties.
+    def rank(self, prompt: str, answers: list[tuple[str, bool]], rng: random.Random) -> list[int]:
+        """Return the rank of each answer, (text, whether it ended): 0 for the best, equal ranks
+        for ties.
 
         Each is compared with each other one, and ranked by its wins (a tie is half a win each).
         """
-        likes = [self.utility_of(prompt, text) for text in completions]
+        likes = [self.utility_of(prompt, *answer) for answer in answers]
         wins = [0.0] * len(likes)
         for i, j in combinations(range(len(likes)), 2):
             won = {"left": 1.0, "tie": 0.5, "right": 0.0}[self.pick(likes[i] - likes[j], rng)]
