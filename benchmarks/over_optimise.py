@@ -31,11 +31,11 @@ import torch
 from rlhf_lessons import data, paths, recipes
 from rlhf_lessons.evaluation.arena import answer_all, score_all
 from rlhf_lessons.evaluation.best_of_n import ladder, rewards_of
+from rlhf_lessons.evaluation.distance import kl_from
 from rlhf_lessons.evaluation.intervals import interval
 from rlhf_lessons.evaluation.over_optimisation import Fit, combined, fit
 from rlhf_lessons.lm.models import load_model
 from rlhf_lessons.lm.sampling import generate
-from rlhf_lessons.reports.compare import kl_from
 from rlhf_lessons.stages.config import PPO_RECIPE, RewardConfig
 from rlhf_lessons.stages.ppo import PPO
 from rlhf_lessons.stages.reward import RewardModelling, normalise, score

@@ -28,10 +28,10 @@ from rlhf_lessons import data, recipes
 from rlhf_lessons.checkpoints import shipped
 from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated, score_all
 from rlhf_lessons.evaluation.best_of_n import best_places, ladder, rewards_of
+from rlhf_lessons.evaluation.distance import kl_from
 from rlhf_lessons.evaluation.intervals import interval
-from rlhf_lessons.lm import processes
 from rlhf_lessons.lm.models import load_card, load_model
-from rlhf_lessons.lm.sampling import generate, response_logprobs, suppressed_ids
+from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.stages import config as settings
 from rlhf_lessons.stages.dpo import DPO
 from rlhf_lessons.stages.ppo import PPO
@@ -292,15 +292,6 @@ def point(row: dict) -> dict:
 
 
 @torch.no_grad()
-def kl_from(reference, tokenizer, samples) -> float:
-    """Return the mean of log(policy / reference) of sampled responses, in nats a response."""
-    theirs = 0.0
-    suppressed = suppressed_ids(reference, tokenizer)
-    for _, text in samples.parts():
-        theirs += response_logprobs(reference, *text, suppressed=suppressed)[0].sum().item()
-    return (samples.logprobs.sum().item() - sum(processes.gather(theirs))) / len(samples.ids)
-
-
 def best_of_n(start: Start) -> list[dict]:
     """Return what best-of-n gives for each n, from one pool of answers. It takes no training; what
     it costs is n answers, sampled and scored, for each one shown.
