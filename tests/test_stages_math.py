@@ -506,6 +506,14 @@ class TestPPO:
         torch.testing.assert_close(gradients[0], gradients[1])
         torch.testing.assert_close(gradients[0], gradients[2])
 
+    def test_a_pass_makes_no_more_logits_than_fit(self, llama, make_ppo, monkeypatch):
+        episodes = make_ppo(llama).collect(0)
+        one_row = episodes.vocabulary * episodes.response_mask.shape[1]
+        for rows, most in ((5, 5 * one_row), (1, one_row - 1)):
+            monkeypatch.setattr(sampling, "MOST_LOGITS", most)
+            parts = [len(text[0]) for _, text in episodes.parts()]
+            assert max(parts) == rows and sum(parts) == 16
+
     def test_entropy_is_that_of_the_allowed_tokens(self, llama, tokenizer, make_ppo):
         """With a head of zeros all allowed tokens are equally likely."""
         with torch.no_grad():

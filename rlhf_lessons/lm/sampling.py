@@ -28,7 +28,10 @@ from rlhf_lessons.lm.decoder import fast
 from rlhf_lessons.lm.tokenizer import Rows, check_tokenizer, check_vocabulary, encode_prompts
 
 CHECKED = WeakKeyDictionary()  # model -> the tokenizers with which it passed `check_model`
-MICRO_BATCH = 64  # rows of similar length in one pass: decides speed and memory, not the result
+# Rows of similar length in one pass, and the logits that it may make: these decide speed and
+# memory, not the result.
+MICRO_BATCH = 64
+MOST_LOGITS = 2**26  # a quarter of a GB, of which training holds a few copies
 TRIAL = [[11, 3, 17, 5, 29, 8], [7, 13], [23, 2, 19]]  # the rows of token ids that it reads
 
 
@@ -217,6 +220,7 @@ class Samples:
     response_mask: Tensor  # (batch, response length), True on a response, its <eos> included
     logprobs: Tensor  # (batch, response length), of the distribution sampled from; 0 on padding
     ended: Tensor  # (batch,), whether <eos> came before the budget ran out
+    vocabulary: int  # how many logits a token has
 
     @property
     def tokens(self) -> Tensor:
@@ -231,7 +235,9 @@ class Samples:
         """
         if rows is None:
             rows = torch.arange(len(self.ids), device=self.ids.device)
-        for part, columns in micro_batches(self.attention_mask[rows], MICRO_BATCH):
+        most = MOST_LOGITS // (self.vocabulary * self.response_mask.shape[1])
+        size = min(MICRO_BATCH, max(1, most))
+        for part, columns in micro_batches(self.attention_mask[rows], size):
             part = rows[part]
             length = columns.stop - self.context_length
             text = self.ids[part, columns], self.attention_mask[part, columns], length
@@ -305,6 +311,7 @@ def generate(
         response_mask,
         logprobs[:, :length].masked_fill(~response_mask, 0.0),
         ends.any(1),
+        model.config.vocab_size,
     )
 
 
