@@ -468,6 +468,59 @@ def beyond_ppo():
     return 1200, 536, s
 
 
+def one_trunk():
+    """How LoRA lets four models share one trunk; the widths of the adapters are not to scale."""
+    trunk, s = tint(BASE, 0.2), ""
+    left, step, right, top, middle, bottom = 100, 540, 1105, 128, 388, 518
+    s += (
+        f'<path d="M{left} {top + 14} q0 -14 14 -14 H{step - 14} q14 0 14 14 V{middle} '
+        f'H{right - 14} q14 0 14 14 V{bottom - 14} q0 14 -14 14 H{left + 14} q-14 0 -14 -14 Z" '
+        f'fill="{trunk}" stroke="{LINE}" stroke-width="2"/>\n'
+    )
+    s += path([(left, middle), (step, middle)], QUIET, 2, "8 7", head=False)
+    # how many layers each has
+    for x, y, out, words in ((left, top, -1, "30\nlayers"), (right, middle, 1, "lowest\n10")):
+        s += (
+            f'<path d="M{x + 10 * out} {y + 2} h{8 * out} V{bottom - 2} h{-8 * out}" fill="none" '
+            f'stroke="{QUIET}" stroke-width="2"/>\n'
+        )
+        s += text(x + 56 * out, (y + bottom) / 2, words, 20, fill=QUIET)
+    s += text(320, 196, "the trunk", 28, "bold")
+    s += text(320, 282, "SmolLM2:\n135 million weights,\nfrozen,\nin memory once", 20)
+    models = (
+        (200, 14, 200, "policy", "learns in PPO", POLICY),
+        (440, 14, 200, "reference", "never learns", SFT),
+        (680, 220, 200, "critic", "learns in PPO", BASE),
+        (950, 220, 310, "reward model", "learned from votes, then frozen", REWARD),
+    )
+    for x, y, wide, name, learns, colour in models:
+        # the adapter, a thin part of each layer
+        idle, long = name == "reference", bottom - 12 - y - 84
+        s += box(x - 9, y + 84, 18, long, "#FFFFFF" if idle else colour, dash="6 5" * idle, r=4)
+        s += box(x - wide / 2, y, wide, 84, colour)
+        s += text(x, y + 28, name, 24, "bold") + text(x, y + 58, learns, 20)
+        if y > top:
+            s += box(x - 85, 322, 170, 40, colour, words="head: a number", size=20)
+    # one layer
+    s += box(580, 14, 600, 182, "#FAFAFA", "#8A8A8A", r=18)
+    s += text(600, 36, "in a linear layer", 20, "bold", anchor="start")
+    s += text(600, 106, "output =", 22, anchor="start")
+    s += box(700, 56, 100, 100, trunk, words="W", size=24, weight="bold", r=4)
+    s += text(818, 106, "x", 22) + text(858, 106, "+", 26)
+    s += text(904, 90, "α", 22) + text(904, 121, "r", 22)
+    s += path([(888, 106), (920, 106)], INK, 2, head=False)
+    s += box(940, 56, 28, 100, POLICY, words="B", size=22, weight="bold", r=4)
+    s += box(980, 92, 100, 28, POLICY, words="A", size=22, weight="bold", r=4)
+    s += text(1098, 106, "x", 22)
+    s += text(750, 175, "frozen", 20, fill=QUIET)
+    s += text(1168, 175, "the adapter: about 2 % of the weights", 20, anchor="end", fill=QUIET)
+    # the two kinds of adapter
+    s += box(102, 540, 18, 30, POLICY, r=4) + text(132, 555, "an adapter", 20, anchor="start")
+    s += box(272, 540, 18, 30, "#FFFFFF", dash="6 5", r=4)
+    s += text(302, 555, "an adapter that changes nothing", 20, anchor="start")
+    return 1200, 584, s
+
+
 DIAGRAMS = {
     "next_token": next_token,
     "loop": loop,
@@ -476,6 +529,7 @@ DIAGRAMS = {
     "loss_mask": mask,
     "bradley_terry": bradley_terry,
     "beyond_ppo": beyond_ppo,
+    "one_trunk": one_trunk,
 }
 
 
