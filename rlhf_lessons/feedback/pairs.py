@@ -7,8 +7,9 @@ A row is {"kind", "prompt", "completions": [{"text", "ended", "model", "reward"}
 import random
 from itertools import combinations
 
-from rlhf_lessons.evaluation.arena import answer_all
+from rlhf_lessons.evaluation.arena import answer_all, grouped, repeated
 from rlhf_lessons.evaluation.best_of_n import rewards_of
+from rlhf_lessons.lm.sampling import generate
 from rlhf_lessons.world.judge import judge
 
 CANDIDATES = 16  # answers sampled for each prompt, of which a rater sees two
@@ -72,6 +73,25 @@ def pairs_to_rate(
             order = max(combinations(better, 2), key=lambda pair: words_apart(*pair))
         found.append(row | {"kind": "pair", "source": source, "completions": list(order[:2])})
     return found
+
+
+def plain_and_asked(
+    model, tokenizer, prompts: list[str], wish: str, seed: int = 0, **sampling
+) -> list[dict]:
+    """Return a ranking of four answers for each prompt: two to the prompt as it is, and two to the
+    prompt with a wish after it, such as "Be brief."
+
+    Without the wish, most answers of a model are alike in what a reader has a taste for, and votes
+    on them would teach nothing. `sampling` goes to `generate`.
+    """
+    rows = [{"kind": "ranking", "prompt": prompt, "completions": []} for prompt in prompts]
+    for place, name in enumerate(("plain", "asked")):
+        asked = [f"{prompt} {wish}" if name == "asked" else prompt for prompt in prompts]
+        found = generate(model, tokenizer, repeated(asked, 2), seed=seed + place, **sampling)
+        for row, texts, ended in zip(rows, *grouped(found, 2), strict=True):
+            for text, end in zip(texts, ended, strict=True):
+                row["completions"].append({"text": text, "ended": end, "model": name})
+    return rows
 
 
 def words_apart(one: dict, other: dict) -> int:
