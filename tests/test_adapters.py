@@ -49,6 +49,28 @@ def test_a_new_adapter_changes_no_number_and_few_weights_learn(any_model):
     assert not torch.allclose(numbers(moved(model)), before, atol=1e-2)
 
 
+def test_a_model_in_bfloat16_learns_in_float32(llama, tokenizer):
+    """What is sampled from the merged copy and what learns differ by the rounding of bfloat16."""
+    policy = add_lora(llama.to(torch.bfloat16))
+    dtypes = {weight.requires_grad: weight.dtype for weight in policy.parameters()}
+    assert dtypes == {True: torch.float32, False: torch.bfloat16}
+    scorer = to_reward_model(policy)
+    for name, weight in scorer.named_parameters():
+        assert weight.dtype == (torch.float32 if "lora" in name else torch.bfloat16), name
+    config = PPOConfig(steps=2, batch_size=8, max_new_tokens=6, lr=1e-2, critic_warmup=0)
+    for step in PPO(policy, tokenizer, scorer, PROMPTS, config):
+        assert 0 < step.ratio_error < 0.2
+    assert not torch.equal(numbers(policy), numbers(llama_of(policy)))
+
+
+def llama_of(policy):
+    """The model without what its adapter has learned."""
+    plain = copy.deepcopy(policy)
+    for _, module in adapters(plain):
+        module.lora_B["default"].weight.data.zero_()
+    return plain
+
+
 def test_the_same_seed_gives_the_same_adapter(tokenizer):
     before = torch.random.get_rng_state()
     first, same, other = (add_lora(tiny_llama(tokenizer), seed=seed) for seed in (1, 1, 2))

@@ -34,7 +34,8 @@ def add_lora(model, rank: int = 8, seed: int = 0):
     """Give a language model an adapter in every linear layer but the output layer, freeze the rest,
     and return the model.
 
-    The adapter adds 2 B A x to W x; B begins at 0, so the model is the same at first.
+    The adapter adds 2 B A x to W x; B begins at 0, so the model is the same at first. It is in
+    float32, whatever the model is in: small steps would be lost in bfloat16.
     ImportError where `peft` is missing, ValueError where the model has an adapter already.
     """
     try:
@@ -48,6 +49,9 @@ def add_lora(model, rank: int = 8, seed: int = 0):
         torch.manual_seed(seed)
         model.add_adapter(config)
     replace(model, lambda weight: not weight.requires_grad, Shared)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
     return model.eval()
 
 

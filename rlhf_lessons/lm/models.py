@@ -91,7 +91,8 @@ def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) ->
             f"{type(lm).__name__} cannot be made a reward model: {loaded.missing_keys[0]} of it "
             "has no counterpart"
         )
-    return model.to(lm.device, lm.dtype).eval()
+    model.score.to(lm.dtype)
+    return model.to(lm.device).eval()
 
 
 @cache
