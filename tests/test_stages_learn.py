@@ -101,6 +101,18 @@ def test_sft_learns_to_answer_and_to_end(tokenizer):
     assert samples.texts == [row["completion"] for row in rows] and samples.ended.all()
 
 
+def test_a_head_of_scale_0_begins_without_an_opinion(tokenizer, rankings):
+    config = RewardConfig(head_scale=0.0, batch_size=8)
+    first = next(RewardModelling(small_llama(tokenizer), tokenizer, rankings[:16], config))
+    assert first.loss == pytest.approx(math.log(2)) and first.accuracy == 0
+    heads = []
+    for scale in (0.05, 1.0):
+        config = RewardConfig(head_scale=scale)
+        run = RewardModelling(small_llama(tokenizer), tokenizer, rankings[:16], config)
+        heads.append(run.model.score.weight.detach())
+    torch.testing.assert_close(heads[0], 0.05 * heads[1])
+
+
 def test_reward_model_learns_the_order_and_shuffled_labels_teach_nothing(tokenizer, rankings):
     accuracy, config = {}, RewardConfig(epochs=4, batch_size=8, lr=3e-3, warmup=5)
     shuffled = [

@@ -50,6 +50,8 @@ class RewardConfig:
     """Steps over which the learning rate rises."""
     keep_layers: int | None = None
     """How many layers of the language model to keep, from the lowest; None keeps all."""
+    head_scale: float = 1.0
+    """Deviation of the first scores, before any learning; a small one suits few votes."""
     seed: int = 0
     """Decides the first weights of the head and the order of the prompts."""
 

@@ -66,6 +66,7 @@ class RewardModelling(RowStage):
             check_lengths(lm, ranking.rows, f"comparison {ranking.first}: prompt with answer")
         lengths = [max(map(len, ranking.rows)) for ranking in rankings]
         model = to_reward_model(lm, config.keep_layers, config.seed)
+        model.score.weight.data *= config.head_scale
         # Labels are noisy: average gradients for long.
         super().__init__(model, tokenizer, config, rankings, lengths, beta2=0.999)
 
