@@ -16,7 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from rlhf_lessons.lm import processes
-from rlhf_lessons.lm.sampling import check_lengths, check_model, logprobs_of, micro_batches, pad
+from rlhf_lessons.lm.sampling import (
+    check_lengths,
+    check_model,
+    micro_batches,
+    pad,
+    response_logprobs,
+)
 from rlhf_lessons.lm.tokenizer import Rows, encode_completions, encode_prompts
 from rlhf_lessons.stages import losses
 from rlhf_lessons.stages.config import DPOConfig
@@ -82,8 +88,9 @@ class DPO(RowStage):
 def response_totals(model, rows: Rows, starts: list[int], pad_id: int) -> Tensor:
     """Return the log-probability (batch,) of each row's ids from its place in `starts` on."""
     ids, attention_mask = pad(rows, pad_id, device=model.device)
-    logprobs = logprobs_of(model, ids, attention_mask)
-    places = torch.arange(1, ids.shape[1], device=ids.device)
+    first = min(starts)  # no logits for what is prompt in every row
+    logprobs, _ = response_logprobs(model, ids, attention_mask, ids.shape[1] - first)
+    places = torch.arange(first, ids.shape[1], device=ids.device)
     in_prompt = places < torch.tensor(starts, device=ids.device)[:, None]
     return logprobs.masked_fill(in_prompt, 0.0).sum(1)
 
