@@ -508,8 +508,7 @@ class TestPPO:
 
     def test_a_pass_makes_no_more_logits_than_fit(self, llama, make_ppo, monkeypatch):
         episodes = make_ppo(llama).collect(0)
-        one_row = episodes.vocabulary * episodes.response_mask.shape[1]
-        for rows, most in ((5, 5 * one_row), (1, one_row - 1)):
+        for rows, most in ((5, 5 * episodes.logits), (1, episodes.logits - 1)):
             monkeypatch.setattr(sampling, "MOST_LOGITS", most)
             parts = [len(text[0]) for _, text in episodes.parts()]
             assert max(parts) == rows and sum(parts) == 16

@@ -176,8 +176,8 @@ def check_model(model, tokenizer) -> None:
     except Exception as error:  # each family fails in its own way
         raise ValueError(f"{refused} ({type(error).__name__}: {error}). {advice}") from error
     error = (together - alone).abs().max() / alone.abs().max()
-    rounding = torch.finfo(model.dtype).eps ** (2 / 3)  # float32: 2e-5, bfloat16: 0.04
-    if error > rounding:  # NaN is left to `generate`, which names it
+    # float32 may differ by 2e-5, bfloat16 by 0.04. NaN is left to `generate`, which names it.
+    if error > torch.finfo(model.dtype).eps ** (2 / 3):
         raise ValueError(
             f"{refused}: in a padded batch it gives other numbers than for a row alone, by "
             f"{error:.2g} of their size. {advice}"
@@ -220,7 +220,7 @@ class Samples:
     response_mask: Tensor  # (batch, response length), True on a response, its <eos> included
     logprobs: Tensor  # (batch, response length), of the distribution sampled from; 0 on padding
     ended: Tensor  # (batch,), whether <eos> came before the budget ran out
-    vocabulary: int  # how many logits a token has
+    logits: int  # of one response: its length times the vocabulary
 
     @property
     def tokens(self) -> Tensor:
@@ -235,8 +235,7 @@ class Samples:
         """
         if rows is None:
             rows = torch.arange(len(self.ids), device=self.ids.device)
-        most = MOST_LOGITS // (self.vocabulary * self.response_mask.shape[1])
-        size = min(MICRO_BATCH, max(1, most))
+        size = min(MICRO_BATCH, MOST_LOGITS // self.logits) or 1
         for part, columns in micro_batches(self.attention_mask[rows], size):
             part = rows[part]
             length = columns.stop - self.context_length
@@ -311,7 +310,7 @@ def generate(
         response_mask,
         logprobs[:, :length].masked_fill(~response_mask, 0.0),
         ends.any(1),
-        model.config.vocab_size,
+        length * model.config.vocab_size,
     )
 
 

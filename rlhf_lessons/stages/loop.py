@@ -66,9 +66,8 @@ def check_finite(number: Tensor, what: str, step: int) -> None:
 
 def linear_schedule(step: int, steps: int, warmup: int) -> float:
     """Return the learning rate's factor: up over `warmup` steps, then linearly down to zero."""
-    up = (step + 1) / max(warmup, 1)
     down = (steps - step) / max(steps - warmup, 1)
-    return min(up, down, 1.0)
+    return min((step + 1) / max(warmup, 1), down, 1.0)
 
 
 def generator(*numbers: int) -> torch.Generator:
@@ -91,8 +90,7 @@ def length_grouped_rows(lengths: list[int], size: int, step: int, seed: int) -> 
     this_pass, place = divmod(step, math.ceil(len(lengths) / size))
     rng = generator(seed, this_pass)
     batches = []
-    shuffled = torch.randperm(len(lengths), generator=rng)
-    for group in shuffled.split(8 * size):
+    for group in torch.randperm(len(lengths), generator=rng).split(8 * size):
         by_length = torch.tensor(lengths)[group].argsort(stable=True)
         batches += group[by_length].split(size)
     order = torch.randperm(len(batches), generator=rng)
@@ -148,9 +146,12 @@ class Stage(Iterator):
         loss = processes.weighted(loss, weight)
         backward(loss, step)
         norm = optimiser.apply(step, scale)
-        lr = optimiser.max_lr * scale
-        whole = processes.total(loss.detach())
-        return {"step": step, "loss": whole.item(), "lr": lr, "grad_norm": norm}
+        return {
+            "step": step,
+            "loss": processes.total(loss.detach()).item(),
+            "lr": optimiser.max_lr * scale,
+            "grad_norm": norm,
+        }
 
     def state_dict(self) -> dict:
         """Return all that a run needs to continue bit for bit; `step` and seed decide the rest."""
