@@ -66,6 +66,12 @@ def prompts_of(split: str) -> list[str]:
     return [task.prompt for task in tasks(split)]
 
 
+def everyday_prompts(split: str) -> list[str]:
+    """Return the prompts for real models of one split: `train`, `validation` or `heldout`."""
+    rows = json_rows(paths.DATA / "everyday.jsonl")
+    return [row["prompt"] for row in rows if row["split"] == split]
+
+
 def demonstrations() -> list[dict]:
     """Return the rows of `demonstrations.jsonl`, {"prompt", "completion"} each."""
     return shipped("demonstrations")

@@ -81,8 +81,8 @@ def plain_and_asked(
     """Return a ranking of four answers for each prompt: two to the prompt as it is, and two to the
     prompt with a wish after it, such as "Be brief."
 
-    Without the wish, most answers of a model are alike in what a reader has a taste for, and votes
-    on them would teach nothing. `sampling` goes to `generate`.
+    Without the wish, most answers of a model are alike in what the reader cares about, and votes on
+    them would teach nothing. `sampling` goes to `generate`.
     """
     rows = [{"kind": "ranking", "prompt": prompt, "completions": []} for prompt in prompts]
     for place, name in enumerate(("plain", "asked")):
