@@ -22,7 +22,7 @@ from rlhf_lessons import paths
 from rlhf_lessons.lm.adapters import add_lora
 from rlhf_lessons.lm.decoder import Decoder, fast
 from rlhf_lessons.lm.models import CheckpointError, load_model, new_model, save_model
-from rlhf_lessons.lm.pretrained import load_pretrained, recompute_layers, smollm2_file
+from rlhf_lessons.lm.pretrained import CHATML, load_pretrained, recompute_layers, smollm2_file
 from rlhf_lessons.lm.sampling import generate, logprobs_of, pad
 from rlhf_lessons.lm.tokenizer import encode_prompts
 
@@ -240,6 +240,12 @@ def test_smollm2_answers_and_reads_digits_one_by_one(smollm2):
     assert [piece for piece in pieces if any(map(str.isdigit, piece))] == list("202617")
     [text] = generate(model, tokenizer, ["What is the capital of France?"], 12, 0.0).texts
     assert "Paris" in text
+    user = [{"role": "user", "content": "Hi?"}]
+    given = {"add_generation_prompt": True, "tokenize": False}
+    own = tokenizer.apply_chat_template([{"role": "system", "content": "S"}, *user], **given)
+    assert own == "<|im_start|>system\nS<|im_end|>\n" + tokenizer.apply_chat_template(
+        user, chat_template=CHATML, **given
+    )
 
 
 def test_the_package_of_smollm2_is_named_where_it_is_missing(monkeypatch):

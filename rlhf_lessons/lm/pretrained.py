@@ -18,10 +18,12 @@ from rlhf_lessons.lm.models import CheckpointError, load_model, refuse_adapters,
 from rlhf_lessons.lm.sampling import check_model
 
 SMOLLM2 = "smollm2"
-# SmolLM2's own chat template, without the sentence about itself that it puts before every prompt.
+# SmolLM2's own chat template, without the sentence about itself before every prompt, and without
+# the newline after the last message.
 CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% for m in messages %}{{ '' if loop.first else '\n' }}<|im_start|>{{ m['role'] + '\n' }}"
+    "{{ m['content'] }}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\n<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
@@ -104,8 +106,9 @@ class Recomputed:
 
 def recompute_layers(model):
     """Turn on gradient checkpointing (Chen et al. 2016), and return the model: training takes less
-    memory and about a third more time. transformers has it only for models in training mode, in
-    which no model of this course ever is.
+    memory and more time: a third more, or half more with adapters. transformers has it only for
+    models in training mode, and no model of this course ever is. A reward model that is made from
+    this one needs a call of its own.
     """
     for module in model.modules():
         if isinstance(module, GradientCheckpointingLayer) and not isinstance(module, Recomputed):
