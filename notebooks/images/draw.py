@@ -471,7 +471,7 @@ def beyond_ppo():
 def one_trunk():
     """How LoRA lets four models share one trunk; the widths of the adapters are not to scale."""
     trunk, s = tint(BASE, 0.2), ""
-    left, step, right, top, middle, bottom = 100, 540, 1105, 128, 388, 518
+    left, step, right, top, middle, bottom = 100, 540, 1105, 178, 370, 754
     s += (
         f'<path d="M{left} {top + 14} q0 -14 14 -14 H{step - 14} q14 0 14 14 V{middle} '
         f'H{right - 14} q14 0 14 14 V{bottom - 14} q0 14 -14 14 H{left + 14} q-14 0 -14 -14 Z" '
@@ -479,19 +479,19 @@ def one_trunk():
     )
     s += path([(left, middle), (step, middle)], QUIET, 2, "8 7", head=False)
     # how many layers each has
-    for x, y, out, words in ((left, top, -1, "30\nlayers"), (right, middle, 1, "lowest\n10")):
+    for x, y, out, words in ((left, top, -1, "30\nlayers"), (right, middle, 1, "lowest\n20")):
         s += (
             f'<path d="M{x + 10 * out} {y + 2} h{8 * out} V{bottom - 2} h{-8 * out}" fill="none" '
             f'stroke="{QUIET}" stroke-width="2"/>\n'
         )
         s += text(x + 56 * out, (y + bottom) / 2, words, 20, fill=QUIET)
-    s += text(320, 196, "the trunk", 28, "bold")
-    s += text(320, 282, "SmolLM2:\n135 million weights,\nfrozen,\nin memory once", 20)
+    s += text(320, 420, "the trunk", 28, "bold")
+    s += text(320, 506, "SmolLM2:\n135 million weights,\nfrozen,\nin memory once", 20)
     models = (
-        (200, 14, 200, "policy", "learns in PPO", POLICY),
-        (440, 14, 200, "reference", "never learns", SFT),
-        (680, 220, 200, "critic", "learns in PPO", BASE),
-        (950, 220, 310, "reward model", "learned from votes, then frozen", REWARD),
+        (200, 64, 200, "policy", "learns in PPO", POLICY),
+        (440, 64, 200, "reference", "never learns", SFT),
+        (680, 210, 200, "critic", "learns in PPO", BASE),
+        (950, 210, 310, "reward model", "learned from votes, then frozen", REWARD),
     )
     for x, y, wide, name, learns, colour in models:
         # the adapter, a thin part of each layer
@@ -500,7 +500,7 @@ def one_trunk():
         s += box(x - wide / 2, y, wide, 84, colour)
         s += text(x, y + 28, name, 24, "bold") + text(x, y + 58, learns, 20)
         if y > top:
-            s += box(x - 85, 322, 170, 40, colour, words="head: a number", size=20)
+            s += box(x - 85, 310, 170, 40, colour, words="head: a number", size=20)
     # one layer
     s += box(580, 14, 600, 182, "#FAFAFA", "#8A8A8A", r=18)
     s += text(600, 36, "in a linear layer", 20, "bold", anchor="start")
@@ -515,10 +515,10 @@ def one_trunk():
     s += text(750, 175, "frozen", 20, fill=QUIET)
     s += text(1168, 175, "the adapter: about 2 % of the weights", 20, anchor="end", fill=QUIET)
     # the two kinds of adapter
-    s += box(102, 540, 18, 30, POLICY, r=4) + text(132, 555, "an adapter", 20, anchor="start")
-    s += box(272, 540, 18, 30, "#FFFFFF", dash="6 5", r=4)
-    s += text(302, 555, "an adapter that changes nothing", 20, anchor="start")
-    return 1200, 584, s
+    s += box(102, 776, 18, 30, POLICY, r=4) + text(132, 791, "an adapter", 20, anchor="start")
+    s += box(272, 776, 18, 30, "#FFFFFF", dash="6 5", r=4)
+    s += text(302, 791, "an adapter that changes nothing", 20, anchor="start")
+    return 1200, 820, s
 
 
 DIAGRAMS = {
