@@ -41,6 +41,7 @@ LESSONS = [
     "05_did_it_work",
     "06_closing_the_loop",
     "07_beyond_ppo",
+    "08_a_real_model",
 ]
 PATHS = re.compile(
     r"(?<![\w./:])/(?:home|Users|tmp|work|root|mnt|var|usr|opt|content)/|\b[A-Z]:\\|file:/|~/"

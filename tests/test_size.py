@@ -1,10 +1,10 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 38,100 tokens for the core, 103,600 for the package, and nine a line on average. The core is
+At most 38,500 tokens for the core, 105,700 for the package, and nine a line on average. The core is
 what a learner reads: it includes the methods beyond PPO and what measures them, but not what only
-carries it to other machines and models (`CARRY`): the fast decoder, several processes, adapters and
-pretrained models. The hints and known mistakes of exercises are data (`exercises/hints/*.toml`),
-and are not counted.
+carries it to other machines and models (`CARRY`): the fast decoder, several processes, adapters,
+pretrained models and who rates these. The hints and known mistakes of exercises are data
+(`exercises/hints/*.toml`), and are not counted.
 """
 
 import io
@@ -20,9 +20,10 @@ PACKAGE = Path(rlhf_lessons.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("world", "lm", "stages", "evaluation", "recipes.py", "plots.py")
 CARRY = {PACKAGE / "lm" / f"{name}.py" for name in "decoder processes adapters pretrained".split()}
+CARRY.add(PACKAGE / "world" / "everyday.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
-CORE_LIMIT = 38_100
-PACKAGE_LIMIT = 103_600
+CORE_LIMIT = 38_500
+PACKAGE_LIMIT = 105_700
 LINE_LIMIT = 9
 
 
@@ -44,14 +45,14 @@ def size(files: Iterable[Path]) -> int:
     return sum(len(tokens(file)) for file in files)
 
 
-def test_the_core_fits_into_38_100_tokens():
+def test_the_core_fits_into_38_500_tokens():
     """What a learner of RLHF reads: the toy world, the model, the stages, their evaluation."""
     core = [file for file in FILES if file.relative_to(PACKAGE).parts[0] in CORE]
     assert CARRY < set(core)
     assert size(set(core) - CARRY) <= CORE_LIMIT
 
 
-def test_the_package_fits_into_103_600_tokens():
+def test_the_package_fits_into_105_700_tokens():
     assert size(FILES) <= PACKAGE_LIMIT
 
 

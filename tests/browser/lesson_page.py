@@ -16,14 +16,16 @@ FAILURE = "[data-mime-type='application/vnd.jupyter.stderr']"  # a traceback is 
 
 
 class Lesson:
-    """A lesson without outputs, open in JupyterLab."""
+    """A lesson without outputs, open in JupyterLab; `more` is added to its cell of imports."""
 
-    def __init__(self, page, address, folder: Path, name: str):
+    def __init__(self, page, address, folder: Path, name: str, more: str = ""):
         (file,) = (ROOT / "notebooks").glob(f"{name}*.ipynb")
         book = nbformat.read(file, as_version=4)
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
+            if cell.id.endswith("-imports"):
+                cell.source += more
         nbformat.write(book, folder / file.name)
         self.page, self.cells = page, [cell.id for cell in book.cells]
         page.set_default_timeout(PATIENCE)

@@ -10,6 +10,10 @@ from jupyter_page import PATIENCE, jupyter, learners_python
 from lesson_page import Lesson, slider
 from playwright.sync_api import expect
 
+TOY = """
+load_pretrained = lambda name: rl.load("sft", "shipped", say=str)
+CHATML = load_pretrained("")[1].chat_template
+"""  # in the place of SmolLM2
 HOSTILE = '<img src=x onerror="window.pwned = 1"> princess'
 SHADES = """box => [...box.querySelectorAll('span')].map(token =>
   [getComputedStyle(token).backgroundColor, parseFloat(token.nextSibling.textContent)])"""
@@ -21,13 +25,13 @@ def lesson(browser, tmp_path_factory):
     folder, opened = tmp_path_factory.mktemp("lessons"), {}
     with jupyter(folder) as address:
 
-        def only(name: str | None) -> Lesson | None:
+        def only(name: str | None, more: str = "") -> Lesson | None:
             if name not in opened:
                 for other in list(opened):
                     opened.pop(other).close()
                 if name:
                     page = browser.new_context(viewport={"width": 1300, "height": 1000}).new_page()
-                    opened[name] = Lesson(page, address, folder, name)
+                    opened[name] = Lesson(page, address, folder, name, more)
             return opened.get(name)
 
         yield only
@@ -364,3 +368,22 @@ def test_lesson_7_a_guess_about_the_frontier_is_compared_with_what_was_measured(
     shot(frontier, "lesson_7_frontier")
     expect(reader.run("l07-toy").locator("tbody tr").last).to_contain_text("Yes")
     expect(reader.run("l07-ex1-code")).to_contain_text("Not done yet")
+
+
+def test_lesson_8_four_answers_are_ranked_and_the_rest_is_filled_in(lesson, shot):
+    reader = lesson("08", TOY)
+    asked = reader.run("l08-imports", "l08-load")
+    expect(asked.locator("tbody tr")).to_have_count(4)
+    card = reader.run("l08-taste-code", "l08-rate-card").locator(".rl-card")
+    judge(
+        card,
+        card.get_by_role("button", name="Move answer B up").click,
+        card.get_by_role("button", name="Save this order").click,
+    )
+    shot(card, "lesson_8_ranking")
+    votes = reader.run("l08-votes")
+    expect(votes).to_contain_text("1 judgements are yours, 207 a simulated rater's.")
+    guess = reader.run("l08-reward-guess")
+    reader.press(guess.get_by_label("60 to 75 %"), "Space")
+    expect(guess.get_by_label("60 to 75 %")).to_be_checked()
+    expect(reader.run("l08-ex1-code")).to_contain_text("Not done yet")
