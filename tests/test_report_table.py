@@ -50,7 +50,7 @@ def test_reports_become_rows_and_shared_votes_are_named(report, tmp_path, capsys
     ada, bob = table(tmp_path / "class.csv")
     assert ada["file"] == "ada/report.html" and ada["votes"] == "3" and ada["self_agreement"] == ""
     assert ada["name"] == "'=Ada", "no formula for a spreadsheet"
-    assert (ada["core"], ada["core_of"], ada["median_seconds"]) == ("0", "16", "4.0")
+    assert (ada["core"], ada["core_of"], ada["median_seconds"]) == ("0", "18", "4.0")
     assert (ada["blind_model"], ada["blind_won"], ada["blind_of"]) == ("after", "1.0", "3")
     assert 0 < float(ada["blind_low"]) < 1 == float(ada["blind_high"])
     assert ada["same_votes_as"] == "bob/report.html" and bob["same_votes_as"] == "ada/report.html"
