@@ -161,6 +161,7 @@ def rollout_of(stage, policy, reference, full: bool = False) -> tuple[Rollout, l
         response_mask=right_mask,
         logprobs=old,
         ended=ended,
+        logits=1,  # few: all rows go through in one pass
         prompts=prompts,
         scores=scores,
         reference_logprobs=asked,
