@@ -19,6 +19,7 @@ from tyro.conf import arg
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.stages.config import (
+    LARGE,
     PPO_RECIPE,
     PRETRAIN,
     REWARD,
@@ -38,8 +39,8 @@ Each command has its own help, such as: {PROGRAM} ask --help
 Exit codes: 0 all is well, 1 it failed or a stage is bad, 2 the input does not fit, \
 130 you stopped it."""
 POSITIVE = (  # settings that must be above 0
-    "steps epochs batch_size num_minibatches update_epochs context validate_every lr critic_lr "
-    "temperature max_new_tokens max_grad_norm rankings"
+    "steps epochs batch_size num_minibatches update_epochs context layers width validate_every lr "
+    "critic_lr temperature max_new_tokens max_grad_norm rankings"
 ).split()
 EXIT_CODES = {
     "Interrupted": 130,
@@ -48,14 +49,6 @@ EXIT_CODES = {
     "OSError": 1,
     "CheckpointError": 2,
     "ValueError": 2,
-}
-COURSE = {  # each stage: its title, and the models that it starts from
-    "base": ("pretrain a base model on web scraps",),
-    "sft": ("supervised fine-tuning", "base"),
-    "first_reward": ("a first reward model, of half of the comparisons", "sft"),
-    "first": ("a first policy, by a few steps of PPO", "sft", "first_reward"),
-    "reward": ("the reward model, which also knows that policy's answers", "sft", "first"),
-    "ppo": ("PPO", "sft", "reward"),
 }
 Source = Annotated[
     Literal["best", "mine", "shipped"],
@@ -198,7 +191,7 @@ def diagnose(json: Json = False) -> int:
 # ---- Train your own ------------------------------------------------------------------------------
 
 
-def course(fresh: bool = False) -> None:
+def course(fresh: bool = False, preset: Literal["laptop", "gpu"] = "laptop") -> None:
     """Train all stages from scratch, then compare the models: about 20 minutes on two cores.
 
     Ctrl-C stops it after the step in progress; the same command resumes there, and leaves alone
@@ -206,23 +199,29 @@ def course(fresh: bool = False) -> None:
 
     Args:
         fresh: Train everything again, finished stages too.
+        preset: `gpu` trains a model ten times larger, into runs/gpu; on a GPU where the environment
+            variable RLHF_LESSONS_DEVICE is cuda.
     """
     import matplotlib
 
     matplotlib.use("Agg")  # figures go into files
+    from rlhf_lessons.reports.course import COURSE
     from rlhf_lessons.reports.course import compare as compared
 
     began = time.monotonic()
+    large = preset == "gpu"
+    folder = paths.RUNS / "gpu" if large else paths.RUNS
     for number, (stage, (title, *parents)) in enumerate(COURSE.items(), 1):
         print(f"\nStep {number} of {len(COURSE)}: {title}", flush=True)
-        out = paths.RUNS / stage
-        folders = {name: paths.RUNS / name for name in parents}
+        out = folder / stage
+        folders = {name: folder / name for name in parents}
+        settings = {"config": LARGE[stage]} if large else {}
         if not fresh and made_at(out) > max(map(made_at, folders.values()), default=0):
             print(f"Finished before, in {out}; --fresh trains it again.")
         else:
-            make(stage, out, fresh, folders)
-    print("\n" + compared())
-    print(f"\nThe course took {(time.monotonic() - began) / 60:.0f} minutes, into {paths.RUNS}")
+            make(stage, out, fresh, folders, **settings)
+    print("\n" + compared(folder))
+    print(f"\nThe course took {(time.monotonic() - began) / 60:.0f} minutes, into {folder}")
 
 
 def pretrain(config: PretrainConfig = PRETRAIN, out: Out = None, fresh: Fresh = False) -> None:

@@ -104,7 +104,8 @@ def make_base(out: Path, config: PretrainConfig = PRETRAIN) -> Path:
     held_out = list(scraps(1000, seed=1))
     tokenizer = train_tokenizer(texts[:20_000], VOCABULARY)
     validation = encode_corpus(tokenizer, held_out)
-    model = new_model(toy_config(VOCABULARY), config.seed)
+    shape = toy_config(VOCABULARY, config.layers, config.width)
+    model = new_model(shape, config.seed)
     stage = Pretrain(model, encode_corpus(tokenizer, texts), validation, config)
     loss = train(stage, state_folder(out), "pretrain")[-1]["validation_loss"]
     tokenizer.chat_template = None  # a base model knows text, not turns

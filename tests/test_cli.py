@@ -11,13 +11,21 @@ from functools import partial
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, data, paths, recipes
+from rlhf_lessons import checkpoints, cli, data, paths, recipes
 from rlhf_lessons.cli import main
 from rlhf_lessons.evaluation import ask as asking
-from rlhf_lessons.lm.models import load_card, toy_config
+from rlhf_lessons.lm.models import load_card, new_model, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
 from rlhf_lessons.reports import terminal
-from rlhf_lessons.stages.config import PPOConfig, PretrainConfig, RewardConfig, SFTConfig
+from rlhf_lessons.reports.course import COURSE
+from rlhf_lessons.stages.config import (
+    LARGE,
+    PRETRAIN,
+    PPOConfig,
+    PretrainConfig,
+    RewardConfig,
+    SFTConfig,
+)
 from rlhf_lessons.stages.sft import SFT
 from rlhf_lessons.world import corpus
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
@@ -230,7 +238,7 @@ def small_recipes(world, monkeypatch):
     """Recipes of a few steps each, for models of one layer."""
     monkeypatch.setattr(recipes, "VOCABULARY", 300)
     monkeypatch.setattr(
-        recipes, "toy_config", lambda size: toy_config(size, layers=1, width=16, heads=2, mlp=32)
+        recipes, "toy_config", lambda size, *_: toy_config(size, 1, width=16, heads=2, mlp=32)
     )
     monkeypatch.setattr(recipes, "scraps", lambda n, seed=0: corpus.scraps(min(n, 300), seed))
     monkeypatch.setattr(data, "corpus_hash", lambda: "none")
@@ -281,6 +289,44 @@ def test_course_trains_everything_resumes_what_is_there_and_compares(small_recip
     assert run("course") == 0
     assert capsys.readouterr().out.count("Finished before") == 5
     assert load_card(small_recipes / "base") == before
+
+
+def test_a_course_with_a_large_model_has_a_folder_of_its_own(small_recipes, monkeypatch, capsys):
+    few = {"base": PretrainConfig(steps=3, batch_size=2, context=32), "sft": SFTConfig(epochs=1)}
+    few |= dict.fromkeys(["first_reward", "reward"], RewardConfig(epochs=1))
+    ppo = PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8, seed=3)
+    monkeypatch.setattr(cli, "LARGE", few | dict.fromkeys(["first", "ppo"], ppo))
+    assert run("course", "--preset", "gpu") == 0
+    assert f"into {small_recipes / 'gpu'}" in capsys.readouterr().out
+    assert load_card(small_recipes / "gpu" / "ppo")["config"]["seed"] == 3
+    assert not (small_recipes / "ppo").exists()
+
+
+def test_the_large_model_is_ten_times_larger():
+    def parameters(config: PretrainConfig) -> int:
+        shape = toy_config(recipes.VOCABULARY, config.layers, config.width)
+        return new_model(shape).num_parameters()
+
+    assert parameters(PRETRAIN) == 1_049_728
+    assert 10 < parameters(LARGE["base"]) / parameters(PRETRAIN) < 13
+    assert LARGE.keys() == COURSE.keys()
+
+
+def test_a_width_that_heads_cannot_share_is_refused(world, capsys):
+    assert run("pretrain", "--width", "100") == 2
+    assert "width 100 is no multiple of 3" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_named_in_one_line():
+    found = subprocess.run(
+        [sys.executable, "-m", "rlhf_lessons", "ask", "Hi", "--models", "sft"],
+        env=os.environ | {"RLHF_LESSONS_DEVICE": "abacus"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.returncode == 2
+    assert "RLHF_LESSONS_DEVICE is abacus, but" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_a_stage_takes_flags_and_foreign_data_and_its_model_is_told_of(world, tmp_path, capsys):

@@ -30,6 +30,7 @@ from rlhf_lessons.lm.adapters import adapters, merged
 from rlhf_lessons.lm.sampling import check_model
 from rlhf_lessons.paths import write_text
 
+DEVICE = os.environ.get("RLHF_LESSONS_DEVICE") or "cpu"  # where models are, such as cuda
 NO_CARD = "It has no card.json, so other software made it, and damage may go undetected"
 
 logging.disable_progress_bar()  # a few megabytes load in no time
@@ -40,12 +41,19 @@ class CheckpointError(Exception):
     """A checkpoint folder that cannot be loaded; the message names the file and what is wrong."""
 
 
-def toy_config(vocab_size: int, layers: int = 4, width: int = 128, heads: int = 4, mlp: int = 384):
-    """The course's Llama: about a million parameters, 256 positions, `train_tokenizer`'s ids."""
+def toy_config(vocab_size: int, layers: int = 4, width: int = 128, heads=None, mlp=None):
+    """The course's Llama: about a million parameters, 256 positions, `train_tokenizer`'s ids.
+
+    None: one head for 32 numbers of `width`, and three times `width` inside the MLP. ValueError if
+    heads cannot share `width` evenly.
+    """
+    heads = heads or max(width // 32, 1)
+    if width % heads:
+        raise ValueError(f"width {width} is no multiple of {heads}, the number of heads")
     return LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=width,
-        intermediate_size=mlp,
+        intermediate_size=mlp or 3 * width,
         num_hidden_layers=layers,
         num_attention_heads=heads,
         max_position_embeddings=256,
@@ -60,7 +68,17 @@ def new_model(config, seed: int = 0) -> Model:
     """A causal LM with random weights from `seed`; the caller's random state stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config).eval()
+        model = AutoModelForCausalLM.from_config(config).eval()
+    return on_device(model)
+
+
+def on_device(model: Model) -> Model:
+    """Move a model to where models are; ValueError if there is no such device."""
+    try:
+        return model.to(DEVICE)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"RLHF_LESSONS_DEVICE is {DEVICE}, but {first}") from error
 
 
 def to_reward_model(lm: Model, keep_layers: int | None = None, seed: int = 0) -> Model:
@@ -218,7 +236,7 @@ def load_model(path) -> tuple:
     if hasattr(model, "score"):  # a reward model from other software is not normalised
         model.config.reward_mean = getattr(config, "reward_mean", 0.0)
         model.config.reward_deviation = getattr(config, "reward_deviation", 1.0)
-    return model.eval(), tokenizer
+    return on_device(model.eval()), tokenizer
 
 
 def refuse_adapters(path) -> None:

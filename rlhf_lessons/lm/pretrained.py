@@ -14,7 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rlhf_lessons import paths
-from rlhf_lessons.lm.models import CheckpointError, load_model, refuse_adapters, save_model
+from rlhf_lessons.lm.models import (
+    CheckpointError,
+    load_model,
+    on_device,
+    refuse_adapters,
+    save_model,
+)
 from rlhf_lessons.lm.sampling import check_model
 
 SMOLLM2 = "smollm2"
@@ -52,7 +58,7 @@ def load_pretrained(name: str = SMOLLM2, dtype: torch.dtype = torch.float32) -> 
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # harmless, since masks come from lengths
     check_model(model.eval(), tokenizer)
-    return model, tokenizer
+    return on_device(model), tokenizer
 
 
 def smollm2_file() -> Path:

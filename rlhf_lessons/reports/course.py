@@ -1,4 +1,6 @@
-"""What the whole course brought: a table of all models, their answers, figures of each stage."""
+"""The whole course: its stages, and a table of what they brought, with answers and figures."""
+
+from pathlib import Path
 
 from rlhf_lessons import data, paths, plots
 from rlhf_lessons.evaluation.arena import evaluate
@@ -8,6 +10,14 @@ from rlhf_lessons.reports.terminal import models_table, side_by_side, utilities
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
+COURSE = {  # each stage: its title, and the models that it starts from
+    "base": ("pretrain a base model on web scraps",),
+    "sft": ("supervised fine-tuning", "base"),
+    "first_reward": ("a first reward model, of half of the comparisons", "sft"),
+    "first": ("a first policy, by a few steps of PPO", "sft", "first_reward"),
+    "reward": ("the reward model, which also knows that policy's answers", "sft", "first"),
+    "ppo": ("PPO", "sft", "reward"),
+}
 FIGURES = {  # of each stage, where it left metrics
     "1_pretrain": ("base", plots.loss_curve),
     "2_sft": ("sft", plots.loss_curve),
@@ -16,9 +26,8 @@ FIGURES = {  # of each stage, where it left metrics
 }
 
 
-def compare() -> str:
-    """Write table, answers and figures beside the four models in `runs`; return the text."""
-    folder = paths.RUNS
+def compare(folder: Path) -> str:
+    """Write table, answers and figures beside the four models in `folder`; return the text."""
     models = {name: load_model(folder / name) for name in WRITERS}
     result = {"split": "heldout", **evaluate(models, data.tasks("heldout"))}
     answers = [side_by_side(prompt, ask(prompt, models)) for prompt in ARTICLE_PROMPTS]
