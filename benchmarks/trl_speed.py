@@ -3,14 +3,18 @@
     python benchmarks/trl_speed.py --threads 2                  # all, a quarter of an hour
     python benchmarks/trl_speed.py --methods ppo rloo
 
-Each method runs in a process of its own, beside TRL's current release, PPO beside 1.12, the last
-that has it; `tests/test_trl_parity.py` installs both. Both sides start from the shipped models and
+Python must be the one of the tests, `.cache/tests/bin/python` after `start.py test`. Each method
+runs in a process of its own, beside TRL's current release, PPO beside 1.12, the last that has it;
+`tests/test_trl_parity.py` installs both. Both sides start from the shipped models and
 read the shipped files. TRL's trainer leads: after each of its updates, ours makes one, so that a
 busy machine slows both. An update is
 
 - of PPO, RLOO and GRPO: 384 answers of 48 tokens, none of which ends, to prompts of about 20; in
   two passes of two minibatches; with a reference, the shipped reward model, and PPO's critic;
 - of SFT: 16 demonstrations; of the reward model and DPO: the pairs of 16 rankings.
+
+For the first three we also print what share of an update its matrix products would take, at the
+speed of a product of two 2048 x 2048 matrices, and its bare passes through transformers' models.
 
 The last two read an answer once, however many pairs it is in: that is part of our lead, and the
 rows that each side reads are printed. TRL gets all pairs of an update in one batch; smaller ones
@@ -27,8 +31,10 @@ import tempfile
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import median
+from timeit import timeit
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("ppo", "rloo", "grpo", "sft", "reward", "dpo")
@@ -113,7 +119,7 @@ def sampled(kind: str, rounds: int) -> dict:
     if kind == "ppo":
         ours = PPO(policy, tokenizer, reward, prompts, PPOConfig(**common, critic_warmup=0))
         rows = [{"input_ids": ids} for ids in encode_prompts(tokenizer, prompts)]
-        return turns(last_ppo(rows, tokenizer, suppressed), ours, rounds)
+        return bounded(turns(last_ppo(rows, tokenizer, suppressed), ours, rounds), ours, 2)
     stage, config = {"rloo": (RLOO, RLOOConfig), "grpo": (GRPO, GRPOConfig)}[kind]
     ours = stage(policy, tokenizer, reward, prompts, config(**common, group_size=GROUP))
     import trl
@@ -139,7 +145,55 @@ def sampled(kind: str, rounds: int) -> dict:
         args=args,
         train_dataset=Dataset.from_list(turn),
     )
-    return turns(trainer, ours, rounds, steps=4)  # two passes of two minibatches
+    found = turns(trainer, ours, rounds, steps=4)  # two passes of two minibatches
+    return bounded(found, ours, 1)
+
+
+def bounded(found: dict, ours, models: int) -> dict:
+    """Print what our updates cannot do without, where `models` are learning: the matrix products at
+    their fastest, and the bare passes through the models. Return what was found.
+
+    Products: two operations for each token and weight that reads it: in sampling, for rewards,
+    reference and, with PPO, values. Six where a model learns, in two passes. Scores need no
+    vocabulary. Bare passes: forward, and backward where a model learns, with no loss and without
+    sampling.
+    """
+    import torch
+
+    square = torch.randn(2048, 2048)
+    product = min(timeit(lambda: square @ square, number=1) for _ in range(20))
+    policy = ours.policy
+    batch = ours.collect(ours.step)
+    trunk = sum(weight.numel() for weight in policy.model.layers.parameters() if weight.dim() == 2)
+    read = batch.attention_mask.sum().item()
+    operations = trunk * read * (2 * (2 + models) + 2 * 6 * models)
+    operations += policy.lm_head.weight.numel() * ANSWERS * LENGTH * (2 * 2 + 2 * 6)
+    bounds = {
+        "products alone": operations * product / (2 * 2048**3),
+        "bare passes": min(timeit(partial(passes, ours, batch, models), number=1) for _ in "12"),
+    }
+    for name, seconds in bounds.items():
+        share = seconds / median(found["ours"])
+        print(f"       {name} {seconds:.2f} s: {share:.0%} of our update", flush=True)
+    return found
+
+
+def passes(ours, batch, models: int) -> None:
+    """Pass a batch through all models as often as an update does, and learn nothing."""
+    import torch
+
+    from rlhf_lessons.lm.sampling import inputs, token_scores
+
+    scoring = [ours.reward, ours.critic] if models == 2 else [ours.reward]
+    for _, (*text, length) in batch.parts():
+        with torch.no_grad():
+            ours.reference(**inputs(*text), logits_to_keep=length + 1)
+            for model in scoring:
+                token_scores(model, *text)
+        for _ in range(2):
+            ours.policy(**inputs(*text), logits_to_keep=length + 1).logits.mean().backward()
+            for model in scoring[1:]:
+                token_scores(model, *text).mean().backward()
 
 
 def last_ppo(rows: list[dict], tokenizer, suppressed: list[int]):
