@@ -136,7 +136,7 @@ def response_logprobs(
     tokens = ids[:, -response_length:]
     losses = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
     predicted = attention_mask[:, -response_length:] & attention_mask[:, -response_length - 1 : -1]
-    return -losses.view(tokens.shape).masked_fill(~predicted, 0.0), logits
+    return -losses.view_as(tokens).masked_fill(~predicted, 0.0), logits
 
 
 def logprobs_of(

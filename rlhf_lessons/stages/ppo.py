@@ -102,21 +102,24 @@ class PPO(OnPolicy):
         for place, text in batch.parts(rows):
             mask = batch.response_mask[place]
             old_logprobs = batch.logprobs[place]
+            # One model after the other: no weight is shared, and this takes less memory.
             value_losses = losses.clipped_value_loss(
                 self.token_values(*text),
                 batch.values[place],
                 batch.returns[place],
                 config.clip_range_value,
             )
-            with torch.set_grad_enabled(step >= config.critic_warmup):
+            backward(value_losses[mask].sum() / tokens, step)
+            learns = step >= config.critic_warmup
+            with torch.set_grad_enabled(learns):
                 logprobs, logits = response_logprobs(
                     self.policy, *text, config.temperature, self.suppressed
                 )
             policy_losses = losses.clipped_policy_loss(
                 logprobs, old_logprobs, batch.advantages[place], config.clip_range
             )
-            # Two models with no weight in common: each gets the gradient of its own loss.
-            backward((policy_losses + value_losses)[mask].sum() / tokens, step)
+            if learns:
+                backward(policy_losses[mask].sum() / tokens, step)
 
             metrics.add(mask, logprobs, old_logprobs, logits)
             metrics.mean(

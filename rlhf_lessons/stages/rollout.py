@@ -221,8 +221,8 @@ class Means(defaultdict):
     def add(self, mask: Tensor, logprobs: Tensor, old_logprobs: Tensor, logits: Tensor) -> None:
         """Add what one part says of the policy: how sure it is, and how far it has moved."""
         logratio = logprobs - old_logprobs
-        self.mean(mask, entropy=torch.special.entr(logits.softmax(-1)).sum(-1))
-        self.mean(mask, approx_kl=losses.kl_k3(-logratio))
+        entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
+        self.mean(mask, entropy=entropy, approx_kl=losses.kl_k3(-logratio))
         furthest = (logratio.exp() - 1).abs()[mask].max().item()
         self["ratio_error"] = max(self["ratio_error"], furthest)
 
