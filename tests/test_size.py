@@ -1,6 +1,6 @@
 """The package stays small enough to be read. Size is counted in tokens, not lines.
 
-At most 38,700 tokens for the core, 105,900 for the package, and nine a line on average. The core is
+At most 38,700 tokens for the core, 106,000 for the package, and nine a line on average. The core is
 what a learner reads: it includes the methods beyond PPO and what measures them, but not what only
 carries it to other machines and models (`CARRY`): the fast decoder, several processes, adapters,
 pretrained models and who rates these. The hints and known mistakes of exercises are data
@@ -23,7 +23,7 @@ CARRY = {PACKAGE / "lm" / f"{name}.py" for name in "decoder processes adapters p
 CARRY.add(PACKAGE / "world" / "everyday.py")
 COUNTED = {tokenize.NAME, tokenize.NUMBER, tokenize.OP, tokenize.STRING}
 CORE_LIMIT = 38_700
-PACKAGE_LIMIT = 105_900
+PACKAGE_LIMIT = 106_000
 LINE_LIMIT = 9
 
 
@@ -52,7 +52,7 @@ def test_the_core_fits_into_38_700_tokens():
     assert size(set(core) - CARRY) <= CORE_LIMIT
 
 
-def test_the_package_fits_into_105_900_tokens():
+def test_the_package_fits_into_106_000_tokens():
     assert size(FILES) <= PACKAGE_LIMIT
 
 

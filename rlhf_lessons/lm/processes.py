@@ -6,6 +6,7 @@ counted, drawn, whitened or compared is then that of the whole batch, as with a 
 which the functions below change nothing.
 """
 
+import atexit
 import os
 from collections import Counter
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def join() -> None:
     """Join the others, where a launcher has started several processes."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         dist.init_process_group()
+        atexit.register(dist.destroy_process_group)  # ends its threads
 
 
 def several() -> bool:
