@@ -5,12 +5,12 @@ the processor's speed the step uses.
 
 Models are of the course's family, with random weights: 1 to 133 million parameters, all of which
 learn. Each line is measured in a process of its own: the median of three steps after a first one,
-and the largest memory. A step samples answers of which none ends, scores them, asks the reference
+and the peak memory. A step samples answers, none of which ends, scores them, asks the reference
 and the critic, and learns from them in one pass of one minibatch.
 
 The products' limit is the time that the matrix products of a step would take at the speed of a
-product of two 2048 x 2048 matrices: for each token and weight, 2 operations to read it (sampling,
-reward, reference and critic) and 6 to learn from it (policy and critic).
+product of two 2048 x 2048 matrices: for each token and weight, 2 operations each to read it
+(sampling, reward, reference and critic) and 6 each to learn from it (policy and critic).
 """
 
 import argparse
@@ -31,7 +31,7 @@ READS, LEARNS = 4, 2  # models that read the answers, and that learn from them
 
 
 def gigabytes() -> float:
-    """Return the most memory that this process has had."""
+    """Return the most memory that this process has used."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 1e9 * (1 if sys.platform == "darwin" else 1024)
 

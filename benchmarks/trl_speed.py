@@ -1,10 +1,10 @@
-"""How fast do we train, beside TRL? Seconds of the same work, in turns.
+"""How fast do we train, compared with TRL? Seconds for the same work, in turns.
 
     python benchmarks/trl_speed.py --threads 2                  # all, a quarter of an hour
     python benchmarks/trl_speed.py --methods ppo rloo
 
-Python must be the one of the tests, `.cache/tests/bin/python` after `start.py test`. Each method
-runs in a process of its own, beside TRL's current release, PPO beside 1.12, the last that has it;
+Run it with the Python of the tests, `.cache/tests/bin/python` after `start.py test`. Each method
+runs in a process of its own, beside TRL's current release (PPO beside 1.12, the last that has it);
 `tests/test_trl_parity.py` installs both. Both sides start from the shipped models and
 read the shipped files. TRL's trainer leads: after each of its updates, ours makes one, so that a
 busy machine slows both. An update is
@@ -13,14 +13,15 @@ busy machine slows both. An update is
   two passes of two minibatches; with a reference, the shipped reward model, and PPO's critic;
 - of SFT: 16 demonstrations; of the reward model and DPO: the pairs of 16 rankings.
 
-For the first three we also print what share of an update its matrix products would take, at the
-speed of a product of two 2048 x 2048 matrices, and its bare passes through transformers' models.
+For the first three we also print what share of our update its matrix products would take, at the
+speed of a product of two 2048 x 2048 matrices, and what share its bare passes through transformers'
+models take.
 
-The last two read an answer once, however many pairs it is in: that is part of our lead, and the
-rows that each side reads are printed. TRL gets all pairs of an update in one batch; smaller ones
-may suit it better. For PPO it scores answers without the suppression under which they were sampled,
-so its KL and ratios mean nothing here; the work is the same. The first updates warm up, and
-are not counted.
+Our reward model and DPO read an answer once, however many pairs it is in: that is part of our lead,
+and the rows that each side reads are printed. TRL gets all pairs of an update in one batch; smaller
+batches may suit it better. In PPO it scores answers without the suppression under which they were
+sampled, so its KL and ratios mean nothing here; the work is the same. Each side's first update is a
+warm-up, and is not counted.
 """
 
 import argparse
@@ -47,7 +48,7 @@ class Enough(Exception):
 
 
 def settings(kind, **more):
-    """TRL's settings for one process on a CPU that reports to nobody and saves nothing."""
+    """TRL's settings for one process on a CPU, reporting to nobody and saving nothing."""
     return kind(
         output_dir=tempfile.mkdtemp(),
         report_to="none",
@@ -61,7 +62,7 @@ def settings(kind, **more):
 
 
 def turns(trainer, ours, rounds: int, steps: int = 1) -> dict:
-    """Return the seconds of each side's updates: TRL trains, and after each `steps` of its steps
+    """Return the seconds of each side's updates: TRL trains, and after every `steps` of its steps
     ours makes one update.
     """
     from transformers import TrainerCallback
@@ -150,13 +151,13 @@ def sampled(kind: str, rounds: int) -> dict:
 
 
 def bounded(found: dict, ours, models: int) -> dict:
-    """Print what our updates cannot do without, where `models` are learning: the matrix products at
-    their fastest, and the bare passes through the models. Return what was found.
+    """Print what our updates cannot do without, when `models` of them learn: the matrix products at
+    their fastest, and the bare passes through the models. Return `found`.
 
     Products: two operations for each token and weight that reads it: in sampling, for rewards,
-    reference and, with PPO, values. Six where a model learns, in two passes. Scores need no
-    vocabulary. Bare passes: forward, and backward where a model learns, with no loss and without
-    sampling.
+    reference and, with PPO, values. Six where a model learns, in each of two passes. Scores need no
+    output layer over the vocabulary. Bare passes: forward, and backward where a model learns, with
+    no loss and without sampling.
     """
     import torch
 

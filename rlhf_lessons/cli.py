@@ -199,8 +199,8 @@ def course(fresh: bool = False, preset: Literal["laptop", "gpu"] = "laptop") -> 
 
     Args:
         fresh: Train everything again, finished stages too.
-        preset: `gpu` trains a model ten times larger, into runs/gpu; on a GPU where the environment
-            variable RLHF_LESSONS_DEVICE is cuda.
+        preset: `gpu` trains a model ten times larger and saves it under runs/gpu; it runs on a GPU
+            if the environment variable RLHF_LESSONS_DEVICE is cuda.
     """
     import matplotlib
 
