@@ -15,6 +15,7 @@ import time
 from statistics import median
 
 import torch
+from limits import weights, without_ends
 
 import rlhf_lessons as rl
 from rlhf_lessons.lm import sampling
@@ -31,11 +32,11 @@ def operations(model, rows: list[list[int]]) -> float:
     Attention reads, for each token, what comes before it.
     """
     config = model.config
-    layers = sum(weight.numel() for weight in model.model.layers.parameters() if weight.dim() == 2)
     read = sum(len(row) + LENGTH - 1 for row in rows)
     before = sum((len(row) + LENGTH) ** 2 / 2 for row in rows)
     attention = 2 * before * config.num_hidden_layers * config.hidden_size
-    return 2 * (layers * read + model.lm_head.weight.numel() * LENGTH * len(rows) + attention)
+    written = LENGTH * len(rows)
+    return 2 * (weights(model) * read + model.lm_head.weight.numel() * written + attention)
 
 
 def measure(rounds: int, batch_size: int) -> None:
@@ -43,7 +44,7 @@ def measure(rounds: int, batch_size: int) -> None:
     prompts = [task.prompt for task in rl.tasks("train")][:batch_size]
     rows = encode_prompts(tokenizer, prompts)
     ids, mask = sampling.pad(rows, tokenizer.pad_token_id, "left")
-    suppressed = [*sampling.suppressed_ids(model, tokenizer), tokenizer.eos_token_id]
+    suppressed = without_ends(model, tokenizer)
     square = torch.randn(1024, 1024)
 
     def theirs():
@@ -68,7 +69,6 @@ def measure(rounds: int, batch_size: int) -> None:
         for _ in range(PRODUCTS):
             square @ square
 
-    sampling.suppressed_ids = lambda *_: suppressed
     ways = {"generate": theirs, "readable loop": loop, "decoder": ours, "products": products}
     times = {name: [] for name in ways}
     for number in range(rounds + 1):

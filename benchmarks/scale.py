@@ -18,8 +18,9 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from statistics import median
+
+from limits import seconds_an_operation, seconds_of, without_ends
 
 SHAPES = [(4, 128), (4, 256), (6, 384), (8, 640), (11, 960)]  # layers and width
 USUAL = {"shape": (6, 384), "batch": 32, "length": 48}
@@ -36,28 +37,19 @@ def gigabytes() -> float:
     return most / 1e9 * (1 if sys.platform == "darwin" else 1024)
 
 
-def seconds_of(work) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def measure(shape: tuple[int, int], batch: int, length: int, threads: int) -> dict:
     """Measure one line, in this process."""
     import torch
 
     import rlhf_lessons as rl
-    from rlhf_lessons.lm import sampling
     from rlhf_lessons.lm.models import new_model, to_reward_model, toy_config
-    from rlhf_lessons.stages import rollout
     from rlhf_lessons.stages.config import PPOConfig
     from rlhf_lessons.stages.ppo import PPO
 
     torch.set_num_threads(threads)
     _, tokenizer = rl.load("sft", "shipped", say=str)
     policy = new_model(toy_config(len(tokenizer), *shape))
-    suppressed = [*sampling.suppressed_ids(policy, tokenizer), tokenizer.eos_token_id]
-    sampling.suppressed_ids = rollout.suppressed_ids = lambda *_: suppressed
+    without_ends(policy, tokenizer)
     config = PPOConfig(
         batch_size=batch,
         max_new_tokens=length,
@@ -71,8 +63,6 @@ def measure(shape: tuple[int, int], batch: int, length: int, threads: int) -> di
     next(stage)
     seconds = median(seconds_of(lambda: next(stage)) for _ in range(STEPS))
     most = gigabytes()
-    square = torch.randn(2048, 2048)
-    product = min(seconds_of(lambda: square @ square) for _ in range(20))
     weights = policy.num_parameters()
     read = sum(len(ids) for ids in stage.prompt_ids) / len(prompts) + length
     operations = (2 * READS + 6 * LEARNS) * batch * read * weights
@@ -81,7 +71,7 @@ def measure(shape: tuple[int, int], batch: int, length: int, threads: int) -> di
         "batch": batch,
         "length": length,
         "seconds": seconds,
-        "limit": operations * product / (2 * 2048**3) / seconds,
+        "limit": operations * seconds_an_operation() / seconds,
         "gigabytes": most,
     }
 

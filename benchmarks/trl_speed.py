@@ -35,7 +35,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
-from timeit import timeit
+
+from limits import seconds_an_operation, seconds_of, weights, without_ends
 
 ROOT = Path(__file__).parents[1]
 METHODS = ("ppo", "rloo", "grpo", "sft", "reward", "dpo")
@@ -97,17 +98,14 @@ def sampled(kind: str, rounds: int) -> dict:
     """PPO, RLOO or GRPO."""
     import rlhf_lessons as rl
     from rlhf_lessons import paths
-    from rlhf_lessons.lm import sampling
     from rlhf_lessons.lm.tokenizer import encode_prompts
-    from rlhf_lessons.stages import rollout
     from rlhf_lessons.stages.config import GRPOConfig, PPOConfig, RLOOConfig
     from rlhf_lessons.stages.ppo import PPO
     from rlhf_lessons.stages.rloo import GRPO, RLOO
 
     policy, tokenizer = rl.load("sft", "shipped", say=str)
     reward, _ = rl.load("reward", "shipped", say=str)
-    suppressed = [*sampling.suppressed_ids(policy, tokenizer), tokenizer.eos_token_id]
-    sampling.suppressed_ids = rollout.suppressed_ids = lambda *_: suppressed
+    suppressed = without_ends(policy, tokenizer)
     prompts = [task.prompt for task in rl.tasks("train")]
     common = {
         "steps": 10 * rounds,
@@ -159,19 +157,14 @@ def bounded(found: dict, ours, models: int) -> dict:
     output layer over the vocabulary. Bare passes: forward, and backward where a model learns, with
     no loss and without sampling.
     """
-    import torch
-
-    square = torch.randn(2048, 2048)
-    product = min(timeit(lambda: square @ square, number=1) for _ in range(20))
     policy = ours.policy
     batch = ours.collect(ours.step)
-    trunk = sum(weight.numel() for weight in policy.model.layers.parameters() if weight.dim() == 2)
     read = batch.attention_mask.sum().item()
-    operations = trunk * read * (2 * (2 + models) + 2 * 6 * models)
+    operations = weights(policy) * read * (2 * (2 + models) + 2 * 6 * models)
     operations += policy.lm_head.weight.numel() * ANSWERS * LENGTH * (2 * 2 + 2 * 6)
     bounds = {
-        "products alone": operations * product / (2 * 2048**3),
-        "bare passes": min(timeit(partial(passes, ours, batch, models), number=1) for _ in "12"),
+        "products alone": operations * seconds_an_operation(),
+        "bare passes": min(seconds_of(partial(passes, ours, batch, models)) for _ in range(2)),
     }
     for name, seconds in bounds.items():
         share = seconds / median(found["ours"])
