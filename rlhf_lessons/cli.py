@@ -19,7 +19,6 @@ from tyro.conf import arg
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.stages.config import (
-    LARGE,
     PPO_RECIPE,
     PRETRAIN,
     REWARD,
@@ -205,7 +204,7 @@ def course(fresh: bool = False, preset: Literal["laptop", "gpu"] = "laptop") -> 
     import matplotlib
 
     matplotlib.use("Agg")  # figures go into files
-    from rlhf_lessons.reports.course import COURSE
+    from rlhf_lessons.reports.course import COURSE, LARGE
     from rlhf_lessons.reports.course import compare as compared
 
     began = time.monotonic()

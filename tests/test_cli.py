@@ -11,15 +11,14 @@ from functools import partial
 import pytest
 import tiny
 
-from rlhf_lessons import checkpoints, cli, data, paths, recipes
+from rlhf_lessons import checkpoints, data, paths, recipes
 from rlhf_lessons.cli import main
 from rlhf_lessons.evaluation import ask as asking
 from rlhf_lessons.lm.models import load_card, new_model, toy_config
 from rlhf_lessons.lm.tokenizer import encode_prompts
-from rlhf_lessons.reports import terminal
-from rlhf_lessons.reports.course import COURSE
+from rlhf_lessons.reports import course, terminal
+from rlhf_lessons.reports.course import COURSE, LARGE
 from rlhf_lessons.stages.config import (
-    LARGE,
     PRETRAIN,
     PPOConfig,
     PretrainConfig,
@@ -295,7 +294,7 @@ def test_a_course_with_a_large_model_has_a_folder_of_its_own(small_recipes, monk
     few = {"base": PretrainConfig(steps=3, batch_size=2, context=32), "sft": SFTConfig(epochs=1)}
     few |= dict.fromkeys(["first_reward", "reward"], RewardConfig(epochs=1))
     ppo = PPOConfig(steps=2, batch_size=8, critic_warmup=1, max_new_tokens=8, seed=3)
-    monkeypatch.setattr(cli, "LARGE", few | dict.fromkeys(["first", "ppo"], ppo))
+    monkeypatch.setattr(course, "LARGE", few | dict.fromkeys(["first", "ppo"], ppo))
     assert run("course", "--preset", "gpu") == 0
     assert f"into {small_recipes / 'gpu'}" in capsys.readouterr().out
     assert load_card(small_recipes / "gpu" / "ppo")["config"]["seed"] == 3
@@ -312,9 +311,15 @@ def test_the_large_model_is_ten_times_larger():
     assert LARGE.keys() == COURSE.keys()
 
 
-def test_a_width_that_heads_cannot_share_is_refused(world, capsys):
-    assert run("pretrain", "--width", "100") == 2
-    assert "width 100 is no multiple of 3" in capsys.readouterr().err
+@pytest.mark.parametrize("width", [100, 33, 16, 66, 48])
+def test_a_width_that_heads_cannot_share_is_refused(world, capsys, width):
+    assert run("pretrain", "--width", str(width)) == 2
+    assert f"width {width} is no multiple of 32" in capsys.readouterr().err
+
+
+def test_a_head_that_cannot_turn_pairs_is_refused():
+    with pytest.raises(ValueError, match="no multiple of 4"):
+        toy_config(300, width=66, heads=2)
 
 
 def test_a_device_that_is_not_there_is_named_in_one_line():

@@ -45,11 +45,12 @@ def toy_config(vocab_size: int, layers: int = 4, width: int = 128, heads=None, m
     """The course's Llama: about a million parameters, 256 positions, `train_tokenizer`'s ids.
 
     None: one head for 32 numbers of `width`, and three times `width` inside the MLP. ValueError if
-    heads cannot share `width` evenly.
+    heads cannot share `width`: each turns pairs of numbers.
     """
-    heads = heads or max(width // 32, 1)
-    if width % heads:
-        raise ValueError(f"width {width} is no multiple of {heads}, the number of heads")
+    shared = 2 * heads if heads else 32
+    if width % shared:
+        raise ValueError(f"width {width} is no multiple of {shared}, so heads cannot share it")
+    heads = heads or width // 32
     return LlamaConfig(
         vocab_size=vocab_size,
         hidden_size=width,

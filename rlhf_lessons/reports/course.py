@@ -1,5 +1,6 @@
 """The whole course: its stages, and a table of what they brought, with answers and figures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from rlhf_lessons import data, paths, plots
@@ -7,6 +8,7 @@ from rlhf_lessons.evaluation.arena import evaluate
 from rlhf_lessons.evaluation.ask import WRITERS, ask
 from rlhf_lessons.lm.models import load_card, load_model
 from rlhf_lessons.reports.terminal import models_table, side_by_side, utilities
+from rlhf_lessons.stages.config import PPO_FIRST, PPO_RECIPE, PRETRAIN, REWARD, SFT_RECIPE
 from rlhf_lessons.stages.run import read_metrics
 from rlhf_lessons.world.tasks import ARTICLE_PROMPTS
 
@@ -17,6 +19,15 @@ COURSE = {  # each stage: its title, and the models that it starts from
     "first": ("a first policy, by a few steps of PPO", "sft", "first_reward"),
     "reward": ("the reward model, which also knows that policy's answers", "sft", "first"),
     "ppo": ("PPO", "sft", "reward"),
+}
+# A model ten times larger, for a GPU. Learning rates fall as the width rises.
+LARGE = {
+    "base": replace(PRETRAIN, layers=6, width=384, lr=1e-3),
+    "sft": replace(SFT_RECIPE, lr=1.7e-4),
+    "first_reward": replace(REWARD, lr=3.3e-4),
+    "first": replace(PPO_FIRST, lr=1.7e-4, critic_lr=3.3e-4),
+    "reward": replace(REWARD, lr=3.3e-4),
+    "ppo": replace(PPO_RECIPE, lr=1.7e-4, critic_lr=3.3e-4),
 }
 FIGURES = {  # of each stage, where it left metrics
     "1_pretrain": ("base", plots.loss_curve),

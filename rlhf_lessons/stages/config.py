@@ -15,7 +15,7 @@ class PretrainConfig:
     layers: int = 4
     """Layers of the new model."""
     width: int = 128
-    """Numbers that stand for a token inside the model, 32 for each attention head."""
+    """Numbers that stand for a token inside the model: a multiple of 32, one head for each 32."""
     lr: float = 3e-3
     """Highest learning rate; it falls linearly to zero."""
     warmup: int = 100
@@ -141,15 +141,6 @@ REWARD = RewardConfig(epochs=3)
 SAMPLED = {"steps": 32, "batch_size": 384, "num_minibatches": 4, "lr": 5e-4}
 PPO_RECIPE = PPOConfig(**SAMPLED, critic_lr=1e-3)
 PPO_FIRST = replace(PPO_RECIPE, steps=24)  # a first round, for its answers
-# A model ten times larger, for a GPU. Learning rates fall as the width rises.
-LARGE = {
-    "base": replace(PRETRAIN, layers=6, width=384, lr=1e-3),
-    "sft": replace(SFT_RECIPE, lr=1.7e-4),
-    "first_reward": replace(REWARD, lr=3.3e-4),
-    "first": replace(PPO_FIRST, lr=1.7e-4, critic_lr=3.3e-4),
-    "reward": replace(REWARD, lr=3.3e-4),
-    "ppo": replace(PPO_RECIPE, lr=1.7e-4, critic_lr=3.3e-4),
-}
 # Beyond PPO; those that sample have as many answers and steps as PPO has.
 RLOO_RECIPE = RLOOConfig(**SAMPLED)
 GRPO_RECIPE = GRPOConfig(**SAMPLED)
