@@ -4,6 +4,8 @@ wrong."""
 import copy
 import itertools
 import math
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -390,6 +392,30 @@ class TestPPO:
         run = make_ppo(any_model, double=True, temperature=temperature)
         assert next(run).ratio_error < 1e-6  # the sampler keeps its log-probs in float32
         assert next(run).ratio_error < 1e-6
+
+    def test_a_model_begins_when_no_activation_of_another_is_left(self, llama, make_ppo):
+        run = make_ppo(llama)
+        rollout = run.estimate(run.collect(0))
+        kept, found = weakref.WeakSet(), []
+
+        class Saved(SimpleNamespace):
+            """What autograd keeps of a pass, as long as it keeps it."""
+
+            __hash__ = object.__hash__
+
+        def keep(tensor):
+            saved = Saved(tensor=tensor)
+            kept.add(saved)
+            return saved
+
+        for model in (run.policy.model, run.critic.model):
+            model.register_forward_pre_hook(lambda *_: found.append(len(kept)))
+            model.register_forward_hook(lambda *_: found.append(len(kept)))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved.tensor):
+            run.minibatch(rollout, torch.arange(16), 0)
+        before, after = found[::2], found[1::2]
+        assert len(before) >= 2 and min(after) > 0
+        assert set(before) == {0}
 
     def test_reward_lands_on_the_end_token_and_a_missing_end_costs(
         self, llama, tokenizer, make_ppo, rewards_seen
