@@ -270,6 +270,12 @@ class TestLanguageModelLosses:
         assert ids == prompt + answer and answer[-1] == tokenizer.eos_token_id
         assert labels == [IGNORE] * len(prompt) + answer
 
+    def test_an_answer_that_was_cut_off_has_no_end_to_learn(self, tokenizer):
+        row = {"prompt": "Hi", "completion": "anna 42"}
+        whole, cut = encode_demonstrations(tokenizer, [row, row | {"ended": False}])
+        assert whole[0][-1] == whole[1][-1] == tokenizer.eos_token_id
+        assert cut == (whole[0][:-1], whole[1][:-1])
+
     def test_sft_loss_is_the_mean_over_answer_tokens_and_ignores_padding(
         self, any_model, tokenizer
     ):

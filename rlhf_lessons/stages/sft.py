@@ -43,19 +43,22 @@ class SFT(RowStage):
 def encode_demonstrations(tokenizer, demonstrations: list[dict]) -> Labelled:
     """Return each demonstration as (ids, labels).
 
-    Labels hold the answer's ids, end token included, and ignore the prompt. ValueError names the
-    row that is no demonstration, such as one without an answer.
+    Labels hold the answer's ids, end token included, and ignore the prompt. An answer that was cut
+    off, `"ended": False`, has no end to learn. ValueError names the row that is no demonstration,
+    such as one without an answer.
     """
     if not demonstrations:
         raise ValueError("no demonstrations")
     texts = []
     for n, row in enumerate(demonstrations):
         row = check_row(row, "demonstrations", f"demonstration {n}")
-        texts.append((row["prompt"], row["completion"]))
-    prompts, answers = zip(*texts, strict=True)
+        texts.append((row["prompt"], row["completion"], row.get("ended", True)))
+    prompts, answers, ended = zip(*texts, strict=True)
     rows = []
     for prompt, answer in zip(
-        encode_prompts(tokenizer, prompts), encode_completions(tokenizer, answers), strict=True
+        encode_prompts(tokenizer, prompts),
+        encode_completions(tokenizer, answers, ended),
+        strict=True,
     ):
         rows.append((prompt + answer, [IGNORE] * len(prompt) + answer))
     return rows
