@@ -1,14 +1,14 @@
 """Two tastes taught to a real model, SmolLM2 135M Instruct, with LoRA: four seeds.
 
     python benchmarks/real_model.py                # half an hour of one core per taste and seed
-    python benchmarks/real_model.py --methods trl --seeds 1 --tastes "to you"    # and TRL's DPO
+    python benchmarks/real_model.py --methods trl --seeds 1 --tastes points    # and TRL's DPO
     python benchmarks/real_model.py --table        # only the table of results so far
 
 TRL's DPO needs the Python of the tests, `.cache/tests/bin/python` after `start.py test`.
 
 No judge knows what a good answer from a real model is. A simulated reader with a known taste ranks
 four of the model's answers to each of 104 everyday prompts, then four more. One reader likes short
-answers, the other those that speak to the reader. Each comparison of two answers is turned round
+answers, the other lists of points. Each comparison of two answers is turned round
 with a chance of 10 %, before comparisons become ranks. From these ranks come a reward model, best
 of 8, DPO and PPO.
 

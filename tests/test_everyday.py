@@ -27,11 +27,21 @@ def test_the_splits_hold_the_articles_prompts_and_no_prompt_twice():
 
 
 @pytest.mark.parametrize(
-    "text, speaks",
-    [("You can.", True), ("Is it YOUR hat?", True), ("of yourselves", True), ("Young yous", False)],
+    "text, listed",
+    [
+        ("1. Wash it.\n2. Dry it.", True),
+        ("Here you are:\n\n- **Nuts**\n- bread", True),
+        (" * one\n• another", True),
+        ("1) one\n2) two", True),
+        ("- a single point", False),
+        ("1. Wash it. 2. Dry it.", False),
+        ("-5 degrees\n-6 at night", False),
+        ("1.\n2.\n", False),
+        ("3.5 m\n4.5 m", False),
+    ],
 )
-def test_an_answer_speaks_to_its_reader_with_a_whole_word(text, speaks):
-    assert shows("to you", text, ended=False) == speaks
+def test_two_lines_that_are_points_make_a_list(text, listed):
+    assert shows("points", text, ended=False) == listed
 
 
 @pytest.mark.parametrize(
@@ -52,12 +62,12 @@ def test_a_reader_of_short_answers_likes_an_end_and_few_words(words, ended, othe
 def test_what_a_reader_hardly_tells_apart_is_a_tie():
     answers = [("one two three", True), ("one two three four", True)]
     assert Reader(taste="short").rank("whatever", answers, random.Random(0)) == [0, 0]
-    assert Reader(taste="to you").rank("whatever", answers, random.Random(0)) == [0, 0]
+    assert Reader(taste="points").rank("whatever", answers, random.Random(0)) == [0, 0]
 
 
 def test_a_reader_turns_every_tenth_comparison_round():
-    answers, rng = [("You.", True), ("It.", True)], random.Random(1)
-    ranks = [Reader(taste="to you").rank("", answers, rng) for _ in range(2000)]
+    answers, rng = [("- a\n- b", True), ("It.", True)], random.Random(1)
+    ranks = [Reader(taste="points").rank("", answers, rng) for _ in range(2000)]
     assert sum(rank == [1, 0] for rank in ranks) / 2000 == pytest.approx(0.1, abs=0.02)
 
 

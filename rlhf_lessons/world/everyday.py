@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from rlhf_lessons.world.raters import Rater
 
 # A taste, and how one would ask for it in words.
-TASTES = {"short": "Answer in one short sentence.", "to you": "Talk to me like a friend."}
+TASTES = {"short": "Answer in one short sentence.", "points": "Use bullet points."}
 LEAST = 3  # words of a short answer: fewer say nothing
 MANY = 60  # words: as if an answer that is not short had so many
-YOU = re.compile(r"\byou(?:rs?|rself|rselves)?\b", re.IGNORECASE)
+POINT = re.compile(r"^[ \t]*(?:\d+[.)]|[-*•])[ \t]+\S", re.MULTILINE)  # such as "1. Wash it."
 
 
 def shows(taste: str, text: str, ended: bool) -> bool:
     """Return whether an answer is in one of TASTES: it ends within the tokens that it may have, and
-    says something (`short`), or it speaks to its reader (`to you`). KeyError for another taste.
+    says something (`short`), or it has at least two lines that are points of a list (`points`).
+    KeyError for another taste.
     """
     found = {
         "short": bool(ended) and len(text.split()) >= LEAST,
-        "to you": bool(YOU.search(text)),
+        "points": len(POINT.findall(text)) >= 2,
     }
     return found[taste]
 
