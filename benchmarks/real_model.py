@@ -282,7 +282,7 @@ class Run:
         steps = []
         for step in stage:
             numbers = {name: value for name, value in asdict(step).items() if value is not None}
-            steps.append({name: round(value, 4) for name, value in numbers.items()})
+            steps.append({name: float(f"{value:.4g}") for name, value in numbers.items()})
             print(method, json.dumps(steps[-1]), flush=True)
         found = {"seconds": time.perf_counter() - began, "config": asdict(config), "steps": steps}
         self.note(method, self.answers(policy, self.new), **found)
