@@ -20,6 +20,14 @@ def benchmark(monkeypatch):
     return real_model
 
 
+@pytest.fixture
+def table(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import real_model_table
+
+    return real_model_table
+
+
 def row(hits: list[bool], seed=1, method="PPO", nats=4.0, logratio=1.0, each=2) -> dict:
     """A result of which `hits` say which answers are short; each has two tokens."""
     answers = [
@@ -33,15 +41,15 @@ def row(hits: list[bool], seed=1, method="PPO", nats=4.0, logratio=1.0, each=2) 
 BEFORE = [row([False, False, False, True], seed, "untouched", 2.0, 0.0) for seed in (1, 2)]
 
 
-def test_a_summary_is_over_all_answers(benchmark):
-    found = benchmark.summary([row([True, True, False, False]), row([True, False, False, False])])
+def test_a_summary_is_over_all_answers(table):
+    found = table.summary([row([True, True, False, False]), row([True, False, False, False])])
     assert found["share"] == 3 / 8
     assert found["perplexity"] == pytest.approx(np.exp(2))
     assert (found["kl"], found["words"]) == (1, 3)
 
 
-def test_answers_are_grouped_by_prompt_for_the_intervals(benchmark):
-    share = benchmark.arrays([row([True, True, False, False], seed) for seed in (1, 2)])["share"]
+def test_answers_are_grouped_by_prompt_for_the_intervals(table):
+    share = table.arrays([row([True, True, False, False], seed) for seed in (1, 2)])["share"]
     assert share.tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
 
 
@@ -55,15 +63,15 @@ def test_answers_are_grouped_by_prompt_for_the_intervals(benchmark):
         ({"hits": [True, False, False, True], "nats": 2.0}, False),  # 25 points
     ],
 )
-def test_each_seed_must_meet_all_three_conditions(benchmark, second, passes):
+def test_each_seed_must_meet_all_three_conditions(table, second, passes):
     hits = second.pop("hits", [True, True, True, False])
     rows = [row([True] * 4, nats=2.0), row(hits, seed=2, **second)]
-    assert benchmark.learned(rows, BEFORE) is passes
+    assert table.learned(rows, BEFORE) is passes
 
 
-def test_the_table_marks_what_is_learned_and_has_intervals(benchmark):
+def test_the_table_marks_what_is_learned_and_has_intervals(table):
     rows = [*BEFORE, row([True] * 4, nats=2.0), row([True] * 4, 2, nats=2.0)]
-    page = benchmark.tables(rows)
+    page = table.tables(rows)
     assert "| short | PPO | 100% (100% to 100%) | 1.0 (1.0 to 1.0) |" in page
     assert page.count("✓ |") == 1
     assert "| short | untouched | 25% (0% to 50%) |" in page
