@@ -1,16 +1,12 @@
 """Two tastes taught to a real model, SmolLM2 135M Instruct, with LoRA: four seeds.
 
     python benchmarks/real_model.py                # half an hour of one core per taste and seed
-    python benchmarks/real_model.py --methods trl --seeds 1 --tastes points    # and TRL's DPO
     python benchmarks/real_model.py --table        # only the table of results so far
-
-TRL's DPO needs the Python of the tests, `.cache/tests/bin/python` after `start.py test`.
 
 No judge knows what a good answer from a real model is. A simulated reader with a known taste ranks
 four of the model's answers to each of 104 everyday prompts, then four more. One reader likes short
-answers, the other lists of points. Each comparison of two answers is turned round
-with a chance of 10 %, before comparisons become ranks. From these ranks come a reward model, best
-of 8, DPO and PPO.
+answers, the other lists of points. Each comparison of two answers is turned round with a chance of
+10 %, before comparisons become ranks. From these ranks come a reward model, best of 8, DPO and PPO.
 
 We call a taste learned where, in each seed, its share rises by at least 30 points, KL is at most 20
 nats a response and perplexity at most 1.5 times the untouched model's. The cheapest rivals:
@@ -25,8 +21,8 @@ KL and perplexity are under the untouched model after the plain prompt. A seed d
 the reader's mistakes, adapters and batches; the prompts and the model are the same. So the
 intervals are over prompts, with each prompt's answers of all seeds. The 32 held-out prompts are of
 the same kinds as those trained on: eight begin with the same words as one of them. Settings were
-chosen with `--split validation --seeds 0`, DPO's among nine, PPO's among four, SFT's not at all;
-results on held-out prompts are not printed.
+chosen with `--split validation --seeds 0`: DPO's among nine, PPO's among four for the first reader
+alone, SFT's not at all. Results on held-out prompts are not printed.
 
 Results: `data/results/real_model.jsonl`, a line for each method, and `real_model.md`. What is there
 already is not measured again.
@@ -35,21 +31,17 @@ already is not measured again.
 import argparse
 import copy
 import json
-import os
 import random
 import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import combinations, permutations
+from itertools import combinations
 from pathlib import Path
 
 import torch
-from real_model_table import TRAINED, UNTOUCHED, rows_of, summary, tables
+from real_model_table import TRAINED, UNTOUCHED, rows_of, summary, write_page
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import repeated
@@ -121,14 +113,6 @@ def agreement(reward, tokenizer, rows: list[dict], taste: str) -> dict[str, list
                 found[name][0] += agrees
                 found[name][1] += 1
     return found
-
-
-RANKED = ("completions", "ranks", "ended")
-
-
-def answers_of(row: dict) -> list[tuple[str, int, bool]]:
-    """Return the (text, rank, whether it ended) of each answer in a row of votes."""
-    return list(zip(*(row[name] for name in RANKED), strict=True))
 
 
 class Run:
@@ -284,64 +268,6 @@ class Run:
     def ppo(self, reward) -> None:
         self.train_with("PPO", PPO, PPO_CONFIG, reward=reward, prompts=self.train)
 
-    def trl(self) -> None:
-        """TRL's DPO and ours on the pairs in which both answers ended, since TRL would add an end
-        to the others. Settings are the same; the order of pairs and the adapter's initial weights
-        are not.
-        """
-        import trl
-        from datasets import Dataset
-        from peft import LoraConfig
-
-        pairs = []
-        for row in self.votes:
-            whole = [answer for answer in answers_of(row) if answer[2]]
-            for (one, rank, _), (other, other_rank, _) in permutations(whole, 2):
-                if rank < other_rank and one != other:
-                    pairs.append({"prompt": row["prompt"], "chosen": one, "rejected": other})
-        print(f"{len(pairs)} pairs in which both answers ended", flush=True)
-        config = replace(DPO_CONFIG, batch_size=16, seed=self.seed)
-        self.train_with("DPO on whole answers", partial(DPO, comparisons=pairs), config)
-        args = trl.DPOConfig(
-            output_dir=tempfile.mkdtemp(),
-            report_to="none",
-            save_strategy="no",
-            use_cpu=True,
-            bf16=False,
-            disable_tqdm=True,
-            gradient_checkpointing=False,
-            logging_steps=1,
-            beta=config.beta,
-            learning_rate=config.lr,
-            num_train_epochs=config.epochs,
-            warmup_steps=config.warmup,
-            adam_beta2=0.95,
-            per_device_train_batch_size=8,
-            gradient_accumulation_steps=2,
-            seed=self.seed,
-        )
-        trainer = trl.DPOTrainer(
-            model=copy.deepcopy(self.untouched),
-            args=args,
-            train_dataset=Dataset.from_list([data.conversation(row) for row in pairs]),
-            processing_class=self.tokenizer,
-            peft_config=LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"),
-        )
-        trainer.train()
-        steps = [
-            {
-                "step": step,
-                "loss": row["loss"],
-                "accuracy": row["rewards/accuracies"],
-                "chosen": row["rewards/chosen"] / config.beta,
-                "rejected": row["rewards/rejected"] / config.beta,
-            }
-            for step, row in enumerate(trainer.state.log_history)
-            if "rewards/chosen" in row
-        ]
-        policy = trainer.model.merge_and_unload()
-        self.note("TRL's DPO", self.answers(policy, self.new), steps=steps)
-
 
 def first_sentences(samples: Samples) -> Samples:
     """Return answers cut after their first sentence: the same tokens are not kept, only texts."""
@@ -358,45 +284,29 @@ def best_of(pool: Samples, rewards: torch.Tensor) -> Samples:
     return replace(pool, texts=[pool.texts[i] for i in best.tolist()], ended=pool.ended[best])
 
 
-def with_trl() -> None:
-    """Run the same command once more, with TRL's current release on Python's path."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from test_trl_parity import CURRENT, installed
-
-    paths = [installed(CURRENT), os.environ.get("PYTHONPATH", "")]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_OFFLINE": "1"}
-    env |= {"ACCELERATE_USE_CPU": "true", "TOKENIZERS_PARALLELISM": "false"}
-    subprocess.run([sys.executable, *sys.argv, "--alone"], env=env, check=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--tastes", nargs="*", default=list(TASTES), choices=list(TASTES))
     methods = ["rivals", "sft", "dpo", "reward", "ppo"]
-    parser.add_argument("--methods", nargs="*", default=methods, choices=[*methods, "trl"])
+    parser.add_argument("--methods", nargs="*", default=methods, choices=methods)
     parser.add_argument("--split", default="heldout", choices=["heldout", "validation"])
     parser.add_argument("--results", type=Path, default=RESULTS / "real_model.jsonl")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="only write the tables")
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if "trl" in args.methods and not args.alone:
-        return with_trl()
     torch.set_num_threads(args.threads)
     for seed in args.seeds * (not args.table):
         for taste in args.tastes:
             run = Run(taste, seed, args.split, args.results)
-            for method in ("rivals", "sft", "dpo", "trl"):
+            for method in ("rivals", "sft", "dpo"):
                 if method in args.methods:
                     getattr(run, method)()
             if {"reward", "ppo"} & {*args.methods}:
                 reward = run.reward()
                 if "ppo" in args.methods:
                     run.ppo(reward)
-    rows = [row for row in rows_of(args.results) if row["split"] == "heldout"]
-    if rows:
-        args.results.with_suffix(".md").write_text(tables(rows), encoding="utf-8")
+    write_page(args.results)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,13 @@ def line_of(rows: list[dict], before: list[dict]) -> list[str]:
     ]
 
 
+def write_page(results: Path) -> None:
+    """Write the page of held-out results beside them."""
+    rows = [row for row in rows_of(results) if row["split"] == "heldout"]
+    if rows:
+        results.with_suffix(".md").write_text(tables(rows), encoding="utf-8")
+
+
 def tables(rows: list[dict]) -> str:
     """Return a page: what each method reached on held-out prompts, and its first answers."""
     lines = ["# Two tastes taught to SmolLM2 135M", "", HEADER, ""]
