@@ -41,7 +41,7 @@ from itertools import combinations
 from pathlib import Path
 
 import torch
-from real_model_table import TRAINED, UNTOUCHED, rows_of, summary, write_page
+from real_model_table import TRAINED, UNTOUCHED, summary, write_page
 
 from rlhf_lessons import data, paths
 from rlhf_lessons.evaluation.arena import repeated
@@ -143,7 +143,7 @@ class Run:
     def missing(self, method: str) -> bool:
         """Return whether a method's results are not there yet."""
         same = {"split": self.split, "taste": self.taste, "seed": self.seed, "method": method}
-        return not any(same.items() <= row.items() for row in rows_of(self.results))
+        return not any(same.items() <= row.items() for row in data.json_rows(self.results))
 
     def note(self, method: str, samples: Samples, kl: bool = True, **more) -> None:
         """Write down a method's answers to the new prompts, as many to each, with what is measured
@@ -175,7 +175,7 @@ class Run:
         }
         if self.split == "validation":
             print(json.dumps({"method": method} | summary([row])), flush=True)
-        data.write_rows(self.results, [*rows_of(self.results), row | more])
+        data.write_rows(self.results, [*data.json_rows(self.results), row | more])
 
     def after(self, samples: Samples, prompts: list[str]) -> Samples:
         """Return the same answers after other prompts."""

@@ -20,10 +20,6 @@ UNTOUCHED = "untouched"
 TRAINED = ("SFT on asked answers", "SFT on any answers", "SFT on the best", "DPO", "PPO")
 
 
-def rows_of(file: Path) -> list[dict]:
-    return data.json_rows(file) if file.exists() else []
-
-
 def arrays(rows: list[dict]) -> dict[str, np.ndarray]:
     """Return what was measured of the answers of one method: (prompts, seeds x answers) each."""
     found = {}
@@ -96,7 +92,7 @@ def line_of(rows: list[dict], before: list[dict]) -> list[str]:
 
 def write_page(results: Path) -> None:
     """Write the page of held-out results beside them."""
-    rows = [row for row in rows_of(results) if row["split"] == "heldout"]
+    rows = [row for row in data.json_rows(results) if row["split"] == "heldout"]
     if rows:
         results.with_suffix(".md").write_text(tables(rows), encoding="utf-8")
 
