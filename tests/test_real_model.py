@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from rlhf_lessons import data
 from rlhf_lessons.lm.sampling import Samples
+from rlhf_lessons.world.everyday import TASTES
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,4 +131,14 @@ def test_sft_learns_one_answer_of_each_ranking(benchmark, monkeypatch):
         "SFT on asked answers": [("asked1", False)] * 2,
         "SFT on any answers": [("plain2", True)] * 2,
         "SFT on the best": [("plain2", True)],  # where all are tied, none is best
+    }
+
+
+def test_the_shipped_page_is_made_from_the_shipped_rows(table):
+    results = ROOT / "data" / "results" / "real_model.jsonl"
+    page = results.with_suffix(".md").read_text(encoding="utf-8")
+    rows = data.json_rows(results)
+    assert table.tables(rows) == page
+    assert {(row["taste"], row["seed"]) for row in rows} == {
+        (taste, seed) for taste in TASTES for seed in (1, 2, 3, 4)
     }
