@@ -288,7 +288,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--tastes", nargs="*", default=list(TASTES), choices=list(TASTES))
-    methods = ["rivals", "sft", "dpo", "reward", "ppo"]
+    methods = ["sft", "dpo", "reward", "ppo"]
     parser.add_argument("--methods", nargs="*", default=methods, choices=methods)
     parser.add_argument("--split", default="heldout", choices=["heldout", "validation"])
     parser.add_argument("--results", type=Path, default=RESULTS / "real_model.jsonl")
@@ -299,7 +299,8 @@ def main() -> None:
     for seed in args.seeds * (not args.table):
         for taste in args.tastes:
             run = Run(taste, seed, args.split, args.results)
-            for method in ("rivals", "sft", "dpo"):
+            run.rivals()
+            for method in ("sft", "dpo"):
                 if method in args.methods:
                     getattr(run, method)()
             if {"reward", "ppo"} & {*args.methods}:

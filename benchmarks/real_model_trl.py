@@ -105,7 +105,9 @@ def main() -> None:
     if not args.alone:
         return with_trl()
     torch.set_num_threads(args.threads)
-    measure(Run(TASTE, SEED, "heldout", args.results))
+    run = Run(TASTE, SEED, "heldout", args.results)
+    run.rivals()
+    measure(run)
     write_page(args.results)
 
 
