@@ -15,9 +15,16 @@ HEADER = """Held-out prompts, four answers each (temperature 0 and best of 8: on
 0.7, of 40 tokens at most. In brackets are 95 % intervals over prompts, for these seeds. KL and
 perplexity are under the untouched model, after the plain prompt; beside the perplexity is its ratio
 to that of the untouched model's answers. A taste is learned (✓) where each seed's share rises by 30
-points, with KL at most 20 and a ratio of at most 1.5. Made by `python benchmarks/real_model.py`."""
+points, with KL at most 20 and a ratio of at most 1.5. Only reading
+shows whether such answers make sense: ten are below. Words have a letter; numbers do not count.
+Made by `python benchmarks/real_model.py`."""
 UNTOUCHED = "untouched"
 TRAINED = ("SFT on asked answers", "SFT on any answers", "SFT on the best", "DPO", "PPO")
+
+
+def words(text: str) -> int:
+    """Return how many words of a text have a letter: the numbers of a list say nothing."""
+    return sum(any(map(str.isalpha, word)) for word in text.split())
 
 
 def arrays(rows: list[dict]) -> dict[str, np.ndarray]:
@@ -26,7 +33,7 @@ def arrays(rows: list[dict]) -> dict[str, np.ndarray]:
     for row in rows:
         shown = [shows(row["taste"], each["text"], each["ended"]) for each in row["answers"]]
         found.setdefault("share", []).append(shown)
-        found.setdefault("words", []).append([len(a["text"].split()) for a in row["answers"]])
+        found.setdefault("words", []).append([words(each["text"]) for each in row["answers"]])
         for name in ("nats", "tokens", "logratio"):
             found.setdefault(name, []).append([each[name] for each in row["answers"]])
     by_prompt = {}

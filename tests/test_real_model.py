@@ -50,6 +50,10 @@ def test_a_summary_is_over_all_answers(table):
     assert (found["kl"], found["words"]) == (1, 3)
 
 
+def test_the_numbers_of_a_list_are_no_words(table):
+    assert table.words("1. Wash it. 2. 3rd 4. 5.") == 3
+
+
 def test_answers_are_grouped_by_prompt_for_the_intervals(table):
     share = table.arrays([row([True, True, False, False], seed) for seed in (1, 2)])["share"]
     assert share.tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
